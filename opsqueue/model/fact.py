@@ -1,0 +1,81 @@
+"""Facts: questions about a host that change nothing, and how their answers are read.
+
+A connector answers all facts of a target in one round trip. Every answer is JSON, because it is kept in
+the record as `before` and `after`. A fact that could not be answered is `{"unknown": reason}`: never a
+zero, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsqueue.model.plan import Result
+
+Facts = Mapping[str, Any]
+"""The answers by the name of their fact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A POSIX sh text run on the host, with its values as arguments `"$1"`… and never inside the text."""
+
+    text: str
+    args: tuple[str, ...] = ()
+    sudo: bool = False
+    timeout: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """System metrics of the host, read by the connector with what it has (psutil here, /proc over SSH)."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timeout: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Something tried over the network from the worker: `kind` is http, tcp, tls or dns."""
+
+    kind: str
+    options: Mapping[str, Any]
+    timeout: float = 5.0
+    """Seconds in total, whatever the other side does."""
+
+
+Ask = Script | Reading | Probe
+
+
+def _as_is(answer: Any) -> Any:
+    return answer.stdout if isinstance(answer, Result) else answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One question. `parse` gets a `Result` for a script, JSON for the others; pure; may raise ValueError."""
+
+    name: str
+    ask: Ask
+    parse: Callable[[Any], Any] = _as_is
+
+
+def unknown(reason: str) -> dict[str, str]:
+    """The answer of a fact that could not be answered."""
+    return {"unknown": reason}
+
+
+def why_unknown(answer: Any) -> str | None:
+    """The reason, if this answer is not known; else `None`."""
+    if isinstance(answer, Mapping) and set(answer) == {"unknown"}:
+        return str(answer["unknown"])
+    return None
+
+
+def read(fact: Fact, raw: Any) -> Any:
+    """The parsed answer; a raw answer that cannot be parsed is unknown, with the reason."""
+    try:
+        return fact.parse(raw)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        return unknown(f"the answer to {fact.name} could not be read: {error}")

@@ -1,0 +1,126 @@
+"""An operation type: a frozen record of pure functions, written once per kind of work.
+
+The public enum of names is `OperationType`; this record is what stands behind each name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from opsqueue.model.fact import Fact, Facts
+from opsqueue.model.names import Risk, Severity, Sort
+from opsqueue.model.plan import NOTHING, Plan
+
+
+class Params(BaseModel):
+    """Base of every type's parameters: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number with its unit (percent, bytes, bytes/s, ms, s, count…). `None` is not known, never zero."""
+
+    name: str
+    value: float | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a person or an alert rule should hear of."""
+
+    severity: Severity
+    code: str
+    """A stable word for programs, such as `disk_usage_high`."""
+    message: str
+    host: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that the analysis of one target may look at."""
+
+    host: str
+    before: Facts
+    after: Facts
+    metrics: Mapping[str, Metric]
+    earlier: Mapping[str, Metric]
+    """The metrics of the last operation of this type on this host; empty the first time."""
+    thresholds: Mapping[str, float]
+    """`alert_thresholds` of the configuration: cpu_usage, memory_usage, disk_usage (percent), response_time (ms)."""
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What follows from one target's facts. `score` is 0 to 100, `None` where a score makes no sense."""
+
+    findings: tuple[Finding, ...] = ()
+    score: float | None = None
+
+
+def _nothing_to_plan(_params: Any, _facts: Facts) -> Plan:
+    return NOTHING
+
+
+def _no_problems(_params: Any, _before: Facts, _after: Facts) -> tuple[str, ...]:
+    return ()
+
+
+def _no_objection(_params: Any, _facts: Facts) -> tuple[str, ...]:
+    return ()
+
+
+def _no_rollback(_params: Any, _before: Facts, _after: Facts) -> Plan:
+    return Plan(note="there is nothing that could lead back")
+
+
+def _no_metrics(_params: Any, _before: Facts, _after: Facts) -> tuple[Metric, ...]:
+    return ()
+
+
+def _no_analysis(_params: Any, _seen: Seen) -> Analysis:
+    return Analysis()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationKind:
+    """What the kernel asks of a kind of work. All functions are pure: no clock, no random, no I/O."""
+
+    name: str
+    summary: str
+    sort: Sort
+    params: type[Params]
+    facts: Callable[[Any], tuple[Fact, ...]]
+    """Asked before planning (changing, making), or as the whole work (looking)."""
+    objections: Callable[[Any, Facts], tuple[str, ...]] = _no_objection
+    """Preconditions that do not hold, in words; any of them fails the operation at verify."""
+    plan: Callable[[Any, Facts], Plan] = _nothing_to_plan
+    after: Callable[[Any, Facts], tuple[Fact, ...]] | None = None
+    """Asked after the steps, given `before`; the same as `facts` unless said. May wait on the host for things to settle."""
+    verify: Callable[[Any, Facts, Facts], tuple[str, ...]] = _no_problems
+    """Problems in words (params, before, after); none is good."""
+    rollback: Callable[[Any, Facts, Facts], Plan] = _no_rollback
+    """The plan that leads back from `after` to `before`."""
+    restored: Callable[[Any, Facts, Facts], tuple[str, ...]] = _no_problems
+    """Problems in words after a rollback (params, before, after); none: the old state is back."""
+    measure: Callable[[Any, Facts, Facts], tuple[Metric, ...]] = _no_metrics
+    analyse: Callable[[Any, Seen], Analysis] = _no_analysis
+    risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
+
+    @property
+    def looking(self) -> bool:
+        """Whether it changes nothing."""
+        return self.sort is Sort.LOOKING
+
+    def facts_after(self, params: Any, before: Facts) -> tuple[Fact, ...]:
+        """The facts that tell whether the work was done."""
+        return self.after(params, before) if self.after else self.facts(params)

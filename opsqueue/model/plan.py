@@ -1,0 +1,99 @@
+"""Commands as data: what would be sent to a host, and the digest that names exactly that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One program with its arguments; never a shell string."""
+
+    argv: tuple[str, ...]
+    sudo: bool = False
+    stdin: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: int = 60
+    """Seconds; then the whole process group is ended."""
+
+    def __str__(self) -> str:
+        return shlex.join(("sudo", "-n", *self.argv) if self.sudo else self.argv)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a command answered. `exit_code` is `None` when it was ended by its time limit or never known."""
+
+    exit_code: int | None
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    timed_out: bool = False
+    truncated: bool = False
+
+    @property
+    def output(self) -> str:
+        """stdout, then stderr, as a person reads them."""
+        return "\n".join(part.rstrip("\n") for part in (self.stdout, self.stderr) if part.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of a plan, with a title for people and the exit codes that mean success."""
+
+    title: str
+    command: Command
+    ok_codes: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The exact steps for one target, in order. No steps: nothing needs to be done, and `note` says why."""
+
+    steps: tuple[Step, ...] = ()
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object from which `Plan.from_json` makes the same plan."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The plan that `as_json` wrote."""
+        return cls(steps=tuple(_step(step) for step in data["steps"]), note=data["note"])
+
+
+NOTHING = Plan()
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value; floats other than finite ones are refused."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan_digest(operation_type: str, parameters: Mapping[str, Any], plans: Iterable[tuple[str, Plan]]) -> str:
+    """The name of exactly these steps on exactly these hosts; notes and titles do not count."""
+    hosts = {host: [_essence(step) for step in plan.steps] for host, plan in plans}
+    return digest_of({"type": operation_type, "parameters": parameters, "hosts": hosts})
+
+
+def _essence(step: Step) -> dict[str, Any]:
+    return {"command": asdict(step.command), "ok_codes": list(step.ok_codes)}
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    command = data["command"]
+    return Step(
+        title=data["title"],
+        command=Command(**{**command, "argv": tuple(command["argv"])}),
+        ok_codes=tuple(data["ok_codes"]),
+    )

@@ -1,0 +1,150 @@
+"""Rows of the record as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsqueue.model.names import OperationPriority, Outcome, Stage, TargetState
+from opsqueue.model.plan import NOTHING, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation as it stands in the record. Times are UNIX seconds."""
+
+    id: str
+    name: str
+    type: str
+    priority: OperationPriority
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    systems: tuple[str, ...] = ()
+    """As asked for: names, groups."""
+    timeout: int = 300
+    retry_count: int = 2
+    window: str | None = None
+    channels: tuple[str, ...] | None = None
+    rollback_enabled: bool = True
+    requested_by: str = "unknown"
+    reason: str = ""
+    looking: bool = False
+    stage: Stage = Stage.VERIFY
+    outcome: Outcome | None = None
+    due_at: float | None = None
+    """When somebody should look next; None: not before a person acts."""
+    token: int = 0
+    """Grows at each lease; every write must show it."""
+    holder: str = ""
+    """Who works on it now, empty when nobody does."""
+    attempts: int = 0
+    """Failed tries of the present stage."""
+    hold: tuple[str, ...] = ()
+    """The gates that hold it."""
+    cancel_asked: str = ""
+    """Who asked to cancel, and why; empty when nobody did."""
+    digest: str | None = None
+    """The name of exactly what was planned."""
+    score: float | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
+    schedule: str | None = None
+    slot: float | None = None
+    created_at: float = 0.0
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One host within one operation."""
+
+    operation_id: str
+    host: str
+    position: int = 0
+    state: TargetState = TargetState.PENDING
+    attempt: int = 1
+    changed: bool = False
+    plan: Plan = NOTHING
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """`{name: {"value", "unit"}}`"""
+    problems: tuple[str, ...] = ()
+    steps: tuple[Mapping[str, Any], ...] = ()
+    """What was sent, each `{title, command, exit_code, seconds, output}`; exit_code None: not known."""
+    started_at: float | None = None
+    changed_at: float | None = None
+    """When the last command was sent."""
+    verified_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One appended line of history; also the audit trail."""
+
+    operation_id: str | None
+    at: float
+    kind: str
+    message: str
+    stage: str | None = None
+    host: str | None = None
+    actor: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One message for one channel; unique by (operation, event, channel)."""
+
+    operation_id: str
+    event: str
+    channel: str
+    status: str = "queued"
+    """queued, accepted, failed (tried again), dead (given up), acknowledged (a person knows)."""
+    attempts: int = 0
+    next_at: float = 0.0
+    at: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """A time in which nothing may be changed, whoever asks."""
+
+    id: str
+    scope: tuple[str, ...]
+    """Host names, group names, type names; `all` for everything."""
+    reason: str
+    starts_at: float
+    ends_at: float | None
+    """None: until somebody lifts it."""
+    created_by: str
+    created_at: float
+    lifted_at: float | None = None
+    lifted_by: str = ""
+
+
+def status_of(operation: Operation, now: float) -> str:
+    """What people see: the outcome once closed, else what it is doing or waiting for."""
+    if operation.stage is Stage.CLOSED:
+        return operation.outcome.value if operation.outcome else "unknown"
+    if operation.holder and operation.due_at is not None and operation.due_at > now:
+        return _DOING[operation.stage]
+    if operation.hold:
+        return "waiting"
+    if operation.attempts:
+        return "retrying"
+    return "pending" if operation.stage is Stage.VERIFY else _DOING[operation.stage]
+
+
+_DOING = {
+    Stage.VERIFY: "verifying",
+    Stage.WINDOW: "waiting",
+    Stage.EXECUTE: "executing",
+    Stage.COLLECT: "collecting",
+    Stage.ANALYZE: "analyzing",
+    Stage.NOTIFY: "notifying",
+    Stage.CLOSED: "closed",
+}

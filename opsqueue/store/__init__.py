@@ -1,0 +1,1 @@
+"""The only code that speaks SQL: functions take and return frozen values."""

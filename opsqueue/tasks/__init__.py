@@ -1,0 +1,1 @@
+"""The Celery application: when things happen; no decision is taken here."""
