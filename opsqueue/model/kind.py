@@ -105,13 +105,15 @@ class OperationKind:
     """Preconditions that do not hold, in words; any of them fails the operation at verify."""
     plan: Callable[[Any, Facts], Plan] = _nothing_to_plan
     after: Callable[[Any, Facts], tuple[Fact, ...]] | None = None
-    """Asked after the steps, given `before`; the same as `facts` unless said. May wait on the host for things to settle."""
+    """Asked after the steps, given `before`; the same as `facts` unless said. May wait on the host until it settled."""
     verify: Callable[[Any, Facts, Facts], tuple[str, ...]] = _no_problems
     """Problems in words (params, before, after); none is good."""
     rollback: Callable[[Any, Facts, Facts], Plan] = _no_rollback
     """The plan that leads back from `after` to `before`."""
     restored: Callable[[Any, Facts, Facts], tuple[str, ...]] = _no_problems
     """Problems in words after a rollback (params, before, after); none: the old state is back."""
+    redo: bool = False
+    """A failed try is planned and sent again as it stands; otherwise it is rolled back before it is tried again."""
     measure: Callable[[Any, Facts, Facts], tuple[Metric, ...]] = _no_metrics
     analyse: Callable[[Any, Seen], Analysis] = _no_analysis
     risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY

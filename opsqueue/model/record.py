@@ -46,6 +46,10 @@ class Operation:
     """Who asked to cancel, and why; empty when nobody did."""
     digest: str | None = None
     """The name of exactly what was planned."""
+    coordinators: tuple[Mapping[str, Any], ...] = ()
+    """What each verification coordinator said: `{coordinator, status, why, digest, reached}`."""
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+    """What each gate said last: `{gate, verdict, why, until}`, `until` in UNIX seconds."""
     score: float | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
     schedule: str | None = None

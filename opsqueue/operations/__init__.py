@@ -1,1 +1,19 @@
 """The catalogue of operation types, written by hand; other people's come through `opsqueue.operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from opsqueue.model.kind import OperationKind
+from opsqueue.operations.health_check import OPERATION as HEALTH_CHECK
+from opsqueue.operations.service_restart import OPERATION as SERVICE_RESTART
+from opsqueue.operations.system_monitoring import OPERATION as SYSTEM_MONITORING
+
+OWN = (SYSTEM_MONITORING, SERVICE_RESTART, HEALTH_CHECK)
+
+
+def catalogue() -> Mapping[str, OperationKind]:
+    """Every type by name: ours, and those that installed packages bring. Ours cannot be replaced."""
+    brought: list[OperationKind] = [point.load() for point in entry_points(group="opsqueue.operations")]
+    return {kind.name: kind for kind in (*brought, *OWN)}

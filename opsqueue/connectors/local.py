@@ -1,0 +1,150 @@
+"""This machine as a target: child processes for commands and scripts, psutil for system metrics.
+
+A command that needs root runs as `sudo -n timeout -k 5 N COMMAND`, because only root may end what root started;
+rules in sudoers name that form. Around every command stands a `timeout` that is a little longer than our own
+limit: it ends the command even when the worker itself was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from opsqueue.connectors.deadline import all_within
+from opsqueue.connectors.probes import answer
+from opsqueue.connectors.process import run_process
+from opsqueue.connectors.script import answers, compose, scripts, seconds_of, split
+from opsqueue.connectors.system import read_system
+from opsqueue.errors import CommandNotSent
+from opsqueue.model.fact import Fact, Probe, Reading, unknown
+from opsqueue.model.plan import Command, Result
+
+_MARK = "OPSQUEUE_MARK"
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
+_GRACE_S = 5
+_ANSWER_MOST = 8 << 20
+"""Bytes of all script answers together; only the beginning is kept, so that what is cut off is known to be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalShell:
+    """The way to this machine; `output_most` is the number of bytes kept of each stream of a command."""
+
+    output_most: int = 256 << 10
+
+    def run(self, command: Command, mark: str = "") -> Result:
+        """Run one command to its end or its time limit; raises CommandNotSent when it did not start."""
+        root, timeout = os.geteuid() == 0, shutil.which("timeout")
+        through_sudo = command.sudo and not root
+        env = _environment() | dict(command.env) | ({_MARK: mark} if mark else {})
+        half = self.output_most // 2
+        try:
+            result = run_process(
+                wrapped(command, root=root, timeout=timeout),
+                env=env,
+                stdin=command.stdin.encode(),
+                limit_s=command.timeout + (2 * _GRACE_S if through_sudo else 0),
+                head_most=half,
+                tail_most=half,
+            )
+        except FileNotFoundError as error:
+            return Result(exit_code=127, stderr=f"{command.argv[0]}: command not found ({error})")
+        except (OSError, ValueError) as error:
+            raise CommandNotSent(f"`{command.argv[0]}` could not be started on this machine: {error}") from error
+        return _ended_by_timeout(result, command.timeout) if through_sudo else result
+
+    def ask(self, facts: Sequence[Fact]) -> Mapping[str, Any]:
+        """The parsed answers by name: all scripts in one sh, readings and probes beside it."""
+        parts = (_ask_scripts, _ask_readings, _ask_probes)
+        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+            raw = [pool.submit(part, facts) for part in parts]
+            return answers(facts, {name: one for future in raw for name, one in future.result().items()})
+
+    def busy(self, mark: str) -> bool:
+        """Whether a command that was started with this mark still runs; zombies do not count."""
+        return bool(mark) and any(_has_mark(process, mark) for process in psutil.process_iter())
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def wrapped(command: Command, *, root: bool, timeout: str | None) -> tuple[str, ...]:
+    """The arguments that are really run: with sudo where it is needed, and time limits that need no worker."""
+    if command.sudo and not root:
+        names = ",".join(command.env)
+        keep = (f"--preserve-env={names}",) if names else ()
+        inner = (*_limit("timeout" if timeout else None, command.timeout), *command.argv)
+        return (*_limit(timeout, command.timeout + 4 * _GRACE_S), "sudo", "-n", *keep, *inner)
+    # A little later than our own limit, which ends the whole group and not only the one child.
+    return (*_limit(timeout, command.timeout + 2), *command.argv)
+
+
+def _limit(timeout: str | None, seconds: int) -> tuple[str, ...]:
+    return (timeout, "-k", str(_GRACE_S), str(seconds)) if timeout else ()
+
+
+def _ended_by_timeout(result: Result, limit: int) -> Result:
+    if result.exit_code in {124, 137} and result.seconds >= limit:
+        return replace(result, exit_code=None, timed_out=True)
+    return result
+
+
+def _environment() -> dict[str, str]:
+    """A small clean base: what is in the worker's own environment (URLs, passwords) is no command's business."""
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    everywhere = dict.fromkeys([*filter(None, path), *_SBIN])
+    return {"PATH": os.pathsep.join(everywhere), "HOME": str(Path("~").expanduser()), "LANG": "C", "LC_ALL": "C"}
+
+
+def _ask_scripts(facts: Sequence[Fact]) -> dict[str, Any]:
+    asked = scripts(facts)
+    if not asked:
+        return {}
+    marker = secrets.token_hex(16)
+    try:
+        result = run_process(
+            ("/bin/sh", "-s"),
+            env=_environment(),
+            stdin=compose(facts, marker).encode(),
+            limit_s=seconds_of(facts),
+            head_most=_ANSWER_MOST,
+            tail_most=0,
+        )
+    except (OSError, ValueError) as error:
+        reason = unknown(f"sh could not be started on this machine: {error}")
+        return {fact.name: reason for fact, _script in asked}
+    return dict(split(result.stdout, marker, facts, result.stderr))
+
+
+def _ask_readings(facts: Sequence[Fact]) -> dict[str, Any]:
+    found = {}
+    for fact in facts:
+        if isinstance(fact.ask, Reading):
+            options = fact.ask.options
+            # /proc of a process that is stuck in the kernel can hang as well as a mount can.
+            call = {fact.name: partial(read_system, options)}
+            value = all_within(fact.ask.timeout, call)[fact.name]
+            found[fact.name] = unknown(f"{value}") if isinstance(value, Exception) else value
+    return found
+
+
+def _ask_probes(facts: Sequence[Fact]) -> dict[str, Any]:
+    asked = [(fact.name, fact.ask) for fact in facts if isinstance(fact.ask, Probe)]
+    found = answer([probe for _name, probe in asked]) if asked else []
+    return {name: one for (name, _probe), one in zip(asked, found, strict=True)}
+
+
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):  # it ended meanwhile, is a zombie, or is not ours to look into
+        return False

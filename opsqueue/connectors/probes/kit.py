@@ -1,0 +1,245 @@
+"""What all probes share: one event loop per run, name look-ups that can be left behind, phases, error words."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+_MOST_LOOKUPS = 64
+# A look-up in the C library cannot be ended from outside. One that hangs is left behind in its daemon thread;
+# this counts them over the whole process, so that they stay bounded however often probes are asked.
+_lookups = threading.BoundedSemaphore(_MOST_LOOKUPS)
+
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+_CUT_OFF = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+
+
+class ProbeError(ValueError):
+    """The probe itself cannot be made: a fault of the checker or of its options, not of the target."""
+
+
+class TargetError(Exception):
+    """The target did not do what it should; `word` is for programs, the text for people."""
+
+    def __init__(self, word: str, detail: str) -> None:
+        super().__init__(detail)
+        self.word = word
+
+
+class ProbeLoop(asyncio.SelectorEventLoop):
+    """An event loop that looks each name up once per run, in threads that nobody has to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - asyncio calls it by this name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """As the loop's own, but it can be abandoned; answers are shared by the probes of one run."""
+        name = host.decode("ascii") if isinstance(host, bytes) else host
+        try:  # an address needs no look-up, and so no thread
+            return socket.getaddrinfo(name, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            pass
+        ask = (name, port, family, type, proto, flags)
+        if ask not in self._found:
+            self._found[ask] = self._begin_lookup(ask)
+        future = self._found[ask]
+        try:
+            return await asyncio.shield(future)
+        except OSError:
+            self._found.pop(ask, None)  # so that another attempt asks anew
+            raise
+
+    def _begin_lookup(self, ask: tuple[Any, ...]) -> asyncio.Future[Any]:
+        if not _lookups.acquire(blocking=False):
+            raise ProbeError(
+                f"{_MOST_LOOKUPS} name look-ups of earlier probes still hang; wanted a free one. "
+                f"Look at the name servers of the worker (/etc/resolv.conf)."
+            )
+        future: asyncio.Future[Any] = self.create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        threading.Thread(target=self._look_up, args=(ask, future), name="probe-lookup", daemon=True).start()
+        return future
+
+    def _look_up(self, ask: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
+        found: Any = None
+        problem: Exception | None = None
+        try:
+            found = socket.getaddrinfo(*ask)
+        except OSError as error:
+            problem = error
+        except (UnicodeError, ValueError) as error:
+            problem = ProbeError(f"{ask[0]!r} is no host name: {error}")
+        finally:
+            _lookups.release()
+        try:
+            self.call_soon_threadsafe(_settle, future, found, problem)
+        except RuntimeError:
+            return  # the run is over; nobody waits for this answer
+
+
+def _settle(future: asyncio.Future[Any], found: Any, problem: Exception | None) -> None:
+    if future.done():
+        return
+    if problem is not None:
+        future.set_exception(problem)
+    else:
+        future.set_result(found)
+
+
+class Kit:
+    """Things that are dear to make, kept for one run."""
+
+    def __init__(self) -> None:
+        self._trust: dict[str, ssl.SSLContext] = {}
+
+    def trust(self, ca_file: str | None = None) -> ssl.SSLContext:
+        """A context that verifies chain and name against the system's authorities, or only those of `ca_file`."""
+        key = ca_file or ""
+        if key not in self._trust:
+            try:
+                self._trust[key] = ssl.create_default_context(cafile=ca_file or None)
+            except (OSError, ssl.SSLError) as error:
+                raise ProbeError(f"the authorities in ca_file {ca_file} cannot be read: {error}") from None
+        return self._trust[key]
+
+
+def trusting_nobody() -> ssl.SSLContext:
+    """A context that takes any certificate; for reading one, never for believing it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Watch:
+    """Phases of one attempt in ms; `at` is the phase that was under way last, so the one that failed."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.phases: dict[str, float] = {}
+        self.at = "start"
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what happens inside; a phase that fails leaves no time."""
+        self.at = name
+        began = time.perf_counter()
+        yield
+        self.add(name, time.perf_counter() - began)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds to a phase; phases that come again (redirects) add up."""
+        self.phases[name] = round(self.phases.get(name, 0.0) + seconds * 1000, 2)
+
+    def done(self) -> dict[str, float]:
+        """All phases, with the total since the attempt began."""
+        total = round((time.perf_counter() - self._began) * 1000, 2)
+        return {**self.phases, "total": total}
+
+
+async def resolve(host: str, port: int, watch: Watch) -> str:
+    """The first address of a host, timed as the phase `dns`; later look-ups of this run find it at once."""
+    with watch.phase("dns"):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return str(found[0][4][0])
+
+
+@contextmanager
+def abandoned(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Cut the connection at the end without waiting for the other side's goodbye."""
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+
+
+async def connect(host: str, port: int, watch: Watch) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """An open TCP connection, with the phases `dns` and `connect`."""
+    await resolve(host, port, watch)
+    with watch.phase("connect"):
+        return await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+
+
+def option(options: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
+    """An option of the right kind; ProbeError names the one that is missing or wrong."""
+    value = options.get(name, default)
+    if value is None and default is None and name not in options:
+        raise ProbeError(f"the option {name} is wanted and missing")
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise ProbeError(f"the option {name} has the wrong kind: {type(value).__name__}")
+    return value
+
+
+def word_of(error: BaseException) -> tuple[str, str] | None:
+    """The word and the detail for an error of the network; `None` when it is none."""
+    for found in _family(error):
+        word = _word(found)
+        if word:
+            return word, _detail(found)
+    return None
+
+
+def _family(error: BaseException) -> Iterator[BaseException]:
+    """The causes first: the library's own wrapping says less."""
+    for child in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _family(child)
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        yield from _family(cause)
+    yield error
+
+
+def _word(error: BaseException) -> str | None:
+    kinds: tuple[tuple[type[BaseException], str], ...] = (
+        (ssl.SSLError, "tls_failed"),
+        (socket.gaierror, "dns_failed"),
+        (ConnectionRefusedError, "refused"),
+        (ConnectionResetError, "reset"),
+        (TimeoutError, "timeout"),
+    )
+    for kind, word in kinds:
+        if isinstance(error, kind):
+            return word
+    return _word_of_number(error) if isinstance(error, OSError) else None
+
+
+def _word_of_number(error: OSError) -> str | None:
+    # asyncio folds the errors of several addresses into one text and drops their numbers.
+    inside = re.search(r"\[Errno (\d+)\]", str(error))
+    number = error.errno or (int(inside[1]) if inside else None)
+    if number == errno.ECONNREFUSED:
+        return "refused"
+    if number == errno.ETIMEDOUT:
+        return "timeout"
+    if number in _CUT_OFF:
+        return "reset"
+    return "unreachable" if number in _NO_WAY else None
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

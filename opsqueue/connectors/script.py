@@ -1,0 +1,109 @@
+"""All script facts of a host as one sh text, and its output taken apart again.
+
+The text is given to `sh -s` on stdin, here or over SSH: one round trip, no login shell in between, no limit on
+the length of a command line, and nothing of it in `ps`. It stands in one brace group, so that a text that was cut
+off on its way is not run at all. Every script runs in an sh of its own, with stdin closed, under its own time
+limit, between two lines that hold a marker nobody can guess; what a login script prints before them is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from opsqueue.model.fact import Fact, Script, read, unknown
+from opsqueue.model.plan import Result
+
+# LC_ALL=C: parsers read English and points in numbers. The sbin directories are missing on the PATH that a
+# service or a non-interactive SSH session gets.
+_ENVIRONMENT = "LC_ALL=C; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export LC_ALL PATH"
+
+# ask NUMBER SECONDS SUDO TEXT [ARGS...]: the time limit stands inside of sudo, because only root may end what
+# root started. busybox and coreutils agree on `timeout -k`; without it the whole connection has a time limit.
+_ASK = """\
+ask() {
+number=$1; seconds=$2; sudo=$3; shift 3
+limit=; if [ "$limits" ]; then limit="timeout -k 2 $seconds"; fi
+if [ "$user" = 0 ]; then sudo=; fi
+say begin "$number"
+$sudo $limit sh -c "$@" </dev/null
+code=$?
+say end "$number" "$code"
+}
+say() {
+now=$(date +%s)
+printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "$now"
+printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "$now" >&2
+}
+limits=; if timeout -k 1 5 true </dev/null >/dev/null 2>&1; then limits=yes; fi
+user=$(id -u)
+"""
+
+
+def scripts(facts: Iterable[Fact]) -> list[tuple[Fact, Script]]:
+    """The facts that are asked with a script, each with it, in their order."""
+    return [(fact, fact.ask) for fact in facts if isinstance(fact.ask, Script)]
+
+
+def compose(facts: Sequence[Fact], marker: str) -> str:
+    """One sh text that answers all script facts; `marker` is random letters and digits, used once."""
+    if not re.fullmatch(r"[A-Za-z0-9]{16,}", marker):
+        raise ValueError("a marker is at least 16 letters and digits")
+    asks = [_one(number, script) for number, (_fact, script) in enumerate(scripts(facts))]
+    return "\n".join(["{", _ENVIRONMENT, f"mark={marker}", _ASK, *asks, "exit 0", "}", ""])
+
+
+def seconds_of(facts: Sequence[Fact]) -> float:
+    """The longest time that the composed text can take."""
+    return sum(script.timeout + 3.0 for _fact, script in scripts(facts)) + 5.0
+
+
+def _one(number: int, script: Script) -> str:
+    sudo = "sudo -n" if script.sudo else ""
+    text = f"{_ENVIRONMENT}\n{script.text}"
+    if "\0" in "".join((text, *script.args)):
+        raise ValueError("a value of a script cannot hold a zero byte")
+    values = ("ask", str(number), str(script.timeout), sudo, text, "opsqueue", *script.args)
+    return shlex.join(values)
+
+
+def split(text: str, marker: str, facts: Sequence[Fact], errors: str = "") -> dict[str, Result]:
+    """What each script answered, by fact; one whose end is missing was cut off and is left out.
+
+    `text` is the stdout and `errors` the stderr of the composed text.
+    """
+    out, err = _sections(text, marker), _sections(errors, marker)
+    found = {}
+    for number, (fact, script) in enumerate(scripts(facts)):
+        if number in out:
+            body, code, seconds = out[number]
+            problem = err[number][0] if number in err else ""
+            found[fact.name] = _result(body, problem, code, seconds, script.timeout)
+    return found
+
+
+def answers(facts: Sequence[Fact], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The parsed answers by name; a fact without a raw answer is unknown."""
+    missing = unknown("the host gave no whole answer: its output was cut off")
+    return {fact.name: _parsed(fact, raw[fact.name]) if fact.name in raw else missing for fact in facts}
+
+
+def _parsed(fact: Fact, raw: Any) -> Any:
+    # What is already unknown (a probe that could not run, a part that was too late) has nothing to parse.
+    return raw if isinstance(raw, Mapping) and set(raw) == {"unknown"} else read(fact, raw)
+
+
+def _sections(text: str, marker: str) -> dict[int, tuple[str, int, int]]:
+    """Between begin and end of each number: the text, the exit code, the seconds."""
+    pattern = rf"\n@@{marker} begin (\d+) 0 (\d+)\n(.*?)\n@@{marker} end \1 (\d+) (\d+)\n"
+    matches = re.finditer(pattern, "\n" + text, flags=re.DOTALL)
+    return {int(m[1]): (m[3], int(m[4]), int(m[5]) - int(m[2])) for m in matches if f"@@{marker}" not in m[3]}
+
+
+def _result(body: str, problem: str, code: int, seconds: int, limit: int) -> Result:
+    # `timeout` answers 124, or 137 when it had to kill; a script may end with the same codes by itself, but not
+    # at its limit. The clock has whole seconds.
+    late = code in {124, 137} and seconds >= limit - 1
+    return Result(exit_code=None if late else code, stdout=body, stderr=problem, seconds=float(seconds), timed_out=late)

@@ -1,0 +1,299 @@
+"""Facts for health checks that are asked on the host: processes, services, disks and commands.
+
+Each is one script without side effects of its own; a command check runs what its owner wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from opsqueue.model.fact import Fact, Script, unknown
+from opsqueue.model.plan import Result
+
+OUTPUT_MOST = 8192
+"""Bytes of a command's output that are kept."""
+
+_MARK = "opsqueue-process-check"
+"""Stands beside the pattern in the arguments of our own shells, so that they are not counted as a match."""
+
+_PROCESS = r"""
+how=$2; wanted=$3
+case $how in name) column=comm ;; *) column=args ;; esac
+list=$(ps -A -o pid= -o stat= -o etime= -o "$column=" 2>/dev/null) || list=$(ps -o "pid,stat,etime,$column") || exit 3
+if [ "$how" = pidfile ]; then
+  [ -r "$wanted" ] || { [ -e "$wanted" ] && exit 4; exit 0; }
+  read -r pid rest <"$wanted" || :
+  wanted="^ *${pid:-none} "
+elif [ "$how" = cmdline ]; then
+  printf '' | grep -E -e "$wanted" >/dev/null; [ $? -le 1 ] || exit 5
+fi
+[ "$how" = name ] && { printf '%s\n' "$list"; exit 0; }
+if [ "$how" = pidfile ]; then printf '%s\n' "$list" | grep -e "$wanted"; exit 0; fi
+list=$(printf '%s\n' "$list" | grep -v -e "$1")
+matched=$(printf '%s\n' "$list" | sed 's/^ *[^ ]* *[^ ]* *[^ ]* *//' | grep -n -E -e "$wanted" | sed 's/:.*/p/')
+printf '%s\n' "$list" | sed -n "$matched" | cut -c 1-300
+exit 0
+"""
+
+_SERVICE = r"""
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
+  echo manager=systemd
+  exec systemctl show -p Type,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus -- "$1"
+fi
+if command -v supervisorctl >/dev/null; then
+  line=$(supervisorctl status "$1" 2>/dev/null | head -n 1)
+  case $line in
+    "$1: "* | *'(no such process)'*) ;;
+    "$1 "*) printf 'manager=supervisor\nline=%s\n' "$line"; exit 0 ;;
+  esac
+fi
+if command -v sv >/dev/null; then
+  for dir in /etc/service /service /var/service; do
+    [ -d "$dir/$1" ] && { printf 'manager=runit\nline=%s\n' "$(sv status "$dir/$1" 2>&1)"; exit 0; }
+  done
+fi
+name=${1%.service}
+if [ -x "/etc/init.d/$name" ]; then
+  if command -v service >/dev/null; then set -- service "$name" status; else set -- "/etc/init.d/$name" status; fi
+  "$@" >/dev/null 2>&1
+  printf 'manager=sysv\ncode=%s\n' "$?"; exit 0
+fi
+echo manager=none
+"""
+
+_DISK = r"""
+printf '@blocks\n'; df -P -k -- "$1" || exit 3
+printf '@inodes\n'; df -P -i -- "$1" 2>/dev/null
+printf '@mounts\n'; cut -d ' ' -f 2,4 /proc/self/mounts 2>/dev/null
+exit 0
+"""
+
+_COMMAND = r"""
+limit=$1; most=$2; shift 2
+exec 3>&1
+code=$( { { if [ "$limit" ] && command -v timeout >/dev/null; then timeout -k 1 "$limit" "$@"; else "$@"; fi \
+  </dev/null 2>&1 3>&- 4>&-; echo "$?" >&4; } | { head -c "$most" >&3; cat >/dev/null; }; } 4>&1 )
+exit "${code:-3}"
+"""
+# What is beyond the limit is read and dropped: a command that is cut off would end by SIGPIPE, not as it meant to.
+
+_RUNNING = {"RUNNING", "STARTING"}
+_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z%]*)")
+_PERFDATA_MOST = 32
+_TIMED_OUT = 124
+_SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
+
+
+def process_fact(name: str, *, how: Literal["name", "cmdline", "pidfile"], wanted: str, seconds: int) -> Fact:
+    """`{"count", "zombies", "stuck", "youngest_s", "oldest_s", "pids"}` of the processes that match.
+
+    `name` is the program's name, `cmdline` an extended regular expression, `pidfile` an absolute path. Zombies are
+    counted apart; stuck are those in uninterruptible sleep.
+    """
+    ask = Script(text=_PROCESS, args=(_MARK, how, wanted), timeout=seconds)
+    return Fact(name=name, ask=ask, parse=lambda raw: _processes(raw, how, wanted))
+
+
+def service_fact(name: str, unit: str, *, seconds: int) -> Fact:
+    """`{"manager", "known", "active", "detail", "result", "restarts"}`; restarts only where systemd counts them."""
+    return Fact(name=name, ask=Script(text=_SERVICE, args=(unit,), timeout=seconds), parse=_service)
+
+
+def disk_fact(name: str, path: str, *, seconds: int) -> Fact:
+    """`{"mount", "device", "size", "free", "percent", "inode_percent", "read_only"}`, bytes and percent.
+
+    Percent is used / (used + available), as df counts; `None` where the file system has no such number.
+    """
+    return Fact(name=name, ask=Script(text=_DISK, args=(path,), timeout=seconds), parse=_disk)
+
+
+def command_fact(name: str, argv: Sequence[str], *, seconds: int) -> Fact:
+    """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments."""
+    # The script's own limit is a little later, so that the answer says which command took too long.
+    ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3)
+    return Fact(name=name, ask=ask, parse=_command)
+
+
+def _processes(raw: Result, how: str, wanted: str) -> dict[str, Any]:
+    problem = _process_problem(raw, wanted)
+    if problem:
+        return unknown(problem)
+    rows = [row for line in raw.stdout.splitlines() if (row := _row(line))]
+    if how == "name":
+        rows = [row for row in rows if _named(row[3], wanted)]
+    alive = [row for row in rows if not row[1].startswith("Z")]
+    ages = [row[2] for row in alive]
+    return {
+        "count": len(alive),
+        "zombies": len(rows) - len(alive),
+        "stuck": sum(row[1].startswith("D") for row in alive),
+        "youngest_s": min(ages, default=None),
+        "oldest_s": max(ages, default=None),
+        "pids": [row[0] for row in rows[:20]],
+    }
+
+
+def _process_problem(raw: Result, wanted: str) -> str | None:
+    reasons = {
+        3: "ps does not work on this host",
+        4: f"the pid file {wanted} cannot be read",
+        5: f"{wanted!r} is no regular expression for grep -E on this host",
+    }
+    if raw.exit_code == 0:
+        return None
+    return reasons.get(raw.exit_code or -1, _ending(raw))
+
+
+def _row(line: str) -> tuple[int, str, int, str] | None:
+    parts = line.split(None, 3)
+    if len(parts) < 4 or not parts[0].isdigit():  # noqa: PLR2004 - pid, state, age, text
+        return None
+    return int(parts[0]), parts[1], _seconds(parts[2]), parts[3].removesuffix(" <defunct>")
+
+
+def _seconds(etime: str) -> int:
+    """`[[days-]hours:]minutes:seconds`."""
+    days, _, clock = etime.rpartition("-")
+    total = 0
+    for part in clock.split(":"):
+        total = total * 60 + int(part)
+    return int(days or 0) * 86_400 + total
+
+
+def _named(found: str, wanted: str) -> bool:
+    return found == wanted or (len(wanted) > 15 and found == wanted[:15])  # noqa: PLR2004 - the kernel keeps 15
+
+
+def _service(raw: Result) -> dict[str, Any]:
+    found = _pairs(raw.stdout.splitlines())
+    manager = found.get("manager")
+    if manager is None:
+        return unknown(_ending(raw))
+    if manager == "none":
+        return unknown("the host was not booted with systemd, and neither supervisor, runit nor SysV know the service")
+    return {"manager": manager, **_READERS[manager](found, raw)}
+
+
+def _pairs(lines: Iterable[str]) -> dict[str, str]:
+    return {key: value for key, separator, value in (line.partition("=") for line in lines) if separator}
+
+
+def _systemd(found: Mapping[str, str], raw: Result) -> dict[str, Any]:
+    if "ActiveState" not in found:
+        return unknown(f"systemctl did not answer: {_ending(raw)}")
+    active, sub, result = found["ActiveState"], found.get("SubState", ""), found.get("Result", "")
+    restarts = found.get("NRestarts", "")
+    return {
+        "known": found.get("LoadState") not in {"not-found", "bad-setting"},
+        # A oneshot that ended well is at rest, not down; `exited` counts as active for systemd itself.
+        "active": active in {"active", "reloading"},
+        "ended_well": found.get("Type") == "oneshot" and (active, result) == ("inactive", "success"),
+        "detail": f"{found.get('LoadState', '?')}, {active} ({sub}), result {result or '?'}",
+        "result": result,
+        "exit_status": int(found.get("ExecMainStatus") or 0),
+        "restarts": int(restarts) if restarts.isdigit() else None,
+    }
+
+
+def _supervisor(found: Mapping[str, str], _raw: Result) -> dict[str, Any]:
+    words = found["line"].split()
+    state = words[1] if len(words) > 1 else ""
+    return _plain(active=state in _RUNNING, detail=" ".join(words[1:]))
+
+
+def _runit(found: Mapping[str, str], _raw: Result) -> dict[str, Any]:
+    line = found.get("line", "")
+    if line.startswith(("fail:", "warning:")):
+        return unknown(f"runit does not answer: {line}")
+    return _plain(active=line.startswith("run:"), detail=line)
+
+
+def _sysv(found: Mapping[str, str], _raw: Result) -> dict[str, Any]:
+    code = int(found["code"])
+    if code not in _SYSV_STATES:
+        return unknown(f"the init script's `status` exited with {code}, which says nothing")
+    return _plain(active=code == 0, detail=f"{_SYSV_STATES[code]} (status exits {code})")
+
+
+def _plain(*, active: bool, detail: str) -> dict[str, Any]:
+    return {"known": True, "active": active, "ended_well": False, "detail": detail, "result": "", "restarts": None}
+
+
+_READERS = {"systemd": _systemd, "supervisor": _supervisor, "runit": _runit, "sysv": _sysv}
+
+
+def _disk(raw: Result) -> dict[str, Any]:
+    if raw.exit_code != 0:
+        return unknown(raw.stderr.strip()[:300] or _ending(raw))
+    parts = re.split(r"^@(\w+)$", raw.stdout, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=False))
+    device, total, used, free, mount = _df(sections["blocks"])
+    inodes = _df(sections.get("inodes", ""))
+    return {
+        "mount": mount,
+        "device": device,
+        "size": _scaled(total),
+        "free": _scaled(free),
+        "percent": _percent(used, free),
+        "inode_percent": _percent(inodes[2], inodes[3]),
+        "read_only": _read_only(sections.get("mounts", ""), mount),
+    }
+
+
+def _df(section: str) -> tuple[str, int | None, int | None, int | None, str]:
+    """Device, total, used, available and mount of the last line; names may hold blanks, numbers may be a dash."""
+    lines = section.strip().splitlines()
+    match = re.match(r"(.*?)\s+(\d+|-)\s+(\d+|-)\s+(-?\d+|-)\s+(\d+%|-)\s+(/.*)$", lines[-1] if lines else "")
+    if match is None:
+        return "", None, None, None, ""
+    numbers = [None if text == "-" else int(text) for text in match.group(2, 3, 4)]
+    return match[1], numbers[0], numbers[1], numbers[2], match[6]
+
+
+def _scaled(kilobytes: int | None) -> int | None:
+    return None if kilobytes is None else kilobytes * 1024
+
+
+def _percent(used: int | None, free: int | None) -> float | None:
+    if used is None or free is None or used + max(free, 0) <= 0:
+        return None
+    return round(100 * used / (used + max(free, 0)), 2)
+
+
+def _read_only(mounts: str, mount: str) -> bool | None:
+    """From the last mount at that place, which hides the earlier ones; `None` where the host does not tell."""
+    found = None
+    for line in mounts.splitlines():
+        place, _, options = line.partition(" ")
+        if re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), place) == mount:
+            found = "ro" in options.split(",")
+    return found
+
+
+def _command(raw: Result) -> dict[str, Any]:
+    if raw.timed_out or raw.exit_code is None or raw.exit_code == _TIMED_OUT:
+        return unknown("the command did not end within its time limit")
+    if raw.exit_code in {126, 127}:
+        return unknown(f"the command cannot be run: {raw.output[:300] or 'not found'}")
+    output, _, _ = raw.stdout.partition("|")
+    return {
+        "exit_code": raw.exit_code,
+        "output": raw.stdout[:OUTPUT_MOST].rstrip("\n"),
+        "summary": (output.strip().splitlines() or [""])[0][:300],
+        "perfdata": _perfdata(raw.stdout),
+    }
+
+
+def _perfdata(stdout: str) -> dict[str, dict[str, Any]]:
+    """`| label=value[unit];…` of the first line, as monitoring plugins write it."""
+    _, _, tail = (stdout.splitlines() or [""])[0].partition("|")
+    found = list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]
+    return {item[1] or item[2]: {"value": float(item[3]), "unit": item[4]} for item in found}
+
+
+def _ending(raw: Result) -> str:
+    if raw.timed_out:
+        return "the host gave no answer within the time limit"
+    return raw.output[:300] or f"the script ended with {raw.exit_code} and said nothing"

@@ -1,0 +1,57 @@
+"""The exit: an operation closes when its changes are verified and people have been told."""
+
+from __future__ import annotations
+
+from opsqueue.gates.evidence import Evidence
+from opsqueue.model.instant import utc_text
+from opsqueue.model.names import TargetState
+from opsqueue.model.record import Delivery, Target
+from opsqueue.model.verdict import Hold, Pass, Verdict
+
+_AGAIN = 30.0
+"""Seconds until deliveries that were never written down are looked for again."""
+_DONE = frozenset({"accepted", "acknowledged"})
+_TRYING = frozenset({"queued", "failed"})
+_NOT_KNOWN = frozenset({TargetState.UNKNOWN, TargetState.APPLYING, TargetState.ROLLING_BACK})
+
+
+def delivery(evidence: Evidence) -> Verdict:
+    """Hold without an outcome, a verification newer than each change, and a receipt per channel.
+
+    While a message is still being tried it is looked at again then, whatever else needs a person.
+    """
+    operation = evidence.operation
+    reasons = [] if operation.outcome else ["it has no outcome yet: a person must look"]
+    reasons += [reason for target in evidence.targets if (reason := _open_change(target))]
+    reasons += [_open_message(each, operation.id) for each in evidence.deliveries if each.status not in _DONE]
+    times = [each.next_at for each in evidence.deliveries if each.status in _TRYING]
+    if not evidence.deliveries:
+        reasons.append("nobody was told: no message of this operation is recorded")
+        times.append(evidence.now + _AGAIN)
+    if reasons:
+        return Hold("; ".join(reasons), min(times, default=None))
+    return Pass("verified, and everybody was told")
+
+
+def _open_change(target: Target) -> str:
+    """What is not settled about this host; empty when all is."""
+    if target.state in _NOT_KNOWN:
+        return f"{target.host}: its state is {target.state}: a person must look"
+    changed, verified = target.changed_at, target.verified_at
+    if changed is None or (verified is not None and verified >= changed):
+        return ""
+    seen = "never" if verified is None else f"last at {utc_text(verified)}"
+    return f"{target.host}: changed at {utc_text(changed)}, verified {seen}: a person must look"
+
+
+def _open_message(each: Delivery, operation_id: str) -> str:
+    error = each.error or "no error known"
+    if each.status == "dead":
+        return (
+            f"{each.channel} was given up after {each.attempts} attempts: {error}. `opsqueue retry {operation_id}` "
+            f"sends it again, `opsqueue cancel {operation_id}` acknowledges that it stays unsent"
+        )
+    if each.status in _TRYING:
+        tried = f"{each.attempts} attempts, {error}" if each.attempts else "not tried yet"
+        return f"{each.channel} is {each.status} ({tried}), next at {utc_text(each.next_at)}"
+    return f"{each.channel} is {each.status!r}, which is no receipt: a person must look"

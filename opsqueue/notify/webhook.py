@@ -1,0 +1,114 @@
+"""Webhooks: one POST with a JSON body, straight to the address, no redirect followed, under one deadline.
+
+Not sent through Apprise, which follows a redirect with an empty GET and calls that a success.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import queue
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from opsqueue.notify.address import origin, web_problem
+from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, refused
+from opsqueue.notify.text import one_line
+
+_MOST_ANSWER = 512
+_OK = range(200, 300)
+_REDIRECT = range(300, 400)
+
+
+def post(url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float) -> Receipt:
+    """Send the payload; `event_id` is the idempotency key of the receiver. At most `timeout` seconds in total.
+
+    The error of the receipt may still hold pieces of the address: whoever shows it masks it.
+    """
+    problem = web_problem(url)
+    if problem:
+        return refused(f"this is no address of a webhook: {problem}", permanent=True)
+    parts = urlsplit(url)
+    connection = _connection(parts, timeout)
+    body = json.dumps(payload, allow_nan=False).encode()
+    answers: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
+    # The time limits of sockets begin anew with each byte, and looking up a name has none at all.
+    threading.Thread(
+        target=lambda: answers.put(_exchange(connection, url, body, _headers(parts, event_id))), daemon=True
+    ).start()
+    try:
+        return answers.get(timeout=timeout)
+    except queue.Empty:
+        _hang_up(connection)
+        return refused(f"{origin(url)} gave no answer within {timeout:g} s; it may still have got the message")
+
+
+def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return make(parts.hostname or "", parts.port, timeout=timeout)
+
+
+def _headers(parts: SplitResult, event_id: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "opsqueue",
+        "X-Opsqueue-Event": one_line(event_id, 200).encode("ascii", "backslashreplace").decode(),
+    }
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    return headers
+
+
+def _path(parts: SplitResult) -> str:
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]")
+    return f"{path}?{query}" if query else path
+
+
+def _exchange(connection: http.client.HTTPConnection, url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
+    try:
+        connection.request("POST", _path(urlsplit(url)), body=body, headers=dict(headers))
+        return _judge(connection.getresponse(), origin(url))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return refused(f"{origin(url)} could not be asked: {type(error).__name__}: {error}")
+    finally:
+        connection.close()
+
+
+def _judge(answer: http.client.HTTPResponse, who: str) -> Receipt:
+    if answer.status in _OK:
+        return ACCEPTED
+    if answer.status in _REDIRECT:
+        return refused(
+            f"{who} answered {answer.status}, a redirect to {_place(answer.headers.get('Location', ''))}; redirects "
+            "are not followed: configure the address that it leads to",
+            permanent=True,
+        )
+    said = answer.read(_MOST_ANSWER).decode(errors="replace").strip()
+    return refused(
+        f"{who} answered {answer.status} {answer.reason}" + (f": {said}" if said else ""),
+        permanent=final_http(answer.status),
+        wait=_asked_to_wait(answer.headers.get("Retry-After", "")),
+    )
+
+
+def _place(location: str) -> str:
+    # Where it leads may carry a token of its own; the host is enough to know what to configure.
+    return "somewhere else on the same host" if web_problem(location) else origin(location)
+
+
+def _asked_to_wait(text: str) -> float:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0  # noqa: PLR2004 - 30 years
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    # Wakes the thread that waits for the answer; closing alone would not.
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

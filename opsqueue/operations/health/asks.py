@@ -1,0 +1,131 @@
+"""From checks to questions: one fact for each check, and the shared system reading for memory and load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opsqueue.facts.checks import command_fact, disk_fact, process_fact, service_fact
+from opsqueue.facts.system import NAME as SYSTEM
+from opsqueue.facts.system import system_reading
+from opsqueue.model.fact import Fact, Facts, Probe, unknown, why_unknown
+from opsqueue.operations.health import conditions
+from opsqueue.operations.health.checks import (
+    Check,
+    CommandCheck,
+    DiskCheck,
+    DnsCheck,
+    HttpCheck,
+    LoadCheck,
+    MemoryCheck,
+    NetworkCheck,
+    ProcessCheck,
+    ServiceCheck,
+    TcpCheck,
+    TlsCheck,
+)
+
+_BODY_KEPT = 1024
+"""Characters of a body that the record keeps; conditions are judged before, on all that was read."""
+_BETWEEN_ATTEMPTS = 0.25
+
+
+def facts_of(checks: Sequence[Check]) -> tuple[Fact, ...]:
+    """Every question once, in the order of the checks."""
+    found = [_fact(check) for check in checks if not isinstance(check, MemoryCheck | LoadCheck)]
+    subjects = [check.kind for check in checks if isinstance(check, MemoryCheck | LoadCheck)]
+    if subjects:
+        found.append(system_reading(subjects=list(dict.fromkeys(subjects))))
+    return tuple(found)
+
+
+def fact_name(check: Check) -> str:
+    """The name of the fact that answers a check."""
+    return SYSTEM if isinstance(check, MemoryCheck | LoadCheck) else f"check:{check.name}"
+
+
+def answer_to(check: Check, facts: Facts) -> Any:
+    """The answer to one check; unknown when it was not asked or not answered."""
+    answer = facts.get(fact_name(check), unknown("it was not asked"))
+    if isinstance(check, MemoryCheck | LoadCheck) and why_unknown(answer) is None:
+        return answer.get(check.kind, unknown("the system reading does not tell"))
+    return answer
+
+
+def _fact(check: Check) -> Fact:
+    if isinstance(check, NetworkCheck):
+        return _probe(check)
+    name = fact_name(check)
+    if isinstance(check, ServiceCheck):
+        return service_fact(name, check.unit, seconds=check.seconds)
+    if isinstance(check, DiskCheck):
+        return disk_fact(name, check.path, seconds=check.seconds)
+    if isinstance(check, CommandCheck):
+        return command_fact(name, check.argv, seconds=check.seconds)
+    if isinstance(check, ProcessCheck):
+        return _process(check, name)
+    raise TypeError(f"there is no question for {type(check).__name__}")
+
+
+def _process(check: ProcessCheck, name: str) -> Fact:
+    if check.pidfile:
+        return process_fact(name, how="pidfile", wanted=check.pidfile, seconds=check.seconds)
+    if check.cmdline:
+        return process_fact(name, how="cmdline", wanted=check.cmdline, seconds=check.seconds)
+    return process_fact(name, how="name", wanted=check.process or "", seconds=check.seconds)
+
+
+def _probe(check: NetworkCheck) -> Fact:
+    kind, options = _options(check)
+    each = {"retries": check.retries, "attempt_timeout": check.timeout_s}
+    total = check.timeout_s * (check.retries + 1) + _BETWEEN_ATTEMPTS * check.retries
+    ask = Probe(kind=kind, options={**options, **each}, timeout=total)
+    return Fact(name=fact_name(check), ask=ask, parse=lambda raw: _judged(check, raw))
+
+
+def _options(check: NetworkCheck) -> tuple[str, dict[str, Any]]:
+    """What the probe needs to know; `None` is left out."""
+    chosen: dict[str, Any] = {}
+    if isinstance(check, HttpCheck):
+        names = {"url", "method", "headers", "body", "follow_redirects", "verify_tls", "ca_file", "max_bytes"}
+        chosen = check.model_dump(include=names) | {"expect_status": expected_status(check)}
+        return "http", _given(chosen)
+    if isinstance(check, TcpCheck):
+        return "tcp", check.model_dump(include={"host", "port", "send", "expect"})
+    if isinstance(check, TlsCheck):
+        return "tls", _given(check.model_dump(include={"host", "port", "server_name", "starttls", "ca_file"}))
+    if isinstance(check, DnsCheck):
+        chosen = check.model_dump(include={"rtype", "resolver", "expect"}) | {"name": check.query}
+        return "dns", _given(chosen)
+    raise TypeError(f"there is no probe for {type(check).__name__}")
+
+
+def expected_status(check: HttpCheck) -> str | tuple[int, ...] | None:
+    """The status that is wanted; nothing when a condition takes care of it and none is asked for."""
+    if check.looks_at("STATUS") and "expect_status" not in check.model_fields_set:
+        return None
+    return check.expect_status
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _judged(check: NetworkCheck, raw: Any) -> Any:
+    """The answer with the conditions that fail; of a long body only the beginning is kept."""
+    if not isinstance(raw, Mapping) or why_unknown(raw) is not None:
+        return raw
+    tried = [conditions.failing(conditions.parse(text), raw) for text in check.conditions]
+    kept = {**raw, "failed_conditions": [text for text in tried if text]}
+    if isinstance(raw.get("body"), str):
+        kept["body"] = raw["body"][:_BODY_KEPT]
+    return _storable(kept)
+
+
+def _storable(value: Any) -> Any:
+    """The same without what no database keeps: NUL, and halves of characters."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(child) for key, child in value.items()}
+    return [_storable(child) for child in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,253 @@
+"""What can be checked: one frozen record per kind of check, with limits and units on the fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from opsqueue.model.kind import Params
+from opsqueue.operations.health import conditions
+
+_SECRET_HEADER = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
+_SECRET_NAME = re.compile(r"(?i)pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credential")
+_USERINFO = re.compile(r"(?i)^https?://[^/?#]*@")
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+CheckName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$")]
+Path = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Percent = Annotated[float, Field(gt=0, le=100)]
+Milliseconds = Annotated[float, Field(gt=0, le=600_000)]
+
+
+class Check(Params):
+    """What every check has."""
+
+    name: CheckName
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """How much it counts in the score."""
+    critical: bool = False
+    """Whether the host counts as down when this check is critical."""
+    timeout_s: float = Field(default=5.0, ge=0.1, le=60)
+    """Seconds for one attempt, in total, whatever the other side does."""
+    depends_on: tuple[CheckName, ...] = Field(default=(), max_length=20)
+    """Checks without which this one cannot be well: while one of them is down, its own failure is no news."""
+
+    @property
+    def seconds(self) -> int:
+        """The time limit in whole seconds, for scripts."""
+        return max(1, round(self.timeout_s + 0.49))
+
+
+class NetworkCheck(Check):
+    """A check from the worker over the network."""
+
+    retries: int = Field(default=0, ge=0, le=5)
+    """How many more attempts before the answer counts; each has `timeout_s`."""
+    warn_ms: Milliseconds | None = 1000
+    crit_ms: Milliseconds | None = 5000
+    conditions: tuple[Word, ...] = Field(default=(), max_length=20)
+    """Such as `[STATUS] == 200`, `[BODY].status == "UP"`; one that fails is critical."""
+
+    @field_validator("conditions")
+    @classmethod
+    def _readable(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            strange = sorted(conditions.parse(text).places() - _PLACES[cls.__name__])
+            if strange:
+                raise ValueError(f"{text!r}: this kind of check has no [{strange[0]}]")
+        return texts
+
+    @model_validator(mode="after")
+    def _in_order(self) -> NetworkCheck:
+        if self.warn_ms is not None and self.crit_ms is not None and self.warn_ms > self.crit_ms:
+            raise ValueError(f"warn_ms is at most crit_ms; found {self.warn_ms:g} and {self.crit_ms:g}")
+        return self
+
+    def looks_at(self, place: str) -> bool:
+        """Whether one of the conditions looks at this place."""
+        return any(place in conditions.parse(text).places() for text in self.conditions)
+
+
+class HttpCheck(NetworkCheck):
+    """A request to a web server."""
+
+    kind: Literal["http"]
+    url: Word
+    method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
+    expect_status: Literal["2xx", "3xx", "4xx", "5xx"] | tuple[Annotated[int, Field(ge=100, le=599)], ...] = "2xx"
+    """Left out while a condition looks at [STATUS]."""
+    headers: Mapping[Word, str] = Field(default_factory=dict, max_length=30)
+    body: str = Field(default="", max_length=16_384)
+    follow_redirects: bool = False
+    verify_tls: bool = True
+    ca_file: Path | None = None
+    """Authorities to believe instead of the system's; a file on the worker."""
+    max_bytes: int = Field(default=65_536, ge=1, le=1_048_576)
+    """Bytes of the body that are read."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str) -> str:
+        if not re.match(r"(?i)https?://[^/?#\s]", url):
+            raise ValueError("a url begins with http:// or https:// and names a host")
+        if _USERINFO.match(url):
+            raise ValueError("a url holds no user and password: they would be kept in the record and seen in logs")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secrets(cls, headers: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in headers.items():
+            if _SECRET_HEADER.search(name):
+                raise ValueError(
+                    f"the header {name} holds a secret, and parameters are kept in the record and seen by people. "
+                    f"Check a page that needs no login, or use a command check that reads its secret on the host."
+                )
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+                raise ValueError(f"{name[:40]!r} is no header that can be sent")
+        return headers
+
+
+class TcpCheck(NetworkCheck):
+    """A connection to a port, optionally with a line sent and a text expected."""
+
+    kind: Literal["tcp"]
+    host: HostName
+    port: Port
+    send: str = Field(default="", max_length=1024)
+    expect: str = Field(default="", max_length=256)
+    """A text that must come, as it is."""
+
+
+class TlsCheck(NetworkCheck):
+    """The certificate of a server."""
+
+    kind: Literal["tls"]
+    host: HostName
+    port: Port = 443
+    server_name: HostName | None = None
+    """The name to ask for and to find in the certificate; else the host."""
+    starttls: Literal["smtp", "imap", "postgres"] | None = None
+    warn_days: float = Field(default=30, ge=0, le=3650)
+    crit_days: float = Field(default=7, ge=0, le=3650)
+    """Days left of the certificate in the chain that ends first."""
+    ca_file: Path | None = None
+
+
+class DnsCheck(NetworkCheck):
+    """The answer of a name server."""
+
+    kind: Literal["dns"]
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*.-]{1,253}$")]
+    """The name to ask for."""
+    rtype: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "CAA"] = "A"
+    resolver: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:\[\]]{2,60}$")] | None = None
+    """An address, optionally with a port; else the worker's own name servers."""
+    expect: tuple[Word, ...] = Field(default=(), max_length=50)
+    """Exactly these records, in any order."""
+
+
+class ProcessCheck(Check):
+    """Processes on the host; exactly one of `process`, `cmdline` and `pidfile`."""
+
+    kind: Literal["process"]
+    process: Word | None = None
+    """The program's name."""
+    cmdline: Word | None = None
+    """An extended regular expression for the whole command line."""
+    pidfile: Path | None = None
+    min: int = Field(default=1, ge=0, le=100_000)
+    max: int | None = Field(default=None, ge=0, le=100_000)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ProcessCheck:
+        if len([way for way in (self.process, self.cmdline, self.pidfile) if way]) != 1:
+            raise ValueError("a process is found by exactly one of process, cmdline and pidfile")
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max is at least min; found {self.max} and {self.min}")
+        return self
+
+
+class ServiceCheck(Check):
+    """A service as its manager sees it: systemd, else supervisor, runit or SysV."""
+
+    kind: Literal["service"]
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._\\-]{0,254}$")]
+    expect_active: bool = True
+    max_restarts: int = Field(default=3, ge=0, le=1_000_000)
+    """More restarts by systemd itself since the unit was loaded are a warning."""
+
+
+class DiskCheck(Check):
+    """The file system that holds a path."""
+
+    kind: Literal["disk"]
+    path: Path = "/"
+    warn_percent: Percent = 90
+    crit_percent: Percent = 95
+    warn_inode_percent: Percent = 90
+    crit_inode_percent: Percent = 95
+    allow_read_only: bool = False
+
+
+class MemoryCheck(Check):
+    """Memory in use, from the system reading."""
+
+    kind: Literal["memory"]
+    warn_percent: Percent = 85
+    crit_percent: Percent = 95
+
+
+class LoadCheck(Check):
+    """The load average over five minutes, divided by the number of processors."""
+
+    kind: Literal["load"]
+    warn_per_cpu: float = Field(default=2.0, gt=0, le=1000)
+    crit_per_cpu: float = Field(default=4.0, gt=0, le=1000)
+
+
+class CommandCheck(Check):
+    """A program that follows the convention of monitoring plugins: exit 0, 1, 2, 3 and performance data."""
+
+    kind: Literal["command"]
+    argv: tuple[Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")], ...] = Field(
+        min_length=1, max_length=100
+    )
+
+    @field_validator("argv")
+    @classmethod
+    def _a_program(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if not argv[0].strip() or argv[0].startswith("-"):
+            raise ValueError("argv begins with the program, such as /usr/lib/nagios/plugins/check_users")
+        named = [word for word in argv if re.match(r"-{0,2}[\w-]*=.", word) and _SECRET_NAME.search(word.split("=")[0])]
+        if named:
+            raise ValueError(f"{named[0].split('=')[0]} holds a secret, which everybody on the host could see in `ps`")
+        return argv
+
+
+AnyCheck = Annotated[
+    HttpCheck
+    | TcpCheck
+    | TlsCheck
+    | DnsCheck
+    | ProcessCheck
+    | ServiceCheck
+    | DiskCheck
+    | MemoryCheck
+    | LoadCheck
+    | CommandCheck,
+    Field(discriminator="kind"),
+]
+
+_ALWAYS = frozenset({"CONNECTED", "RESPONSE_TIME"})
+_PLACES: Mapping[str, frozenset[str]] = {
+    "HttpCheck": _ALWAYS | {"STATUS", "BODY", "HEADERS", "CERTIFICATE_EXPIRATION", "IP"},
+    "TcpCheck": _ALWAYS | {"IP", "BODY"},
+    "TlsCheck": _ALWAYS | {"IP", "CERTIFICATE_EXPIRATION"},
+    "DnsCheck": _ALWAYS | {"DNS_RCODE", "BODY"},
+}

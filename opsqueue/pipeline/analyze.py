@@ -1,0 +1,127 @@
+"""Stage five: what follows from it; findings, score, advice. What the operation held is given back."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
+from opsqueue.model.names import Severity, Stage, TargetState
+from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.world import World
+from opsqueue.store import history, holds
+from opsqueue.store import targets as store_targets
+from opsqueue.store.engine import Connection
+
+_MUCH_SLOWER = 3.0
+_ENOUGH = 5
+_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+
+
+def analyze(world: World, operation: Operation) -> Move:
+    """Let the type judge each target, compare with history, and free the slot and the locks."""
+    with world.store.read() as connection:
+        targets = store_targets.of(connection, operation.id)
+        worked = [target for target in targets if target.verified_at is not None]
+        kind = world.kind(operation.type) if worked else None
+        seen = [_seen(world, connection, operation, target) for target in worked]
+        earlier = history.durations(connection, operation) if worked else []
+    findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
+    analyses = _analyses(world, operation, kind, seen) if kind else []
+    findings.extend(finding for analysis in analyses for finding in analysis.findings)
+    findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
+    scores = [analysis.score for analysis in analyses if analysis.score is not None]
+    analyzed = replace(
+        operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
+    )
+    return Move(
+        operation=analyzed,
+        to=Stage.NOTIFY,
+        result="analyzed" if worked else "skipped",
+        why=_in_words(findings, analyzed.score) if worked else "",
+        write=lambda tx: holds.release(tx, operation.id),
+        wake=True,
+    )
+
+
+def _seen(world: World, connection: Connection, operation: Operation, target: Target) -> Seen:
+    thresholds = world.settings.alert_thresholds
+    earlier = store_targets.latest_metrics(connection, operation.type, target.host, operation.created_at)
+    return Seen(
+        host=target.host,
+        before=target.before,
+        after=target.after,
+        metrics=metrics_of(target.metrics),
+        earlier=metrics_of(earlier),
+        thresholds=thresholds.model_dump(),
+        attempts=target.attempt,
+    )
+
+
+def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:
+    return [
+        kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one)
+        for one in seen
+        if one.host in world.inventory
+    ]
+
+
+def _of_targets(targets: Sequence[Target]) -> list[Finding]:
+    """What the kernel itself has to say of targets that did not end well."""
+    words = {
+        TargetState.UNKNOWN: (
+            Severity.CRITICAL,
+            "outcome_unknown",
+            "Log in and look; then `opsqueue retry` or `cancel`.",
+        ),
+        TargetState.UNREACHABLE: (
+            Severity.WARNING,
+            "unreachable",
+            "Check the host and the way to it; `opsqueue hosts check`.",
+        ),
+        TargetState.ROLLED_BACK: (
+            Severity.WARNING,
+            "rolled_back",
+            "It is as it was before; see the problems for the cause.",
+        ),
+        TargetState.FAILED: (Severity.CRITICAL, "target_failed", "See `opsqueue logs` for what the commands said."),
+    }
+    return [
+        Finding(
+            severity=words[target.state][0],
+            code=words[target.state][1],
+            host=target.host,
+            message=target.problems[0] if target.problems else target.state.value,
+            advice=words[target.state][2],
+        )
+        for target in targets
+        if target.state in words
+    ]
+
+
+def _of_duration(worked: Sequence[Target], earlier: Sequence[float]) -> list[Finding]:
+    spans = [t.finished_at - t.started_at for t in worked if t.finished_at and t.started_at]
+    if not spans or len(earlier) < _ENOUGH:
+        return []
+    took, usual = max(spans), statistics.median(earlier)
+    if took <= max(1.0, usual * _MUCH_SLOWER):
+        return []
+    return [
+        Finding(
+            severity=Severity.INFO,
+            code="slower_than_usual",
+            message=f"it took {took:.1f} s; the last {len(earlier)} took {usual:.1f} s (median)",
+            evidence={"seconds": round(took, 3), "median_seconds": round(usual, 3), "compared_with": len(earlier)},
+            advice="Look at the load of the host at that time with `opsqueue history --system`.",
+        )
+    ]
+
+
+def _in_words(findings: Sequence[Finding], score: float | None) -> str:
+    counts = [(severity.value, sum(f.severity is severity for f in findings)) for severity in _WORST_FIRST]
+    said = ", ".join(f"{number} {word}" for word, number in counts if number) or "nothing found"
+    return said if score is None else f"{said}; score {score:.0f}"

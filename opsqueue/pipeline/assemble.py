@@ -1,0 +1,117 @@
+"""Put the world together from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opsqueue.connectors.local import LocalShell
+from opsqueue.connectors.shell import Shell
+from opsqueue.errors import InvalidConfig
+from opsqueue.model.host import Host
+from opsqueue.model.record import Operation
+from opsqueue.notify.channels import NotConfigured, resolve
+from opsqueue.notify.message import Message
+from opsqueue.notify.receipt import Receipt, refused
+from opsqueue.notify.send import send
+from opsqueue.operations import catalogue
+from opsqueue.pipeline.world import Coordinator, World
+from opsqueue.settings import CoordinatorSettings, Settings
+from opsqueue.store.engine import Store
+
+
+def assemble(
+    settings: Settings,
+    *,
+    dispatch: Callable[[Operation], None],
+    worker: str,
+    coordinators: tuple[Coordinator, ...] = (),
+    now: Callable[[], float] = time.time,
+) -> World:
+    """The world of one process. Raises InvalidConfig for a coordinator that cannot be loaded."""
+    return World(
+        store=Store(settings.database),
+        settings=settings,
+        kinds=catalogue(),
+        connect=connect,
+        tell=lambda channel, message, event_id: tell(settings, channel, message, event_id),
+        dispatch=dispatch,
+        now=now,
+        coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
+        worker=worker,
+        inventory=settings.inventory(),
+        windows=settings.windows(),
+    )
+
+
+def connect(host: Host) -> Shell:
+    """The way to a host."""
+    del host  # every host of this version is this machine
+    return LocalShell()
+
+
+def tell(settings: Settings, channel: str, message: Message, event_id: str) -> Receipt:
+    """Give a message to a configured channel; one that is not configured is refused, and says what is missing."""
+    found = resolve(channel, settings.notification_channels, settings.notification_urls)
+    if isinstance(found, NotConfigured):
+        return refused(found.why, permanent=True)
+    return send(found, message, event_id=event_id)
+
+
+def _coordinator(given: CoordinatorSettings) -> Coordinator:
+    if given.url is not None:
+        return HttpCoordinator(given.name, given.url, given.timeout)
+    module, _, name = (given.python or "").partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidConfig(
+            f"verification coordinator {given.name}: {given.python} cannot be loaded: {error}"
+        ) from None
+    return PythonCoordinator(given.name, found() if inspect.isclass(found) else found, given.timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCoordinator:
+    """Somebody else's service: the context is POSTed as JSON, the answer holds `overall_status`."""
+
+    name: str
+    url: str
+    timeout: float
+
+    def ask(self, kind: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer; OSError when it cannot be reached or does not answer with 2xx."""
+        body = json.dumps({"kind": kind, "context": context}).encode()
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310  # configured by the operator
+        with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310  # likewise
+            found = json.loads(answer.read(1_000_000))
+        if not isinstance(found, dict):
+            raise OSError("it answered with something else than an object")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCoordinator:
+    """A `VerificationCoordinator` of the user's: its coroutine is run to its end, or its time limit."""
+
+    name: str
+    theirs: Any
+    timeout: float = 10.0
+
+    def ask(self, kind: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer; OSError when it takes longer than its time limit."""
+        answer: Mapping[str, Any] = asyncio.run(self._asked(kind, dict(context)))
+        return answer
+
+    async def _asked(self, kind: str, context: dict[str, Any]) -> Any:
+        try:
+            return await asyncio.wait_for(self.theirs.coordinate_verification(kind, context), self.timeout)
+        except TimeoutError:
+            raise OSError(f"it did not answer within {self.timeout:g} s") from None

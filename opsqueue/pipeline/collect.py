@@ -1,0 +1,87 @@
+"""Stage four: what the work measured, and the state of the hosts after it; samples stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from opsqueue.errors import HostUnreachable
+from opsqueue.facts.system import system_reading
+from opsqueue.model.fact import why_unknown
+from opsqueue.model.kind import Metric, OperationKind
+from opsqueue.model.names import Stage, TargetState
+from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.world import World
+from opsqueue.store import samples
+from opsqueue.store import targets as store_targets
+from opsqueue.store.engine import Connection
+
+_metrics_log = logging.getLogger("opsqueue.metrics")
+_WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
+
+
+def collect(world: World, operation: Operation) -> Move:
+    """Measure every target that was worked on."""
+    with world.store.read() as connection:
+        targets = store_targets.of(connection, operation.id)
+    worked = [target for target in targets if target.state in _WORKED and target.started_at]
+    if not worked:
+        return Move(operation=operation, to=Stage.ANALYZE, result="skipped")
+    kind = world.kind(operation.type)
+    measured = [_measured(world, operation, kind, target) for target in worked]
+    count = sum(len(target.metrics) for target in measured)
+    for target in measured:
+        _log_metrics(operation, target)
+    return Move(
+        operation=operation,
+        to=Stage.ANALYZE,
+        result="measured",
+        why=f"{count} metrics of {len(measured)} hosts",
+        write=lambda tx: _store(tx, measured),
+    )
+
+
+def _measured(world: World, operation: Operation, kind: OperationKind, target: Target) -> Target:
+    host = world.inventory[target.host]
+    params = params_for(kind, operation.parameters, host)
+    found = {metric.name: metric for metric in kind.measure(params, target.before, target.after)}
+    if not kind.looking:
+        found = {**_of_host(world, target), **found}
+    return replace(target, metrics={name: {"value": m.value, "unit": m.unit} for name, m in found.items()})
+
+
+def _of_host(world: World, target: Target) -> dict[str, Metric]:
+    """How the host itself is after the change; a host that does not answer costs these numbers, nothing else."""
+    fact = system_reading(subjects=["memory", "load"], sample_gap_s=0)
+    try:
+        reading = world.connect(world.inventory[target.host]).ask([fact])[fact.name]
+    except HostUnreachable:
+        return {}
+    wanted = (("memory", "percent", "memory_usage", "percent"), ("load", "per_cpu_1m", "load_per_cpu_1m", "load"))
+    metrics = {}
+    for subject, key, name, unit in wanted:
+        answer = reading.get(subject) if isinstance(reading, Mapping) else None
+        if isinstance(answer, Mapping) and not why_unknown(answer) and answer.get(key) is not None:
+            metrics[name] = Metric(name=name, value=float(answer[key]), unit=unit)
+    return metrics
+
+
+def _store(tx: Connection, targets: list[Target]) -> None:
+    store_targets.save(tx, targets)
+    for target in targets:
+        if target.verified_at is not None:
+            samples.add(tx, target.host, metrics_of(target.metrics), target.verified_at)
+
+
+def metrics_of(stored: Mapping[str, Any]) -> dict[str, Metric]:
+    """Metrics as values again, from the form in which a target keeps them."""
+    return {name: Metric(name=name, value=m["value"], unit=m["unit"]) for name, m in stored.items()}
+
+
+def _log_metrics(operation: Operation, target: Target) -> None:
+    numbers = {name: metric["value"] for name, metric in target.metrics.items()}
+    _metrics_log.info("metrics", extra={"operation_id": operation.id, "host": target.host, "fields": numbers})

@@ -1,0 +1,108 @@
+"""What people do to operations: cancel, retry, freeze, lift."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from opsqueue.errors import Conflict, InvalidRequest, NotFound
+from opsqueue.model.names import Stage
+from opsqueue.model.record import Event, Freeze, Operation, status_of
+from opsqueue.pipeline.dispatch import nudge
+from opsqueue.pipeline.world import World
+from opsqueue.store import deliveries, events, holds, operations
+from opsqueue.store.engine import Connection
+
+
+def cancel(world: World, operation_id: str, *, actor: str, reason: str) -> Operation:
+    """Stop an operation: nothing that is not begun is begun; what is begun is brought to its end.
+
+    At notify it means: a person knows, and it closes. Raises Conflict when it is closed already.
+    """
+    now = world.now()
+    with world.store.begin() as tx:
+        operation = operations.get(tx, operation_id)
+        if operation.stage is Stage.CLOSED:
+            raise Conflict(
+                f"operation {operation_id} has ended: {status_of(operation, now)}. There is nothing to cancel."
+            )
+        operations.ask_cancel(tx, operation, f"{actor}: {reason}" if reason else actor, now)
+        _note(tx, operation, now, "cancel_asked", actor, reason or "no reason given")
+    nudge(world, operation_id)
+    return operation
+
+
+def retry(world: World, operation_id: str, *, actor: str, reason: str) -> Operation:
+    """Try again what waits for a person: dead deliveries are sent again, a held or waiting stage looks again.
+
+    A closed operation is history and stays so: ask for a new one. Raises Conflict when there is nothing to retry.
+    """
+    now = world.now()
+    with world.store.begin() as tx:
+        operation = operations.get(tx, operation_id)
+        if operation.stage is Stage.CLOSED:
+            raise Conflict(
+                f"operation {operation_id} has ended: {status_of(operation, now)}. "
+                "Ask for a new one with `opsqueue execute`; `opsqueue show` prints its parameters."
+            )
+        if operation.holder and operation.due_at is not None and operation.due_at > now:
+            raise Conflict(f"operation {operation_id} is being worked on: {status_of(operation, now)}")
+        for delivery in deliveries.of(tx, operation_id):
+            if delivery.status in {"dead", "failed"}:
+                deliveries.save(tx, replace(delivery, status="queued", attempts=0, next_at=now))
+        operations.reopen(tx, operation, operation.stage, now)
+        _note(tx, operation, now, "retry_asked", actor, reason or "no reason given")
+    nudge(world, operation_id)
+    return operation
+
+
+def add_freeze(
+    world: World, *, scope: tuple[str, ...], reason: str, ends_at: float | None, starts_at: float | None, actor: str
+) -> Freeze:
+    """Forbid changes to hosts, groups or types (or `all`) from now, or `starts_at`, until `ends_at` or a lift."""
+    now = world.now()
+    known = {"all", *world.inventory, *world.settings.groups, *world.kinds}
+    if unknown := [word for word in scope if word not in known]:
+        raise NotFound(
+            f"there is no host, group or type {unknown[0]!r} to freeze; write `all` for everything", known=sorted(known)
+        )
+    if not reason.strip():
+        raise InvalidRequest("a freeze needs a reason: it is what everybody who waits will read")
+    begins = now if starts_at is None else starts_at
+    if ends_at is not None and ends_at <= max(now, begins):
+        raise InvalidRequest("a freeze ends after it begins, and later than now")
+    freeze = Freeze(
+        id=secrets.token_hex(4),
+        scope=scope,
+        reason=reason,
+        starts_at=begins,
+        ends_at=ends_at,
+        created_by=actor,
+        created_at=now,
+    )
+    with world.store.begin() as tx:
+        holds.add_freeze(tx, freeze)
+        line = Event(
+            operation_id=None, at=now, kind="freeze_added", actor=actor, message=reason, data={"id": freeze.id}
+        )
+        events.append(tx, [line])
+    return freeze
+
+
+def lift_freeze(world: World, freeze_id: str, *, actor: str) -> None:
+    """End a freeze now, and let what it held look again; NotFound when none with this id stands."""
+    now = world.now()
+    with world.store.begin() as tx:
+        if not holds.lift_freeze(tx, freeze_id, actor=actor, now=now):
+            raise NotFound(f"no freeze {freeze_id!r} stands; `opsqueue freeze list` shows those that do")
+        line = Event(operation_id=None, at=now, kind="freeze_lifted", actor=actor, message=freeze_id)
+        events.append(tx, [line])
+        waiting = operations.held_by(tx, "freeze")
+        operations.wake(tx, [operation.id for operation in waiting], now)
+    for operation in waiting:
+        nudge(world, operation.id)
+
+
+def _note(tx: Connection, operation: Operation, now: float, kind: str, actor: str, message: str) -> None:
+    line = Event(operation_id=operation.id, at=now, kind=kind, stage=operation.stage, actor=actor, message=message)
+    events.append(tx, [line])

@@ -1,0 +1,85 @@
+"""Gather, once, what the gates may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opsqueue.errors import InvalidRequest
+from opsqueue.gates.evidence import CoordinatorAnswer, Evidence
+from opsqueue.model.host import Host
+from opsqueue.model.record import Delivery, Operation, Target
+from opsqueue.model.verdict import Verdict
+from opsqueue.model.window import Window, parse_window
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings
+from opsqueue.store import holds
+from opsqueue.store.engine import Connection
+
+
+def gather(
+    world: World,
+    connection: Connection,
+    operation: Operation,
+    targets: tuple[Target, ...],
+    deliveries: tuple[Delivery, ...] = (),
+) -> Evidence:
+    """The state of the world around an operation, read in one transaction."""
+    names = [target.host for target in targets]
+    return Evidence(
+        now=world.now(),
+        operation=operation,
+        hosts=tuple(_host(world, name) for name in names),
+        coordinators=tuple(CoordinatorAnswer(**answer) for answer in operation.coordinators),
+        windows=world.windows,
+        own_window=_own_window_now(world.settings, operation.window),
+        freezes=() if operation.looking else holds.active_freezes(connection, world.now()),
+        limits=limits(world.settings, operation.type),
+        running=holds.running(connection, operation.id),
+        locks={} if operation.looking else holds.lock_holders(connection, names, operation.id),
+        targets=targets,
+        deliveries=deliveries,
+    )
+
+
+def _host(world: World, name: str) -> Host:
+    # A host that left the inventory after the operation was planned still counts for freezes and windows.
+    return world.inventory.get(name) or Host(name=name)
+
+
+def own_window(settings: Settings, wanted: str | None) -> Window | None:
+    """The window that a request names or spells out; InvalidRequest when it is neither."""
+    if wanted is None:
+        return None
+    named = {window.name: window for window in settings.windows()}
+    if wanted in named:
+        return named[wanted]
+    try:
+        return parse_window(wanted, wanted, timezone=settings.timezone)
+    except InvalidRequest as error:
+        known = ", ".join(named) or "none"
+        raise InvalidRequest(
+            f"maintenance_window is neither a configured window (there are: {known}) nor a window: {error.message}"
+        ) from None
+
+
+def _own_window_now(settings: Settings, wanted: str | None) -> Window | None:
+    # The configuration may have lost the window since the request; the gate then holds and says so.
+    try:
+        return own_window(settings, wanted)
+    except InvalidRequest:
+        return None
+
+
+def limits(settings: Settings, operation_type: str) -> dict[str, int]:
+    """How many operations may run at once, by pool, as far as this type is concerned."""
+    own = settings.max_concurrent_by_type.get(operation_type)
+    return {"all": settings.max_concurrent_operations, **({operation_type: own} if own else {})}
+
+
+def recorded(verdicts: Iterable[tuple[str, Verdict]]) -> tuple[Mapping[str, Any], ...]:
+    """Verdicts as they are kept: `{gate, verdict, why, until}`."""
+    return tuple(
+        {"gate": gate, "verdict": verdict.word, "why": verdict.why, "until": getattr(verdict, "until", None)}
+        for gate, verdict in verdicts
+    )

@@ -1,0 +1,97 @@
+"""Take a request into the record, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.host import Host
+from opsqueue.model.kind import OperationKind, Params
+from opsqueue.model.record import Event, Operation
+from opsqueue.model.request import Request, explain
+from opsqueue.pipeline.evidence import own_window
+from opsqueue.pipeline.world import World
+from opsqueue.secrets import literal_secrets
+from opsqueue.store import events, operations
+
+
+def submit(world: World, request: Request, *, schedule: str | None = None, slot: float | None = None) -> Operation:
+    """Check a request, write it down and nudge a worker; the same id again gives the operation that is there.
+
+    Raises InvalidRequest, NotFound (type, host), Conflict (the id belongs to another request). Nothing is
+    recorded then.
+    """
+    kind, _ = checked(world, request)
+    operation = replace(_fresh(world, request, kind), schedule=schedule, slot=slot)
+    asked = Event(
+        operation_id=operation.id,
+        at=operation.created_at,
+        kind="submitted",
+        actor=operation.requested_by,
+        message=f"{operation.type} on {', '.join(operation.systems)} was asked for",
+        data={"reason": operation.reason} if operation.reason else {},
+    )
+    with world.store.begin() as tx:
+        new = operations.create(tx, operation, request.digest())
+        if new:
+            events.append(tx, [asked])
+        elif slot is None:
+            operation = operations.get(tx, operation.id)
+    if new:
+        world.dispatch(operation)
+    return operation
+
+
+def checked(world: World, request: Request) -> tuple[OperationKind, tuple[Host, ...]]:
+    """The type and the hosts of a request that can be honoured; InvalidRequest or NotFound otherwise."""
+    kind = world.kind(request.type)
+    if found := literal_secrets(request.parameters, "parameters"):
+        raise InvalidRequest(f'{found[0]} holds a secret in plain text; give a reference: {{"$secret": "file:/path"}}')
+    hosts = world.hosts(request.target_systems)
+    for host in hosts:
+        params_for(kind, request.parameters, host)
+    own_window(world.settings, request.maintenance_window)
+    known = {"log", *world.settings.notification_channels, *world.settings.notification_urls}
+    for channel in request.notification_channels or ():
+        if channel not in known:
+            raise InvalidRequest(
+                f"there is no notification channel {channel!r}; the configuration has: {', '.join(sorted(known))}"
+            )
+    return kind, hosts
+
+
+def params_for(kind: OperationKind, parameters: Mapping[str, Any], host: Host) -> Params:
+    """The parameters of a type on one host: the host's own defaults under what the request says."""
+    given = {**host.parameters.get(kind.name, {}), **parameters}
+    try:
+        return kind.params.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequest(f"{explain(error, 'parameters')}. `opsqueue types {kind.name}` lists them.") from None
+
+
+def _fresh(world: World, request: Request, kind: OperationKind) -> Operation:
+    now = world.now()
+    timeout = request.timeout if "timeout" in request.model_fields_set else world.settings.default_timeout
+    return Operation(
+        id=str(request.operation_id),
+        name=request.name,
+        type=kind.name,
+        priority=request.priority,
+        description=request.description,
+        parameters=request.parameters,
+        systems=request.target_systems,
+        timeout=timeout,
+        retry_count=request.retry_count,
+        window=request.maintenance_window,
+        channels=request.notification_channels,
+        rollback_enabled=request.rollback_enabled,
+        requested_by=request.requested_by,
+        reason=request.reason,
+        looking=kind.looking,
+        due_at=now,
+        created_at=now,
+    )

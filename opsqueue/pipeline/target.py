@@ -1,0 +1,207 @@
+"""The life of one target of a changing operation: plan again, send, verify, roll back.
+
+A target is written `applying` before its first command. Found so with a lapsed lease it is looked at, never
+applied again: what is found decides between success, rollback and unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opsqueue.connectors.shell import Shell
+from opsqueue.errors import CommandNotSent, HostUnreachable
+from opsqueue.model.fact import Facts
+from opsqueue.model.host import Host
+from opsqueue.model.kind import OperationKind, Params
+from opsqueue.model.names import TargetState
+from opsqueue.model.plan import Plan, Result, Step, plan_digest
+from opsqueue.model.record import Event, Operation, Target
+from opsqueue.pipeline.world import World
+from opsqueue.store import events, operations
+from opsqueue.store import targets as store_targets
+
+_MOST_OUTPUT = 8192
+
+
+class Drifted(Exception):
+    """The host changed since its plan was verified: plan anew, and ask everybody again."""
+
+
+class StillBusy(Exception):
+    """A command of a worker that died still runs on the host: look again when it has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One target in one worker's hands."""
+
+    world: World
+    operation: Operation
+    kind: OperationKind
+    host: Host
+    params: Params
+    shell: Shell
+
+    @property
+    def mark(self) -> str:
+        """Found in the environment of every command that was sent for this target."""
+        return f"{self.operation.id}/{self.host.name}"
+
+    def write(self, target: Target, *lines: Event) -> Target:
+        """Save the target, if the operation is still ours; LeaseLost otherwise, with nothing written."""
+        with self.world.store.begin() as tx:
+            operations.renew(tx, self.operation, self.world.now() + self.world.settings.worker.lease_seconds)
+            store_targets.save(tx, [target])
+            events.append(tx, lines)
+        return target
+
+    def event(self, kind: str, message: str, data: Mapping[str, Any] | None = None) -> Event:
+        """A line of history about this target."""
+        return Event(
+            operation_id=self.operation.id,
+            at=self.world.now(),
+            kind=kind,
+            stage=self.operation.stage,
+            host=self.host.name,
+            actor=self.operation.holder,
+            message=message,
+            data=data or {},
+        )
+
+
+def run(job: Job, target: Target) -> Target:
+    """Bring one target to its end, from wherever it stands.
+
+    Raises Drifted, StillBusy, HostUnreachable (nothing was sent) and LeaseLost.
+    """
+    if target.state is TargetState.APPLYING:
+        return _found(job, target)
+    if target.state is TargetState.ROLLING_BACK:
+        return _found_rolling_back(job, target)
+    return _apply(job, target)
+
+
+def _apply(job: Job, target: Target) -> Target:
+    now = job.world.now()
+    facts = job.shell.ask(job.kind.facts(job.params))
+    if objections := job.kind.objections(job.params, facts):
+        failed = replace(target, state=TargetState.FAILED, problems=objections, finished_at=now)
+        return job.write(failed, job.event("refused", "; ".join(objections)))
+    plan = job.kind.plan(job.params, facts)
+    if _essence(job, plan) != _essence(job, target.plan):
+        raise Drifted(f"{job.host.name} changed since its plan was verified")
+    before = facts if target.attempt == 1 else target.before
+    started = replace(target, before=before, started_at=target.started_at or now, problems=())
+    if not plan:
+        same = replace(started, state=TargetState.UNCHANGED, after=facts, verified_at=now, finished_at=now)
+        return job.write(same, job.event("unchanged", plan.note or "nothing needs to be done"))
+    applying = job.write(replace(started, state=TargetState.APPLYING), job.event("applying", plan.note or "applying"))
+    sent, problems = _send_all(job, applying, plan)
+    return _judge(job, sent, problems)
+
+
+def _essence(job: Job, plan: Plan) -> str:
+    return plan_digest(job.kind.name, job.operation.parameters, [(job.host.name, plan)])
+
+
+def _send_all(job: Job, target: Target, plan: Plan) -> tuple[Target, tuple[str, ...]]:
+    """Send the steps in order; the first that is not right stops the rest, and is the problem."""
+    for step in plan.steps:
+        target, result = _send(job, target, step)
+        if result.exit_code not in step.ok_codes:
+            return target, (_what_failed(step, result),)
+    return target, ()
+
+
+def _send(job: Job, target: Target, step: Step) -> tuple[Target, Result]:
+    asked = {"title": step.title, "command": str(step.command), "exit_code": None, "seconds": None, "output": ""}
+    sending = replace(target, steps=(*target.steps, asked), changed_at=job.world.now())
+    job.write(sending, job.event("step", f"sending: {step.command}", {"title": step.title}))
+    try:
+        result = job.shell.run(step.command, job.mark)
+    except (CommandNotSent, HostUnreachable) as error:
+        result = Result(exit_code=None, stderr=error.message)
+    done = {**asked, "exit_code": result.exit_code, "seconds": round(result.seconds, 3), "output": _kept(result.output)}
+    sent = replace(sending, steps=(*target.steps, done), changed_at=job.world.now())
+    how = "ended by its time limit" if result.timed_out else f"exit code {result.exit_code}"
+    return job.write(sent, job.event("answer", f"{step.title}: {how}", done)), result
+
+
+def _kept(output: str) -> str:
+    if len(output) <= _MOST_OUTPUT:
+        return output
+    half = _MOST_OUTPUT // 2
+    return f"{output[:half]}\n… {len(output) - _MOST_OUTPUT} characters left out …\n{output[-half:]}"
+
+
+def _what_failed(step: Step, result: Result) -> str:
+    if result.timed_out:
+        return f"{step.title}: {step.command} did not end within {step.command.timeout} s"
+    said = result.output.strip().splitlines()
+    last = f": {said[-1][:300]}" if said else ""
+    return f"{step.title}: {step.command} ended with exit code {result.exit_code}{last}"
+
+
+def _judge(job: Job, target: Target, sent_problems: tuple[str, ...]) -> Target:
+    """Look at the host: is it as it should be; if not, try again or lead it back."""
+    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    problems = (*sent_problems, *job.kind.verify(job.params, target.before, after))
+    now = job.world.now()
+    seen = replace(target, after=after, problems=problems, verified_at=now, changed=True)
+    if not problems:
+        good = replace(seen, state=TargetState.SUCCEEDED, finished_at=now)
+        return job.write(good, job.event("verified", "the host is as it should be"))
+    if job.kind.redo and target.attempt <= job.operation.retry_count:
+        return job.write(seen, job.event("failed", "; ".join(problems)))
+    return _lead_back(job, seen)
+
+
+def _lead_back(job: Job, target: Target) -> Target:
+    line = job.event("failed", "; ".join(target.problems))
+    back = job.kind.rollback(job.params, target.before, target.after)
+    if not job.operation.rollback_enabled or not back:
+        note = "rollback is switched off" if back else back.note or "nothing leads back"
+        failed = replace(target, state=TargetState.FAILED, finished_at=job.world.now())
+        return job.write(failed, line, job.event("no_rollback", note))
+    leading = job.write(replace(target, state=TargetState.ROLLING_BACK), line, job.event("rollback", "rolling back"))
+    sent, problems = _send_all(job, leading, back)
+    return _is_back(job, sent, problems)
+
+
+def _is_back(job: Job, target: Target, sent_problems: tuple[str, ...] = ()) -> Target:
+    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    left = (*sent_problems, *job.kind.restored(job.params, target.before, after))
+    state = TargetState.UNKNOWN if left else TargetState.ROLLED_BACK
+    now = job.world.now()
+    message = f"the rollback did not lead back: {'; '.join(left)}" if left else "back in the old state, as verified"
+    ended = replace(
+        target, state=state, after=after, problems=(*target.problems, *left), verified_at=now, finished_at=now
+    )
+    return job.write(ended, job.event("rolled_back" if not left else "unknown", message))
+
+
+def _found(job: Job, target: Target) -> Target:
+    """A worker died while it applied this: look, and never apply again."""
+    _wait_until_quiet(job)
+    after: Facts = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    problems = job.kind.verify(job.params, target.before, after)
+    now = job.world.now()
+    seen = replace(target, after=after, verified_at=now, problems=problems, changed=bool(target.steps))
+    found = job.event("found", "a worker died while it applied this; the host was looked at, nothing was sent again")
+    if problems:
+        job.write(seen, found)
+        return _lead_back(job, seen)
+    good = replace(seen, state=TargetState.SUCCEEDED, finished_at=now)
+    return job.write(good, found, job.event("verified", "the host is as it should be"))
+
+
+def _found_rolling_back(job: Job, target: Target) -> Target:
+    _wait_until_quiet(job)
+    return _is_back(job, target)
+
+
+def _wait_until_quiet(job: Job) -> None:
+    if job.shell.busy(job.mark):
+        raise StillBusy(f"a command that was sent before still runs on {job.host.name}")

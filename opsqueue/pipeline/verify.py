@@ -1,0 +1,142 @@
+"""Stage one: is it understood, can it be done, and what exactly would be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from opsqueue.errors import HostUnreachable, InvalidRequest, NotFound
+from opsqueue.model.host import Host
+from opsqueue.model.kind import OperationKind
+from opsqueue.model.names import Outcome, Stage, TargetState
+from opsqueue.model.plan import NOTHING, plan_digest
+from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.world import World
+from opsqueue.store import targets as store_targets
+
+_SIDE_BY_SIDE = 16
+_COORDINATOR_AGAIN = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """One target as it was found, and what stands against working on it."""
+
+    target: Target
+    objections: tuple[str, ...] = ()
+
+
+def verify(world: World, operation: Operation) -> Move:
+    """Survey every target, plan it, and ask the coordinators about exactly that plan."""
+    if operation.outcome is not None:
+        return Move(operation=operation, to=Stage.WINDOW, result="skipped")
+    if operation.cancel_asked:
+        return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}")
+    try:
+        kind = world.kind(operation.type)
+        hosts = world.hosts(operation.systems)
+        with world.store.read() as connection:
+            known = {target.host: target for target in store_targets.of(connection, operation.id)}
+        surveys = survey(world, operation, kind, hosts, known)
+    except (InvalidRequest, NotFound) as error:
+        return ended(operation, Outcome.FAILED, error.message)
+    return _judge(world, operation, surveys)
+
+
+def survey(
+    world: World,
+    operation: Operation,
+    kind: OperationKind,
+    hosts: tuple[Host, ...],
+    known: Mapping[str, Target],
+) -> list[Surveyed]:
+    """What is found on each host, and the plan that follows; looking types ask nothing yet."""
+    fresh = [
+        known.get(host.name) or Target(operation_id=operation.id, host=host.name, position=position)
+        for position, host in enumerate(hosts)
+    ]
+    if kind.looking:
+        return [Surveyed(target) for target in fresh]
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(hosts))) as pool:
+        return list(pool.map(lambda pair: _survey_one(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
+
+
+def _survey_one(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
+    if target.state is not TargetState.PENDING and target.state is not TargetState.UNREACHABLE:
+        return Surveyed(target)  # settled, or in doubt, by an earlier round: execute knows what to do with it
+    params = params_for(kind, operation.parameters, host)
+    try:
+        facts = world.connect(host).ask(kind.facts(params))
+    except HostUnreachable as error:
+        return Surveyed(replace(target, state=TargetState.UNREACHABLE, problems=(error.message,)))
+    objections = kind.objections(params, facts)
+    plan = NOTHING if objections else kind.plan(params, facts)
+    before = target.before if target.attempt > 1 else facts
+    fresh = replace(target, state=TargetState.PENDING, plan=plan, before=before, problems=objections)
+    return Surveyed(fresh, objections)
+
+
+def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
+    targets = tuple(survey.target for survey in surveys)
+    unreachable = [target for target in targets if target.state is TargetState.UNREACHABLE]
+    if objections := [f"{s.target.host}: {why}" for s in surveys for why in s.objections]:
+        failed = tuple(_failed(world, s) for s in surveys)
+        return _keeping(ended(operation, Outcome.FAILED, "; ".join(objections)), failed)
+    if unreachable and operation.attempts < operation.retry_count:
+        return _try_again(world, operation, targets, unreachable)
+    if len(unreachable) == len(targets):
+        return _keeping(ended(operation, Outcome.FAILED, "no target can be reached: " + _why(unreachable)), targets)
+    digest = plan_digest(operation.type, operation.parameters, [(t.host, t.plan) for t in targets])
+    answers = ask_all(world, operation, digest, targets)
+    judged = replace(operation, digest=digest, coordinators=tuple(asdict(answer) for answer in answers))
+    if away := [answer for answer in answers if not answer.reached]:
+        why = "; ".join(f"coordinator {answer.coordinator} cannot be reached: {answer.why}" for answer in away)
+        held = replace(judged, hold=("verification",), verdicts=(_verdict("hold", why),))
+        due = world.now() + _COORDINATOR_AGAIN
+        return _keeping(Move(operation=held, to=Stage.VERIFY, result="held", why=why, due_at=due), targets)
+    if refused := [answer for answer in answers if answer.status != "PASSED"]:
+        why = "; ".join(f"coordinator {answer.coordinator} says {answer.status}: {answer.why}" for answer in refused)
+        denied = replace(judged, verdicts=(_verdict("deny", why),))
+        return _keeping(ended(denied, Outcome.DENIED, why, result="denied"), targets)
+    return _keeping(Move(operation=judged, to=Stage.WINDOW, result="passed", why=_planned(targets)), targets)
+
+
+def _try_again(world: World, operation: Operation, targets: tuple[Target, ...], unreachable: list[Target]) -> Move:
+    tried = replace(operation, attempts=operation.attempts + 1)
+    wait = min(60.0, world.settings.worker.retry_backoff_seconds * 2**operation.attempts)
+    due = world.now() + wait
+    move = Move(operation=tried, to=Stage.VERIFY, result="retrying", why=_why(unreachable), due_at=due)
+    return _keeping(move, tuple(replace(target, state=TargetState.PENDING) for target in targets))
+
+
+def _why(targets: list[Target]) -> str:
+    return "; ".join(f"{target.host}: {', '.join(target.problems)}" for target in targets)
+
+
+def _planned(targets: tuple[Target, ...]) -> str:
+    steps = sum(len(target.plan.steps) for target in targets)
+    return f"{steps} commands on {len(targets)} hosts" if steps else f"{len(targets)} hosts"
+
+
+def _verdict(word: str, why: str) -> dict[str, Any]:
+    return {"gate": "verification", "verdict": word, "why": why, "until": None}
+
+
+def _failed(world: World, survey: Surveyed) -> Target:
+    state = TargetState.FAILED if survey.objections else TargetState.SKIPPED
+    return replace(survey.target, state=state, finished_at=world.now())
+
+
+def _keeping(move: Move, targets: tuple[Target, ...]) -> Move:
+    return replace(move, write=lambda tx: store_targets.replace_all(tx, move.operation.id, targets))
+
+
+def ended(operation: Operation, outcome: Outcome, why: str, *, result: str = "failed") -> Move:
+    """The operation ends early; the rest of the chain passes on, and people are told."""
+    word = outcome.value if outcome is Outcome.CANCELLED else result
+    return Move(operation=replace(operation, outcome=outcome), to=operation.stage.next, result=word, why=why)

@@ -1,0 +1,64 @@
+"""Stage two: may it, now. On pass the slot and the locks of all hosts are taken in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from opsqueue.gates import BEFORE_EXECUTE, ask, combined
+from opsqueue.model.names import Outcome, Stage
+from opsqueue.model.record import Operation, Target
+from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
+from opsqueue.pipeline.evidence import gather, limits, recorded
+from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.verify import ended
+from opsqueue.pipeline.world import World
+from opsqueue.store import holds
+from opsqueue.store import targets as store_targets
+from opsqueue.store.engine import Connection
+
+_RACE_LOST = 1.0
+
+
+def window(world: World, operation: Operation) -> Move | InTransaction:
+    """Ask all gates about the operation as it was planned."""
+    if operation.outcome is not None:
+        return Move(operation=operation, to=Stage.EXECUTE, result="skipped")
+    if operation.cancel_asked:
+        return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}")
+    return lambda tx: _decide(tx, world, operation)
+
+
+def _decide(tx: Connection, world: World, operation: Operation) -> Move:
+    targets = store_targets.of(tx, operation.id)
+    verdicts = asked(tx, world, operation, targets)
+    verdict = combined(verdicts)
+    judged = replace(operation, verdicts=recorded(verdicts))
+    if isinstance(verdict, Deny):
+        return ended(judged, Outcome.DENIED, verdict.why, result="denied")
+    if isinstance(verdict, Hold):
+        return held(judged, verdict, verdicts)
+    return _cleared(tx, world, judged, targets)
+
+
+def _cleared(tx: Connection, world: World, operation: Operation, targets: Sequence[Target]) -> Move:
+    hosts = [] if operation.looking else [target.host for target in targets]
+    pools = limits(world.settings, operation.type)
+    if holds.take(tx, operation.id, hosts=hosts, limits=pools, now=world.now()):
+        return Move(operation=operation, to=Stage.EXECUTE, result="passed")
+    lost = Hold("another operation was quicker to take a slot or a host", world.now() + _RACE_LOST)
+    return held(operation, lost, (("concurrency", lost),))
+
+
+def asked(
+    connection: Connection, world: World, operation: Operation, targets: tuple[Target, ...]
+) -> tuple[tuple[str, Verdict], ...]:
+    """Every gate's verdict on the operation as it stands now."""
+    return ask(BEFORE_EXECUTE, gather(world, connection, operation, targets))
+
+
+def held(operation: Operation, verdict: Hold, verdicts: Sequence[tuple[str, Verdict]]) -> Move:
+    """The operation stays where it is until the hold ends; the gates that hold it are named."""
+    gates = tuple(gate for gate, said in verdicts if not isinstance(said, Pass))
+    waiting = replace(operation, hold=gates, attempts=0)
+    return Move(operation=waiting, to=operation.stage, result="held", why=verdict.why, due_at=verdict.until)

@@ -1,0 +1,84 @@
+"""Everything that runs is handed in: the record, the clock, the way to hosts, to people, to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from opsqueue.connectors.shell import Shell
+from opsqueue.errors import InvalidRequest, NotFound
+from opsqueue.model.host import Host
+from opsqueue.model.kind import OperationKind
+from opsqueue.model.record import Operation
+from opsqueue.model.window import Window
+from opsqueue.notify.message import Message
+from opsqueue.notify.receipt import Receipt
+from opsqueue.pipeline.heart import Heart
+from opsqueue.settings import Settings, nearest
+from opsqueue.store.engine import Store
+
+
+class Coordinator(Protocol):
+    """Somebody who is asked before anything is changed."""
+
+    @property
+    def name(self) -> str:
+        """How its answers are signed."""
+        ...
+
+    def ask(self, kind: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An answer with `overall_status`; raises OSError when it cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What the pipeline works with."""
+
+    store: Store
+    settings: Settings
+    kinds: Mapping[str, OperationKind]
+    connect: Callable[[Host], Shell]
+    tell: Callable[[str, Message, str], Receipt]
+    """Give a message to a channel by name, with the event's id as idempotency key."""
+    dispatch: Callable[[Operation], None]
+    """Nudge: send the chain of the stages that are left."""
+    now: Callable[[], float]
+    coordinators: tuple[Coordinator, ...] = ()
+    worker: str = "local"
+    """Who holds the leases taken here."""
+    heart: Heart = field(default_factory=Heart)
+    inventory: Mapping[str, Host] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+
+    def kind(self, name: str) -> OperationKind:
+        """The type with this name; NotFound names the nearest."""
+        if name in self.kinds:
+            return self.kinds[name]
+        raise NotFound(
+            f"there is no operation type {name!r}{nearest(name, self.kinds)}. `opsqueue types` lists them.",
+            known=sorted(self.kinds),
+        )
+
+    def hosts(self, systems: tuple[str, ...]) -> tuple[Host, ...]:
+        """The hosts that names, groups and `all` stand for, each once; NotFound names the unknown."""
+        found: dict[str, Host] = {}
+        for system in systems:
+            found.update({host.name: host for host in self._resolve(system)})
+        if not found:
+            raise InvalidRequest(f"{', '.join(systems)} stands for no host at all; `opsqueue hosts list` shows them")
+        return tuple(found.values())
+
+    def _resolve(self, system: str) -> list[Host]:
+        if system == "all":
+            return list(self.inventory.values())
+        if system in self.inventory:
+            return [self.inventory[system]]
+        if system in self.settings.groups:
+            return [self.inventory[name] for name in self.settings.groups[system]]
+        known = [*self.inventory, *self.settings.groups]
+        raise NotFound(
+            f"there is no host or group {system!r}{nearest(system, known)}. `opsqueue hosts list` lists them.",
+            known=known[:50],
+        )

@@ -1,0 +1,86 @@
+"""References to secrets: the record, the logs and the configuration hold these, never the secret itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opsqueue.errors import InvalidConfig
+
+_SECRET_KEY = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|private_?key)$")
+_SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
+_PLAIN_SCHEMES = (
+    "mailto",
+    "mailtos",
+    "json",
+    "jsons",
+    "xml",
+    "xmls",
+    "form",
+    "forms",
+    "http",
+    "https",
+    "syslog",
+)
+"""Schemes of notification URLs that carry no token in their path."""
+
+
+class SecretRef(BaseModel):
+    """`{"$secret": "file:…" | "env:…" | "systemd:…"}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    ref: str = Field(alias="$secret", pattern=r"^(file|env|systemd):[^\x00-\x1f]+$")
+
+    def resolve(self) -> str:
+        """The secret, read now; InvalidConfig names the reference, never the value."""
+        source, _, name = self.ref.partition(":")
+        try:
+            return {"file": _from_file, "env": _from_env, "systemd": _from_systemd}[source](name)
+        except (OSError, KeyError) as error:
+            raise InvalidConfig(f"the secret {self.ref} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def literal_secrets(data: Mapping[str, Any], path: str = "") -> list[str]:
+    """Where a configuration holds a secret in plain text, as dotted paths."""
+    return list(_literals(data, path))
+
+
+def _literals(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _literals(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for number, child in enumerate(value):
+            yield from _literals(child, f"{path}[{number}]")
+    elif isinstance(value, str) and _is_secret(value, path):
+        yield path
+
+
+def _is_secret(value: str, path: str) -> bool:
+    key = path.rsplit(".", 1)[-1]
+    if key == "$secret":
+        return False
+    if _SECRET_KEY.search(key) or _SECRET_URL.match(value):
+        return True
+    return path.startswith("notification_urls") and value.partition("://")[0].lower() not in _PLAIN_SCHEMES
+
+
+def _from_file(name: str) -> str:
+    path = Path(name)
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{name} can be read by others; chmod 600 it")
+    return path.read_text(encoding="utf-8").rstrip("\n")
+
+
+def _from_env(name: str) -> str:
+    return os.environ[name]
+
+
+def _from_systemd(name: str) -> str:
+    return (Path(os.environ["CREDENTIALS_DIRECTORY"]) / name).read_text(encoding="utf-8").rstrip("\n")

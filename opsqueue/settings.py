@@ -1,0 +1,328 @@
+"""One frozen `Settings`, from one file (JSON or TOML) and the environment; what is accepted is enforced."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from opsqueue.errors import InvalidConfig, InvalidRequest
+from opsqueue.model.host import Host, host_name
+from opsqueue.model.request import explain, strict_json
+from opsqueue.model.window import Window, parse_window
+from opsqueue.secrets import SecretRef, literal_secrets
+
+_PLACES = (
+    "./opsqueue.json",
+    "./opsqueue.toml",
+    "/etc/opsqueue/opsqueue.json",
+    "/etc/opsqueue/opsqueue.toml",
+)
+_LATER = ("approvals", "roles", "rollout", "inventory")
+"""Keys of the public face that this version cannot honour yet, and so refuses."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Thresholds(_Part):
+    """Above these a finding is raised."""
+
+    cpu_usage: Percent = 80
+    memory_usage: Percent = 85
+    disk_usage: Percent = 90
+    response_time: float = Field(default=5000, gt=0)
+    """Milliseconds."""
+
+
+class HostSettings(_Part):
+    """One machine of the inventory."""
+
+    connector: Literal["local"]
+    """How it is reached; `local` is the machine that the worker runs on."""
+    address: str = ""
+    tags: tuple[str, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+
+class WindowSettings(_Part):
+    """A maintenance window that covers some hosts or types only."""
+
+    spec: str
+    timezone: str | None = None
+    hosts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    policy: Literal["defer", "reject"] | None = None
+
+
+class CoordinatorSettings(_Part):
+    """An external verification coordinator: a URL that is POSTed to, or a Python `module:object`."""
+
+    name: str
+    url: str | None = None
+    python: str | None = None
+    timeout: float = Field(default=10, gt=0, le=300)
+    """Seconds."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CoordinatorSettings:
+        if (self.url is None) == (self.python is None):
+            raise ValueError("give either url or python")
+        return self
+
+
+class ScheduleSettings(_Part):
+    """One recurring operation: every so many seconds, or by a cron expression in `timezone`."""
+
+    type: str
+    every: int | None = Field(default=None, ge=1)
+    """Seconds."""
+    cron: str | None = None
+    systems: tuple[str, ...] = ("all",)
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    priority: Literal["critical", "high", "normal", "low"] = "low"
+    notify: tuple[str, ...] = ("log",)
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> ScheduleSettings:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("give either every (seconds) or cron")
+        return self
+
+
+class WorkerSettings(_Part):
+    """How workers run."""
+
+    processes: int = Field(default=2, ge=1, le=256)
+    """Pool processes of the shared worker."""
+    reserved: int = Field(default=1, ge=0, le=64)
+    """Pool processes that take critical operations only."""
+    lease_seconds: float = Field(default=30, ge=1, le=3600)
+    """How long after its last sign of life a dead worker's operation is looked at by another."""
+    events: bool = False
+    """Send task events for Flower. They about double the cost of a chain: `up` turns them on, `worker` does not."""
+    in_process: bool = True
+    """Go on to the next stage in the same process when nothing stands against it (never while events are on)."""
+    retry_backoff_seconds: float = Field(default=2, ge=0.05, le=3600)
+    """Before the first retry; doubled for each one after it, up to a minute."""
+    renudge_seconds: float = Field(default=5, ge=0.1, le=600)
+    """How long a nudge may be on its way before the reconciler sends another."""
+
+
+class LoggingSettings(_Part):
+    """Where and how the logs are written."""
+
+    directory: Path | None = None
+    """Default: `logs` in the state directory."""
+    format: Literal["json", "plain"] = "plain"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class FlowerSettings(_Part):
+    """Where `opsqueue up` and `opsqueue flower` show Flower; loopback only unless said."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: int = Field(default=5555, ge=0, le=65535)
+
+
+def _state_home() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "opsqueue"
+
+
+class Settings(BaseSettings):
+    """Every setting, its unit and its default; each also as `OPSQUEUE_…` in the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="OPSQUEUE_", env_nested_delimiter="__", allow_inf_nan=False
+    )
+
+    monitoring_interval: int = Field(default=60, ge=1)
+    """Seconds between two recurring readings of the system metrics."""
+    max_concurrent_operations: int = Field(default=5, ge=1, le=100_000)
+    max_concurrent_by_type: Mapping[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    default_timeout: int = Field(default=300, ge=1, le=7 * 86_400)
+    """Seconds, where a request names none."""
+    log_retention_days: int = Field(default=30, ge=1)
+    backup_retention_days: int = Field(default=90, ge=1)
+    history_retention_days: int = Field(default=365, ge=1)
+    sample_retention_days: int = Field(default=90, ge=1)
+    alert_thresholds: Thresholds = Thresholds()
+    notification_channels: Mapping[str, str] = Field(default_factory=dict)
+    notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)
+    default_channels: tuple[str, ...] = ("log",)
+    """Told when a request names no channel."""
+    maintenance_windows: Mapping[str, str | WindowSettings] = Field(default_factory=dict)
+    window_policy: Literal["defer", "reject"] = "defer"
+    """What a closed window does to a changing operation: wait for it, or be denied."""
+    timezone: str = "UTC"
+    broker_url: str | SecretRef | None = None
+    """A `redis://` URL; without one an own Redis is started on a Unix socket in the state directory."""
+    broker_prefix: str = "opsqueue."
+    """Before every Redis key, so that Redis may be shared."""
+    database_url: str | SecretRef | None = None
+    """`sqlite:///…` or `postgresql+psycopg://…`; without one SQLite in the state directory."""
+    state_dir: Path = Field(default_factory=_state_home)
+    hosts: Mapping[str, HostSettings] = Field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    verification: tuple[CoordinatorSettings, ...] = ()
+    schedule: Mapping[str, ScheduleSettings | bool] = Field(default_factory=dict)
+    """Recurring operations beside the built-in ones; `false` under a built-in name turns it off."""
+    worker: WorkerSettings = WorkerSettings()
+    logging: LoggingSettings = LoggingSettings()
+    flower: FlowerSettings = FlowerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"no IANA time zone is called {zone!r}; one is called Europe/Berlin") from None
+        return zone
+
+    @model_validator(mode="after")
+    def _everything_can_be_honoured(self) -> Settings:
+        try:
+            for name in (*self.hosts, *self.groups):
+                host_name(name)
+            self.windows()
+        except InvalidRequest as error:
+            raise ValueError(error.message) from None
+        for group, members in self.groups.items():
+            if lost := [name for name in members if name not in self.hosts]:
+                raise ValueError(f"groups.{group} names hosts that are not in hosts: {', '.join(lost)}")
+        return self
+
+    def windows(self) -> tuple[Window, ...]:
+        """The maintenance windows, parsed."""
+        return tuple(self._window(name, spec) for name, spec in self.maintenance_windows.items())
+
+    def _window(self, name: str, spec: str | WindowSettings) -> Window:
+        given = WindowSettings(spec=spec) if isinstance(spec, str) else spec
+        return parse_window(
+            name,
+            given.spec,
+            timezone=given.timezone or self.timezone,
+            hosts=given.hosts,
+            groups=given.groups,
+            types=given.types,
+            policy=given.policy or self.window_policy,
+        )
+
+    def inventory(self) -> dict[str, Host]:
+        """Every host by name; this machine as `localhost` when the configuration names none."""
+        if not self.hosts:
+            return {"localhost": Host(name="localhost", connector="local")}
+        return {
+            name: Host(
+                name=name,
+                address=host.address,
+                connector=host.connector,
+                tags=host.tags,
+                groups=tuple(group for group, members in self.groups.items() if name in members),
+                parameters=host.parameters,
+            )
+            for name, host in self.hosts.items()
+        }
+
+    @property
+    def database(self) -> str:
+        """The URL of the record."""
+        if self.database_url is None:
+            return f"sqlite:///{self.state_dir / 'opsqueue.db'}"
+        return revealed(self.database_url)
+
+    @property
+    def log_dir(self) -> Path:
+        """Where operations.log and system-metrics.log are."""
+        return self.logging.directory or self.state_dir / "logs"
+
+
+def revealed(value: str | SecretRef) -> str:
+    """The text itself, or what the reference points to; InvalidConfig when that cannot be read."""
+    return value.resolve() if isinstance(value, SecretRef) else value
+
+
+def find_config(explicit: str | None = None) -> Path | None:
+    """The configuration file: `--config`, OPSQUEUE_CONFIG, the working directory, /etc; else None."""
+    named = explicit or os.environ.get("OPSQUEUE_CONFIG")
+    if named:
+        return Path(named)
+    return next((Path(place) for place in _PLACES if Path(place).is_file()), None)
+
+
+def load(explicit: str | None = None) -> Settings:
+    """The settings, or InvalidConfig that says which key is wrong, and the nearest known one."""
+    path = find_config(explicit)
+    data = _read(path) if path else {}
+    _refuse_unknown(data, where=str(path))
+    _refuse_unknown_environment()
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        raise InvalidConfig(explain(error, str(path or "the environment"))) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text) if path.suffix == ".toml" else strict_json(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidConfig(f"the configuration {path} cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise InvalidConfig(f"the configuration {path} is not an object of keys and values")
+    if found := literal_secrets(data):
+        raise InvalidConfig(
+            f"{path}: {found[0]} holds a secret in plain text. Write a reference instead: "
+            '{"$secret": "file:/path"}, {"$secret": "env:NAME"} or {"$secret": "systemd:NAME"}.'
+        )
+    return data
+
+
+def _refuse_unknown(data: Mapping[str, Any], where: str) -> None:
+    for key in data:
+        if key in _LATER:
+            raise InvalidConfig(f"{where}: {key} cannot be honoured by this version of opsqueue; take it out")
+        if key not in Settings.model_fields:
+            raise InvalidConfig(f"{where}: there is no setting {key!r}{nearest(key, Settings.model_fields)}")
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean …?` where a known word is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _refuse_unknown_environment() -> None:
+    known = {f"OPSQUEUE_{name.upper()}" for name in Settings.model_fields}
+    spoken = {"OPSQUEUE_CONFIG", "OPSQUEUE_MARK"}
+    for name in os.environ:
+        if name.startswith("OPSQUEUE_") and name.split("__")[0] not in known | spoken:
+            raise InvalidConfig(f"the environment has {name}, which is no setting{nearest(name, known)}")

@@ -1,0 +1,112 @@
+"""The database: SQLite in WAL mode on one machine, PostgreSQL in production."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from opsqueue.errors import DatabaseUnreachable, InvalidConfig
+
+_BUSY_MS = 15_000
+
+
+class Store:
+    """One database. `begin` is a write transaction, `read` a snapshot; both give a SQLAlchemy connection."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.sqlite = url.startswith("sqlite")
+        try:
+            self.engine = _engine(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise InvalidConfig(
+                f"database_url cannot be used: {error}. Write sqlite:///path or postgresql+psycopg://host/name"
+            ) from None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A write transaction; on SQLite it takes the write lock at once, so that it never fails half-way."""
+        with _spoken(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with _spoken(), self.engine.connect() as connection:
+            yield connection.execution_options(reads_only=True) if self.sqlite else connection
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        # Lean on the server's own check of dead connections; a stage is retried by the record anyway.
+        return create_engine(url, pool_size=4, max_overflow=16, pool_pre_ping=True, pool_recycle=1800)
+    path = url.removeprefix("sqlite:///")
+    if path in {"", ":memory:"} or url == path:
+        raise InvalidConfig("database_url must name a file: sqlite:////var/lib/opsqueue/opsqueue.db")
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=32)
+    event.listen(engine, "connect", _tune_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _tune_sqlite(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # BEGIN is said by `_begin_sqlite`
+    for pragma in (
+        f"busy_timeout={_BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",  # WAL: a power cut may cost the last moments, never the file
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+    ):
+        raw.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("reads_only")
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """Turn the driver's errors about reaching or writing the database into ours, which say what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        if not _about_reaching(error):
+            raise
+        raise DatabaseUnreachable(
+            f"the database cannot be used: {reason}. Look at database_url with `opsqueue config show`, "
+            "then try `opsqueue db upgrade` and `opsqueue doctor`."
+        ) from error
+
+
+def _about_reaching(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return isinstance(error.orig, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
+            error.orig, sqlite3.IntegrityError | sqlite3.ProgrammingError
+        )
+    return error.connection_invalidated or type(error.orig).__name__ in {
+        "OperationalError",
+        "ConnectionTimeout",
+        "ReadOnlySqlTransaction",
+        "AdminShutdown",
+        "CannotConnectNow",
+        "UndefinedTable",
+        "InsufficientPrivilege",
+    }
+
+
+__all__ = ["Connection", "Store"]

@@ -1,0 +1,38 @@
+"""The history, appended only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from opsqueue.model.record import Event
+from opsqueue.store.rows import event_of, event_row
+from opsqueue.store.schema import events as table
+
+_INSERT = insert(table)
+_OF = (
+    select(table)
+    .where(table.c.operation_id == bindparam("the_operation"), table.c.id > bindparam("after"))
+    .order_by(table.c.id)
+)
+
+
+def append(tx: Connection, events: Sequence[Event]) -> None:
+    """Add lines of history."""
+    if events:
+        tx.execute(_INSERT, [event_row(event) for event in events])
+
+
+def of(connection: Connection, operation_id: str, after: int = 0) -> tuple[Event, ...]:
+    """The lines of one operation whose id is above `after`, oldest first."""
+    rows = connection.execute(_OF, {"the_operation": operation_id, "after": after}).mappings()
+    return tuple(event_of(row) for row in rows)
+
+
+def latest(connection: Connection, kind: str, limit: int = 50) -> tuple[Event, ...]:
+    """The newest lines of one kind, newest first."""
+    rows = connection.execute(
+        select(table).where(table.c.kind == kind).order_by(table.c.id.desc()).limit(limit)
+    ).mappings()
+    return tuple(event_of(row) for row in rows)

@@ -1,0 +1,93 @@
+"""Questions that people ask of the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, delete, exists, func, select
+
+from opsqueue.model.names import Outcome, Stage
+from opsqueue.model.record import Operation
+from opsqueue.store.rows import operation_of
+from opsqueue.store.schema import deliveries, events, targets
+from opsqueue.store.schema import operations as table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which ended operations; times in UNIX seconds, None: any."""
+
+    type: str | None = None
+    system: str | None = None
+    status: Outcome | None = None
+    since: float | None = None
+    until: float | None = None
+    requested_by: str | None = None
+    limit: int = 50
+
+
+def ended(connection: Connection, wanted: Wanted) -> list[Operation]:
+    """Closed operations that fit, newest first."""
+    query = select(table).where(table.c.stage == Stage.CLOSED)
+    query = _narrowed(query, wanted).order_by(table.c.created_at.desc()).limit(wanted.limit)
+    return [operation_of(row) for row in connection.execute(query).mappings()]
+
+
+def _narrowed(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple[object, ...]]:
+    equal = {
+        table.c.type: wanted.type,
+        table.c.outcome: wanted.status,
+        table.c.requested_by: wanted.requested_by,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.system is not None:
+        on_host = (targets.c.operation_id == table.c.id) & (targets.c.host == wanted.system)
+        query = query.where(exists().where(on_host))
+    if wanted.since is not None:
+        query = query.where(table.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(table.c.created_at < wanted.until)
+    return query
+
+
+def active(connection: Connection, limit: int = 500) -> list[Operation]:
+    """Open operations, the most urgent first."""
+    query = select(table).where(table.c.stage != Stage.CLOSED).order_by(table.c.rank, table.c.created_at).limit(limit)
+    return [operation_of(row) for row in connection.execute(query).mappings()]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many operations rest at each stage."""
+    rows = connection.execute(select(table.c.stage, func.count()).group_by(table.c.stage))
+    return {row[0]: row[1] for row in rows}
+
+
+def prune(tx: Connection, before: float, limit: int = 500) -> int:
+    """Forget at most `limit` closed operations that ended before then, with all that hangs on them."""
+    old = select(table.c.id).where(table.c.stage == Stage.CLOSED, table.c.finished_at < before).limit(limit)
+    ids = list(tx.execute(old).scalars())
+    for other, column in (
+        (events, events.c.operation_id),
+        (targets, targets.c.operation_id),
+        (deliveries, deliveries.c.operation_id),
+    ):
+        tx.execute(delete(other).where(column.in_(ids)))
+    tx.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
+
+
+def durations(connection: Connection, operation: Operation, limit: int = 20) -> list[float]:
+    """Seconds that the slowest target took in the last operations of this name and type."""
+    seconds = func.max(targets.c.finished_at - targets.c.started_at)
+    query = (
+        select(seconds)
+        .join(table, table.c.id == targets.c.operation_id)
+        .where(table.c.type == operation.type, table.c.name == operation.name, table.c.id != operation.id)
+        .where(targets.c.finished_at.is_not(None), targets.c.started_at.is_not(None))
+        .group_by(table.c.id, table.c.created_at)
+        .order_by(table.c.created_at.desc())
+        .limit(limit)
+    )
+    return [float(value) for value in connection.execute(query).scalars()]

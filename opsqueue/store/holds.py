@@ -1,0 +1,127 @@
+"""What keeps operations apart: host locks, concurrency slots, freezes, short leases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from opsqueue.model.record import Freeze
+from opsqueue.store.rows import freeze_of, pack
+from opsqueue.store.schema import freezes, leases, locks, slots
+
+
+def lock_holders(connection: Connection, hosts: Sequence[str], besides: str) -> dict[str, str]:
+    """Which other operation holds each of these hosts."""
+    rows = connection.execute(
+        select(locks.c.host, locks.c.operation_id).where(locks.c.host.in_(hosts), locks.c.operation_id != besides)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def running(connection: Connection, besides: str) -> dict[str, int]:
+    """How many other operations hold a slot, by pool."""
+    rows = connection.execute(
+        select(slots.c.pool, func.count()).where(slots.c.operation_id != besides).group_by(slots.c.pool)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def take(tx: Connection, operation_id: str, *, hosts: Sequence[str], limits: Mapping[str, int], now: float) -> bool:
+    """Take a slot in each pool and the locks of all hosts, or nothing; the keys of the tables decide races."""
+    try:
+        with tx.begin_nested():
+            for pool, limit in limits.items():
+                _take_slot(tx, operation_id, pool, limit, now)
+            held = set(tx.execute(select(locks.c.host).where(locks.c.operation_id == operation_id)).scalars())
+            rows = [{"host": host, "operation_id": operation_id, "taken_at": now} for host in hosts if host not in held]
+            if rows:
+                tx.execute(insert(locks), rows)
+    except (IntegrityError, _PoolFull):
+        return False
+    return True
+
+
+class _PoolFull(Exception):
+    """All numbers of a pool are taken."""
+
+
+def _take_slot(tx: Connection, operation_id: str, pool: str, limit: int, now: float) -> None:
+    rows = tx.execute(select(slots.c.number, slots.c.operation_id).where(slots.c.pool == pool))
+    taken = {row[0]: row[1] for row in rows}
+    if operation_id in taken.values():
+        return
+    free = next((number for number in range(1, limit + 1) if number not in taken), None)
+    if free is None:
+        raise _PoolFull
+    tx.execute(insert(slots), {"pool": pool, "number": free, "operation_id": operation_id, "taken_at": now})
+
+
+def release(tx: Connection, operation_id: str) -> None:
+    """Give back all that the operation holds."""
+    tx.execute(delete(slots).where(slots.c.operation_id == operation_id))
+    tx.execute(delete(locks).where(locks.c.operation_id == operation_id))
+
+
+def held(connection: Connection, operation_id: str) -> bool:
+    """Whether the operation holds a slot."""
+    return (
+        connection.execute(select(slots.c.number).where(slots.c.operation_id == operation_id).limit(1)).first()
+        is not None
+    )
+
+
+def active_freezes(connection: Connection, now: float) -> tuple[Freeze, ...]:
+    """Freezes that were not lifted and have not ended; some may begin later."""
+    rows = connection.execute(
+        select(freezes)
+        .where(freezes.c.lifted_at.is_(None), or_(freezes.c.ends_at.is_(None), freezes.c.ends_at > now))
+        .order_by(freezes.c.starts_at)
+    ).mappings()
+    return tuple(freeze_of(row) for row in rows)
+
+
+def all_freezes(connection: Connection, limit: int = 200) -> tuple[Freeze, ...]:
+    """Freezes, lifted and ended ones too, newest first."""
+    rows = connection.execute(select(freezes).order_by(freezes.c.created_at.desc()).limit(limit)).mappings()
+    return tuple(freeze_of(row) for row in rows)
+
+
+def add_freeze(tx: Connection, freeze: Freeze) -> None:
+    """Write a new freeze."""
+    row = {name: getattr(freeze, name) for name in Freeze.__dataclass_fields__}
+    tx.execute(insert(freezes), {**row, "scope": pack(freeze.scope)})
+
+
+def lift_freeze(tx: Connection, freeze_id: str, *, actor: str, now: float) -> bool:
+    """End a freeze now; False when there is none with this id that still stands."""
+    done = tx.execute(
+        update(freezes)
+        .where(freezes.c.id == freeze_id, freezes.c.lifted_at.is_(None))
+        .values(lifted_at=now, lifted_by=actor)
+    )
+    return done.rowcount == 1
+
+
+def take_lease(tx: Connection, name: str, *, holder: str, now: float, until: float) -> bool:
+    """Be the one who does `name` until then; True also when we are it already."""
+    done = tx.execute(
+        update(leases)
+        .where(leases.c.name == name, or_(leases.c.holder == holder, leases.c.until <= now))
+        .values(holder=holder, until=until)
+    )
+    if done.rowcount == 1:
+        return True
+    try:
+        with tx.begin_nested():
+            tx.execute(insert(leases), {"name": name, "holder": holder, "until": until})
+    except IntegrityError:
+        return False
+    return True
+
+
+def lease_of(connection: Connection, name: str) -> tuple[str, float] | None:
+    """Who does `name`, and until when."""
+    row = connection.execute(select(leases.c.holder, leases.c.until).where(leases.c.name == name)).first()
+    return (row[0], row[1]) if row else None

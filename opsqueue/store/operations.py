@@ -1,0 +1,214 @@
+"""Operations in the record: created once, leased, saved by whoever shows the token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from opsqueue.errors import Conflict, LeaseLost, NotFound
+from opsqueue.model.names import Stage
+from opsqueue.model.record import Operation
+from opsqueue.store.rows import MUTABLE, changes_of, operation_of, operation_row
+from opsqueue.store.schema import operations as table
+
+# The hot statements are built once: building one costs as much as running it.
+_INSERT = insert(table)
+_BY_ID = select(table).where(table.c.id == bindparam("the_id"))
+_OURS = (
+    (table.c.id == bindparam("the_id"))
+    & (table.c.stage == bindparam("was"))
+    & (table.c.token == bindparam("the_token"))
+)
+_TAKE = (
+    update(table)
+    .where(
+        table.c.id == bindparam("the_id"),
+        table.c.stage == bindparam("was"),
+        table.c.due_at <= bindparam("now"),
+    )
+    .values(
+        token=table.c.token + 1,
+        due_at=bindparam("until"),
+        # A holder that is still there let its lease lapse: a try that came to nothing, and is counted.
+        attempts=table.c.attempts + case((table.c.holder != "", 1), else_=0),
+        holder=bindparam("who"),
+    )
+    .returning(table)
+)
+_RENEW = update(table).where(_OURS).values(due_at=bindparam("until"))
+_SAVE = (
+    update(table)
+    .where(_OURS)
+    .values({name: bindparam(f"new_{name}") for name in MUTABLE} | {"nudged_at": bindparam("now")})
+)
+
+
+def create(tx: Connection, operation: Operation, request_digest: str) -> bool:
+    """Write a new operation; False when the same request is there already.
+
+    Raises Conflict when the id (or the slot of the schedule) belongs to another request.
+    """
+    try:
+        with tx.begin_nested():
+            row = {
+                **operation_row(operation),
+                "request_digest": request_digest,
+                "nudged_at": operation.created_at,
+            }
+            tx.execute(_INSERT, row)
+    except IntegrityError:
+        return _same(tx, operation, request_digest)
+    return True
+
+
+def _same(tx: Connection, operation: Operation, request_digest: str) -> bool:
+    found = tx.execute(select(table.c.request_digest).where(table.c.id == operation.id)).scalar()
+    if found is None:  # so it was the slot: another Beat's operation has it
+        return False
+    if found != request_digest:
+        raise Conflict(
+            f"the id {operation.id} belongs to another request. Ask again with an id of its own, "
+            f"or look at the one that is there with `opsqueue show {operation.id}`."
+        )
+    return False
+
+
+def get(connection: Connection, operation_id: str) -> Operation:
+    """The operation with this id; NotFound otherwise."""
+    row = connection.execute(_BY_ID, {"the_id": operation_id}).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no operation {operation_id!r}; `opsqueue history` lists those that ended")
+    return operation_of(row)
+
+
+def resolve(connection: Connection, prefix: str) -> str:
+    """The one id that begins with `prefix` (4 characters or more); NotFound, or Conflict when several do."""
+    if len(prefix) >= _LEAST_PREFIX:
+        found = connection.execute(
+            select(table.c.id).where(table.c.id.startswith(prefix.lower(), autoescape=True)).limit(3)
+        ).scalars()
+        ids = list(found)
+        if len(ids) == 1:
+            return str(ids[0])
+        if ids:
+            raise Conflict(f"several operations begin with {prefix}: {', '.join(ids)}. Write more of the id.")
+    raise NotFound(f"there is no operation {prefix!r}; `opsqueue history` and `opsqueue status` list them")
+
+
+_LEAST_PREFIX = 4
+
+
+def take(tx: Connection, operation_id: str, stage: Stage, *, now: float, until: float, holder: str) -> Operation | None:
+    """Lease the operation if it rests at this stage and is due; None when it is not ours to work on."""
+    row = (
+        tx.execute(_TAKE, {"the_id": operation_id, "was": stage, "now": now, "until": until, "who": holder})
+        .mappings()
+        .first()
+    )
+    return operation_of(row) if row else None
+
+
+def renew(tx: Connection, operation: Operation, until: float) -> None:
+    """Stretch our lease; LeaseLost when it is ours no more."""
+    done = tx.execute(
+        _RENEW,
+        {"the_id": operation.id, "was": operation.stage, "the_token": operation.token, "until": until},
+    )
+    _ours(done.rowcount, operation)
+
+
+def save(tx: Connection, operation: Operation, was: Stage, nudged_at: float) -> None:
+    """Write what the lease holder may change; LeaseLost, and nothing written, when somebody else has it.
+
+    `nudged_at` is now when a message for the next stage is on its way, 0 when the reconciler has to send one.
+    """
+    done = tx.execute(
+        _SAVE,
+        {
+            **changes_of(operation),
+            "the_id": operation.id,
+            "was": was,
+            "the_token": operation.token,
+            "now": nudged_at,
+        },
+    )
+    _ours(done.rowcount, operation)
+
+
+def _ours(rows: int, operation: Operation) -> None:
+    if rows != 1:
+        raise LeaseLost(f"operation {operation.id} was taken over by another worker (token {operation.token})")
+
+
+def due(connection: Connection, *, now: float, nudged_before: float, limit: int) -> list[Operation]:
+    """Open operations that somebody should look at, and whose last nudge is old; the most urgent first."""
+    rows = connection.execute(
+        select(table)
+        .where(table.c.stage != Stage.CLOSED, table.c.due_at <= now, table.c.nudged_at <= nudged_before)
+        .order_by(table.c.rank, table.c.created_at)
+        .limit(limit)
+    ).mappings()
+    return [operation_of(row) for row in rows]
+
+
+def nudged(tx: Connection, ids: Sequence[str], now: float) -> None:
+    """Remember that messages for these were just sent."""
+    tx.execute(update(table).where(table.c.id.in_(ids)).values(nudged_at=now))
+
+
+def waiting_for(connection: Connection, gates: Iterable[str], limit: int) -> list[Operation]:
+    """Operations held at the window by one of these gates; the first to be served first."""
+    held = or_(*(table.c.hold.contains(f'"{gate}"') for gate in gates))
+    return _resting(connection, held & (table.c.stage == Stage.WINDOW), limit)
+
+
+def held_by(connection: Connection, gate: str, limit: int = 1000) -> list[Operation]:
+    """Operations that this gate holds, at whatever stage."""
+    return _resting(connection, table.c.hold.contains(f'"{gate}"'), limit)
+
+
+def _resting(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Operation]:
+    rows = connection.execute(
+        select(table)
+        .where(table.c.stage != Stage.CLOSED, table.c.holder == "", condition)
+        .order_by(table.c.rank, table.c.created_at)
+        .limit(limit)
+    ).mappings()
+    return [operation_of(row) for row in rows]
+
+
+def wake(tx: Connection, ids: Sequence[str], now: float) -> None:
+    """Make operations that nobody works on due now."""
+    tx.execute(
+        update(table).where(table.c.id.in_(ids), table.c.holder == "", table.c.stage != Stage.CLOSED).values(due_at=now)
+    )
+
+
+def ask_cancel(tx: Connection, operation: Operation, actor: str, now: float) -> None:
+    """Note who wants it stopped; one that nobody works on is due at once, a leased one sees it before its next host."""
+    tx.execute(
+        update(table)
+        .where(table.c.id == operation.id, table.c.stage != Stage.CLOSED)
+        .values(cancel_asked=actor, due_at=case((table.c.holder == "", now), else_=table.c.due_at))
+    )
+
+
+def cancel_asked(connection: Connection, operation_id: str) -> str:
+    """Who asked to cancel it; empty when nobody did."""
+    return str(connection.execute(select(table.c.cancel_asked).where(table.c.id == operation_id)).scalar_one())
+
+
+def reopen(tx: Connection, operation: Operation, stage: Stage, now: float) -> bool:
+    """Put a resting operation back to a stage, due now (retry of a person); False when it moved meanwhile."""
+    fresh = replace(operation, stage=stage, due_at=now, holder="", hold=(), attempts=0)
+    values: dict[str, Any] = {name: getattr(fresh, name) for name in ("stage", "due_at", "holder", "attempts")}
+    done = tx.execute(
+        update(table)
+        .where(table.c.id == operation.id, table.c.token == operation.token, table.c.holder == "")
+        .values(**values, hold="[]", token=table.c.token + 1)
+    )
+    return done.rowcount == 1

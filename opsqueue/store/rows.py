@@ -1,0 +1,114 @@
+"""Between rows and frozen values: JSON columns are packed here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from opsqueue.model.names import OperationPriority, Outcome, Stage, TargetState
+from opsqueue.model.plan import Plan
+from opsqueue.model.record import Delivery, Event, Freeze, Operation, Target
+
+_OPERATION_JSON = ("parameters", "systems", "channels", "hold", "coordinators", "verdicts", "findings")
+_TARGET_JSON = ("before", "after", "metrics", "problems", "steps")
+
+#: What the lease holder may change; everything else of an operation stands as it was asked for.
+MUTABLE = (
+    "stage",
+    "outcome",
+    "due_at",
+    "holder",
+    "attempts",
+    "hold",
+    "digest",
+    "coordinators",
+    "verdicts",
+    "score",
+    "findings",
+    "finished_at",
+)
+
+
+def pack(value: Any) -> str | None:
+    """Compact JSON; None stays None."""
+    if value is None:
+        return None
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def operation_of(row: Mapping[Any, Any]) -> Operation:
+    """The operation in a row."""
+    data = {name: row[name] for name in Operation.__dataclass_fields__}
+    for name in _OPERATION_JSON:
+        data[name] = _unpack(data[name])
+    return Operation(
+        **{
+            **data,
+            "priority": OperationPriority(data["priority"]),
+            "stage": Stage(data["stage"]),
+            "outcome": Outcome(data["outcome"]) if data["outcome"] else None,
+        }
+    )
+
+
+def operation_row(operation: Operation) -> dict[str, Any]:
+    """The columns of an operation, `request_digest` and `nudged_at` apart."""
+    data = {name: getattr(operation, name) for name in Operation.__dataclass_fields__}
+    return {**data, **{name: pack(data[name]) for name in _OPERATION_JSON}, "rank": operation.priority.rank}
+
+
+def changes_of(operation: Operation) -> dict[str, Any]:
+    """The mutable columns of an operation, as parameters of the one statement that saves them."""
+    data = {f"new_{name}": getattr(operation, name) for name in MUTABLE}
+    return data | {f"new_{name}": pack(getattr(operation, name)) for name in MUTABLE if name in _OPERATION_JSON}
+
+
+def target_of(row: Mapping[Any, Any]) -> Target:
+    """The target in a row."""
+    data = {name: row[name] for name in Target.__dataclass_fields__}
+    for name in _TARGET_JSON:
+        data[name] = _unpack(data[name])
+    plan = Plan.from_json(json.loads(data["plan"]))
+    return Target(**{**data, "plan": plan, "state": TargetState(data["state"])})
+
+
+def target_row(target: Target) -> dict[str, Any]:
+    """The columns of a target."""
+    data = {name: getattr(target, name) for name in Target.__dataclass_fields__}
+    packed = {name: pack(data[name]) for name in _TARGET_JSON}
+    return {**data, **packed, "plan": pack(target.plan.as_json())}
+
+
+def event_of(row: Mapping[Any, Any]) -> Event:
+    """The event in a row."""
+    data = {name: row[name] for name in Event.__dataclass_fields__}
+    return Event(**{**data, "data": json.loads(data["data"])})
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """The columns of an event that is yet to get its id."""
+    data = {name: getattr(event, name) for name in Event.__dataclass_fields__ if name != "id"}
+    return {**data, "data": pack(event.data)}
+
+
+def delivery_of(row: Mapping[Any, Any]) -> Delivery:
+    """The delivery in a row."""
+    return Delivery(**{name: row[name] for name in Delivery.__dataclass_fields__})
+
+
+def freeze_of(row: Mapping[Any, Any]) -> Freeze:
+    """The freeze in a row."""
+    data = {name: row[name] for name in Freeze.__dataclass_fields__}
+    return Freeze(**{**data, "scope": tuple(json.loads(data["scope"]))})
+
+
+def _unpack(text: str | None) -> Any:
+    value = None if text is None else json.loads(text)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")

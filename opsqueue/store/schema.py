@@ -1,0 +1,196 @@
+"""The tables. The promises that must hold under concurrency are here, as keys and unique indexes."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+#: A row id that grows; SQLite grows INTEGER keys only.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),  # also the idempotency key
+    Column("request_digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("rank", Integer, nullable=False),  # of the priority; 0 is served first
+    Column("description", Text, nullable=False),
+    Column("parameters", Text, nullable=False),  # JSON
+    Column("systems", Text, nullable=False),  # JSON, as asked for
+    Column("timeout", Integer, nullable=False),
+    Column("retry_count", Integer, nullable=False),
+    Column("window", Text),
+    Column("channels", Text),  # JSON
+    Column("rollback_enabled", Boolean, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("looking", Boolean, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("outcome", Text),
+    Column("due_at", Double),
+    Column("nudged_at", Double, nullable=False),  # when a message was last sent for it
+    Column("token", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("hold", Text, nullable=False),  # JSON, the gates that hold it
+    Column("cancel_asked", Text, nullable=False),
+    Column("digest", Text),
+    Column("coordinators", Text, nullable=False),  # JSON
+    Column("verdicts", Text, nullable=False),  # JSON
+    Column("score", Double),
+    Column("findings", Text, nullable=False),  # JSON
+    Column("schedule", Text),
+    Column("slot", Double),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+    UniqueConstraint("schedule", "slot"),  # each slot of a schedule submits once, however many Beats run
+)
+Index(
+    "ix_operations_due",
+    operations.c.due_at,
+    sqlite_where=text("stage <> 'closed'"),
+    postgresql_where=text("stage <> 'closed'"),
+)
+Index("ix_operations_created", operations.c.created_at)
+Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("changed", Boolean, nullable=False),
+    Column("plan", Text, nullable=False),  # this and the rest: JSON
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("steps", Text, nullable=False),
+    Column("started_at", Double),
+    Column("changed_at", Double),
+    Column("verified_at", Double),
+    Column("finished_at", Double),
+)
+Index("ix_targets_host", targets.c.host)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("operation_id", Text),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("stage", Text),
+    Column("host", Text),
+    Column("actor", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+)
+Index("ix_events_operation", events.c.operation_id, events.c.id)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("host", Text, primary_key=True),  # one changing operation on a host
+    Column("operation_id", Text, nullable=False),
+    Column("taken_at", Double, nullable=False),
+)
+Index("ix_locks_operation", locks.c.operation_id)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("pool", Text, primary_key=True),  # `all`, or a type with a limit of its own
+    Column("number", Integer, primary_key=True),  # 1 … the limit; the key is the limit's guard
+    Column("operation_id", Text, nullable=False),
+    Column("taken_at", Double, nullable=False),
+)
+Index("ix_slots_operation", slots.c.operation_id)
+
+freezes = Table(
+    "freezes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),  # JSON
+    Column("reason", Text, nullable=False),
+    Column("starts_at", Double, nullable=False),
+    Column("ends_at", Double),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("lifted_at", Double),
+    Column("lifted_by", Text, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("at", Double),
+    Column("error", Text, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),  # such as `reconciler`
+    Column("holder", Text, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("known_since", Double, nullable=False),  # slots before it are not caught up
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("host", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    UniqueConstraint("host", "metric"),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("series_id", BigInteger, primary_key=True),
+    Column("at", Double, primary_key=True),
+    Column("value", Double, nullable=False),
+    sqlite_with_rowid=False,  # half the size, and a read of one series touches neighbouring pages
+)

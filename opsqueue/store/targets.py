@@ -1,0 +1,67 @@
+"""Targets in the record; written only in a transaction that also showed the operation's token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from opsqueue.model.record import Target
+from opsqueue.store.rows import target_of, target_row
+from opsqueue.store.schema import operations
+from opsqueue.store.schema import targets as table
+
+_KEY = ("operation_id", "host")
+_SAVE = (
+    update(table)
+    .where(table.c.operation_id == bindparam("the_operation"), table.c.host == bindparam("the_host"))
+    .values({column.name: bindparam(f"new_{column.name}") for column in table.c if column.name not in _KEY})
+)
+_OF = select(table).where(table.c.operation_id == bindparam("the_operation")).order_by(table.c.position)
+_INSERT = insert(table)
+
+
+def of(connection: Connection, operation_id: str) -> tuple[Target, ...]:
+    """The targets of an operation, in their order."""
+    rows = connection.execute(_OF, {"the_operation": operation_id}).mappings()
+    return tuple(target_of(row) for row in rows)
+
+
+def replace_all(tx: Connection, operation_id: str, targets: Sequence[Target]) -> None:
+    """Make these the targets of the operation."""
+    tx.execute(delete(table).where(table.c.operation_id == operation_id))
+    if targets:
+        tx.execute(_INSERT, [target_row(target) for target in targets])
+
+
+def save(tx: Connection, targets: Sequence[Target]) -> None:
+    """Write targets as they now stand."""
+    if targets:
+        tx.execute(_SAVE, [_changes(target) for target in targets])
+
+
+def latest_metrics(connection: Connection, operation_type: str, host: str, before: float) -> dict[str, object]:
+    """The metrics that the last ended operation of this type measured on this host; empty when there is none."""
+    row = (
+        connection.execute(
+            select(table)
+            .join(operations, operations.c.id == table.c.operation_id)
+            .where(
+                table.c.host == host,
+                operations.c.type == operation_type,
+                operations.c.created_at < before,
+                table.c.metrics != "{}",
+            )
+            .order_by(operations.c.created_at.desc())
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    return dict(target_of(row).metrics) if row else {}
+
+
+def _changes(target: Target) -> dict[str, object]:
+    row = target_row(target)
+    changes = {f"new_{name}": value for name, value in row.items() if name not in _KEY}
+    return {**changes, "the_operation": target.operation_id, "the_host": target.host}

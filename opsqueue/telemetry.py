@@ -1,0 +1,90 @@
+r"""Structured logs: one line per event, with the operation's id bound; JSON or plain.
+
+`operations.log` holds what happened to operations, `system-metrics.log` the readings. Lines of failures have
+the word ERROR or FAILED in them, so that `grep operation_id` and `grep "ERROR\|FAILED"` do what one expects.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any, Literal
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_OWN = ("operation_id", "stage", "host", "event")
+
+
+def iso(at: float | None) -> str | None:
+    """A UNIX time as ISO 8601 UTC with milliseconds; None stays None."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible, so that no host output can forge a line or colour a terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{key}={printable(str(value))}" for key, value in _fields(record).items())
+        line = f"{iso(record.created)} {record.levelname:<7} {printable(record.getMessage())}"
+        return f"{line} {fields}".rstrip() + _trace(record)
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"at": iso(record.created), "level": record.levelname, "logger": record.name}
+        trace = {"trace": _trace(record).strip()} if record.exc_info else {}
+        message = {"message": record.getMessage()}
+        return json.dumps({**line, **message, **_fields(record), **trace}, default=str, ensure_ascii=False)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    given: Mapping[str, Any] = getattr(record, "fields", {})
+    bound = {key: getattr(record, key) for key in _OWN if getattr(record, key, None)}
+    return {**bound, **given}
+
+
+def _trace(record: logging.LogRecord) -> str:
+    if not record.exc_info:
+        return ""
+    return " | " + printable(logging.Formatter().formatException(record.exc_info).replace("\n", " ⏎ "))
+
+
+def configure(
+    directory: Path | None,
+    *,
+    form: Literal["json", "plain"] = "plain",
+    level: str = "INFO",
+    stderr: bool = False,
+) -> None:
+    """Send opsqueue's logs to the files of `directory` (made with mode 0750), and to stderr if asked."""
+    formatter: logging.Formatter = _Json() if form == "json" else _Plain()
+    root = logging.getLogger("opsqueue")
+    root.setLevel(level)
+    root.propagate = False
+    _replace(root, [logging.StreamHandler(sys.stderr)] if stderr else [], formatter)
+    if directory is None:
+        return
+    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    # Watched: a log rotation may rename the file under a running worker, and no line may be lost.
+    _replace(root, [*root.handlers, WatchedFileHandler(directory / "operations.log", encoding="utf-8")], formatter)
+    metrics = logging.getLogger("opsqueue.metrics")
+    metrics.propagate = False
+    _replace(metrics, [WatchedFileHandler(directory / "system-metrics.log", encoding="utf-8")], formatter)
+
+
+def _replace(logger: logging.Logger, handlers: list[logging.Handler], formatter: logging.Formatter) -> None:
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    for old in [handler for handler in logger.handlers if handler not in handlers]:
+        old.close()
+    logger.handlers = handlers

@@ -1,0 +1,362 @@
+"""Delivery to real servers: SMTP and HTTP on this machine, with every answer that they may give."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aiosmtpd.controller import Controller
+from apprise import AppriseAsset
+
+from opsqueue.model.names import OperationPriority, Outcome, TargetState
+from opsqueue.model.record import Operation, Target
+from opsqueue.notify import by_apprise
+from opsqueue.notify.channels import Channel, resolve
+from opsqueue.notify.message import compose
+from opsqueue.notify.send import send
+
+CANARY = "hunter2-CANARY"
+OPERATION = Operation(
+    id="op-1",
+    name="restart <script>alert(1)</script> & \u4f60\u597d @everyone",
+    type="service_restart",
+    priority=OperationPriority.HIGH,
+    parameters={"password": CANARY},
+    outcome=Outcome.FAILED,
+)
+TARGETS = (Target(operation_id="op-1", host="web-1", state=TargetState.FAILED, problems=("nginx & co",)),)
+MESSAGE = compose(OPERATION, TARGETS)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Answers with the status in its path and remembers what came."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.command, self.path, self.headers, body))
+        word = self.path.strip("/").partition("?")[0].partition("/")[0]
+        if word == "drip":
+            return self._drip()
+        self.send_response(int(word))
+        if word == "302":
+            self.send_header("Location", f"http://elsewhere.example.com:81/200/{CANARY}")
+        if word == "503":
+            self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(f"you sent {self.path} as {self.headers.get('Authorization')}\x1b[2J".encode())
+        return None
+
+    def do_GET(self):
+        self.server.got.append((self.command, self.path, self.headers, b""))
+        self.send_response(200)
+        self.end_headers()
+
+    def _drip(self):
+        # A byte now and then keeps the time limit of the socket alive for ever.
+        try:
+            for _ in range(100):
+                self.wfile.write(b"H")
+                time.sleep(0.05)
+        except OSError:
+            self.server.hung_up.set()
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got = []
+    server.hung_up = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+class Mailbox:
+    """Takes mail for all but `gone@` (550) and `later@` (451)."""
+
+    def __init__(self):
+        self.got = []
+
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
+        self, _server, _session, envelope, address, _options
+    ):
+        if address.startswith("gone"):
+            return "550 5.1.1 no such mailbox"
+        if address.startswith("later"):
+            return "451 4.3.0 try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
+        self.got.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 OK"
+
+
+class Mail(Controller):
+    """A server on a port that the system chose."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+@pytest.fixture
+def mail() -> Iterator[Mail]:
+    server = Mail(Mailbox(), hostname="127.0.0.1", port=0)
+    server.start()
+    yield server
+    server.stop()
+
+
+def mail_channel(server: Mail, to: str) -> Channel:
+    """What the plain setting gives, but for the port, which only root may serve."""
+    plain = resolve("email", {"email": to}, {}, hostname="web-1.example.com")
+    assert isinstance(plain, Channel)
+    urls = tuple(url.replace("localhost:25", f"127.0.0.1:{server.port}") for url in plain.urls)
+    return Channel(name=plain.name, urls=urls, recipients=plain.recipients)
+
+
+def web(name: str, url: str) -> Channel:
+    return Channel(name=name, urls=(url,))
+
+
+def test_a_webhook_gets_the_payload_and_the_idempotency_key(hook):
+    channel = resolve("webhook", {"webhook": f"http://127.0.0.1:{hook.server_port}/200/alerts?x=1"}, {})
+    receipt = send(channel, MESSAGE, event_id="event-7")
+    assert (receipt.status, receipt.error) == ("accepted", "")
+    [(method, path, headers, body)] = hook.got
+    assert (method, path) == ("POST", "/200/alerts?x=1")
+    assert headers["X-Opsqueue-Event"] == "event-7"
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body) == MESSAGE.payload
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(204, "accepted"), (400, "dead"), (404, "dead"), (429, "failed"), (500, "failed"), (503, "failed")],
+)
+def test_a_webhook_that_answers_with_an_error(hook, code, status):
+    receipt = send(web("webhook", f"http://127.0.0.1:{hook.server_port}/{code}"), MESSAGE, event_id="e")
+    assert receipt.status == status
+    assert receipt.permanent is (status == "dead")
+    assert (str(code) in receipt.error) is (status != "accepted")
+    assert receipt.wait == (7 if code == 503 else 0)
+    assert len(hook.got) == 1
+
+
+def test_a_webhook_is_not_redirected(hook):
+    receipt = send(web("webhook", f"http://127.0.0.1:{hook.server_port}/302"), MESSAGE, event_id="e")
+    assert (receipt.status, receipt.permanent) == ("dead", True)
+    assert "a redirect to http://elsewhere.example.com:81; redirects are not followed" in receipt.error
+    assert CANARY not in receipt.error
+    assert len(hook.got) == 1
+
+
+def test_a_silent_and_a_dripping_webhook_end_with_the_deadline(hook, silent):
+    for port, path in ((silent, "200"), (hook.server_port, "drip")):
+        started = time.monotonic()
+        receipt = send(web("webhook", f"http://127.0.0.1:{port}/{path}"), MESSAGE, event_id="e", timeout=0.4)
+        assert time.monotonic() - started < 1
+        assert (receipt.status, receipt.permanent) == ("failed", False)
+    assert "no answer within 0.4 s" in receipt.error
+    assert hook.hung_up.wait(2)
+
+
+def test_a_webhook_that_nobody_serves_is_tried_again():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    receipt = send(web("webhook", f"http://127.0.0.1:{port}/"), MESSAGE, event_id="e")
+    assert (receipt.status, receipt.permanent) == ("failed", False)
+    assert "refused" in receipt.error
+
+
+def test_no_secret_of_a_webhook_is_in_the_error_although_the_server_repeats_it(hook):
+    url = f"http://user:{CANARY}@127.0.0.1:{hook.server_port}/400/{CANARY}-path?token={CANARY}-query"
+    receipt = send(web("webhook", url), MESSAGE, event_id="e")
+    authorization = hook.got[0][2]["Authorization"]
+    assert authorization.startswith("Basic ")
+    assert receipt.status == "dead"
+    assert "you sent" in receipt.error
+    assert CANARY not in receipt.error
+    assert authorization.removeprefix("Basic ") not in receipt.error
+    assert "\x1b" not in receipt.error
+
+
+@pytest.mark.parametrize("event_id", ["a\r\nX-Evil: 1", "\u4f60\u597d", "\ud83d", ""])
+def test_a_hostile_event_id_adds_no_header(hook, event_id):
+    assert (
+        send(web("webhook", f"http://127.0.0.1:{hook.server_port}/200"), MESSAGE, event_id=event_id).status
+        == "accepted"
+    )
+    assert "X-Evil" not in hook.got[0][2]
+
+
+def test_a_mail_arrives_once_as_plain_text(mail):
+    receipt = send(mail_channel(mail, "admin@company.com"), MESSAGE, event_id="event-7")
+    assert (receipt.status, receipt.error) == ("accepted", "")
+    [(to, message)] = mail.handler.got
+    assert to == "admin@company.com"
+    assert message["Subject"] == MESSAGE.title
+    assert message["From"] == "opsqueue@web-1.example.com"
+    assert message["X-Opsqueue-Event"] == "event-7"
+    assert message.get_content_type() == "text/plain"
+    assert message.get_content().replace("\r\n", "\n").strip() == MESSAGE.body
+
+
+def test_a_mail_as_html_has_its_text_escaped(mail):
+    url = mail_channel(mail, "admin@company.com").urls[0] + "&format=html"
+    assert send(web("email", url), MESSAGE, event_id="e").status == "accepted"
+    [(_, message)] = mail.handler.got
+    html = message.get_body(("html",)).get_content()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "status"), [("gone@company.com", 550, "dead"), ("later@company.com", 451, "failed")]
+)
+def test_a_refused_mailbox_is_told_from_a_busy_one(mail, to, code, status):
+    started = time.monotonic()
+    receipt = send(mail_channel(mail, to), MESSAGE, event_id="e")
+    assert time.monotonic() - started < 2
+    assert (receipt.status, receipt.permanent) == (status, status == "dead")
+    assert f"SMTP {code}" in receipt.error
+    assert mail.handler.got == []
+
+
+def test_of_two_recipients_only_the_one_that_failed_is_reported_and_tried_again(mail):
+    both = mail_channel(mail, "admin@company.com,gone@company.com")
+    receipt = send(both, MESSAGE, event_id="e")
+    assert receipt.status == "dead"
+    assert "1 of 2 recipients not reached: gone@company.com: E-Mail: SMTP 550" in receipt.error
+    assert [to for to, _ in mail.handler.got] == ["admin@company.com"]
+    receipts = {part.name: send(part, MESSAGE, event_id="e").status for part in both.apart()}
+    assert receipts == {"email#admin@company.com": "accepted", "email#gone@company.com": "dead"}
+    mixed = send(mail_channel(mail, "gone@company.com,later@company.com"), MESSAGE, event_id="e")
+    assert (mixed.status, mixed.permanent) == ("failed", False)
+
+
+def test_a_second_mail_at_once_is_not_held_back(mail):
+    channel = mail_channel(mail, "admin@company.com")
+    started = time.monotonic()
+    assert [send(channel, MESSAGE, event_id=f"e{n}").status for n in range(3)] == ["accepted"] * 3
+    assert time.monotonic() - started < 2
+
+
+def test_a_service_does_not_sleep_between_its_targets_and_others_are_left_alone():
+    url = "mailto://127.0.0.1:9?from=a@company.com&to=b@company.com"
+    service = by_apprise._service(url, "e", 3, AppriseAsset())
+    assert service is not None
+    assert (service.request_rate_per_sec, service.socket_connect_timeout) == (0, 3)
+    assert type(service).request_rate_per_sec > 0
+
+
+def test_a_silent_mail_server_ends_with_the_deadline(silent):
+    started = time.monotonic()
+    url = f"mailto://user:{CANARY}@127.0.0.1:{silent}?from=a@company.com&to=b@company.com"
+    receipt = send(web("email", url), MESSAGE, event_id="e", timeout=0.5)
+    assert time.monotonic() - started < 1.5
+    assert (receipt.status, receipt.permanent) == ("failed", False)
+    assert CANARY not in receipt.error
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(200, "accepted"), (302, "dead"), (400, "dead"), (429, "failed"), (500, "failed")]
+)
+def test_apprise_is_asked_once_and_its_answers_are_classed(hook, code, status):
+    url = f"json://127.0.0.1:{hook.server_port}/{code}?retry=3&wait=1&optional=yes"
+    receipt = send(web("pager", url), MESSAGE, event_id="event-7")
+    assert (receipt.status, receipt.permanent) == (status, status == "dead")
+    assert [(method, headers["X-Opsqueue-Event"]) for method, _, headers, _ in hook.got] == [("POST", "event-7")]
+
+
+@pytest.fixture
+def root_log() -> Iterator[io.StringIO]:
+    """All that reaches the handlers of the root logger; caplog also hears what does not propagate to it."""
+    text, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(text), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def test_no_secret_of_a_service_is_in_the_error_or_in_our_log(hook, root_log):
+    logging.getLogger("opsqueue.notify").debug("the handler works")
+    url = f"json://user:{CANARY}@127.0.0.1:{hook.server_port}/400/{CANARY}?+X-Token={CANARY}"
+    receipt = send(web("pager", url), MESSAGE, event_id="e")
+    assert CANARY in hook.got[0][1]
+    assert receipt.status == "dead"
+    assert CANARY not in receipt.error
+    assert root_log.getvalue() == "the handler works\n"
+
+
+def test_nobody_is_called_by_a_name(hook):
+    send(web("pager", f"json://127.0.0.1:{hook.server_port}/200"), MESSAGE, event_id="e")
+    assert "@everyone" in MESSAGE.title
+    assert "@everyone" not in json.loads(hook.got[0][3])["title"]
+
+
+def test_a_web_address_under_another_name_is_a_webhook_too(hook):
+    assert send(web("pager", f"http://127.0.0.1:{hook.server_port}/200"), MESSAGE, event_id="e").status == "accepted"
+    assert json.loads(hook.got[0][3])["operation_id"] == "op-1"
+
+
+def test_a_telephone_gets_the_short_form(hook):
+    assert (
+        send(web("sms#+1555", f"json://127.0.0.1:{hook.server_port}/200"), MESSAGE, event_id="e").status == "accepted"
+    )
+    sent = json.loads(hook.got[0][3])
+    assert (sent["title"], sent["message"].replace("\u200b", "")) == ("", MESSAGE.short)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"nosuch://{CANARY}", f"slack://{CANARY}", f"http://[{CANARY}", f"mailto://u:{CANARY}@", f"json://{CANARY}:x y"],
+)
+@pytest.mark.parametrize("name", ["pager", "webhook"])
+def test_an_address_that_cannot_work_is_given_up_at_once(url, name):
+    receipt = send(web(name, url), MESSAGE, event_id="e", timeout=0.5)
+    assert receipt.status in {"dead", "failed"}
+    assert receipt.error
+    assert CANARY not in receipt.error
+    assert "\n" not in receipt.error
+
+
+def test_a_channel_without_an_address_and_a_fault_of_a_plugin_are_receipts(monkeypatch):
+    assert send(Channel(name="x", urls=()), MESSAGE, event_id="e").status == "dead"
+    broken = compose(OPERATION, TARGETS)
+    broken.payload["bad"] = object()
+    receipt = send(web("webhook", f"http://{CANARY}@127.0.0.1:9/"), broken, event_id="e")
+    assert receipt.status == "failed"
+    assert "TypeError" in receipt.error
+
+
+def test_the_log_always_works(caplog):
+    caplog.set_level(logging.INFO)
+    assert send(resolve("log", {}, {}), MESSAGE, event_id="event-7\n").status == "accepted"
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("opsqueue.notify", "ERROR")
+    assert record.getMessage() == f"{MESSAGE.title} (event event-7\\n)"

@@ -1,0 +1,221 @@
+"""Stories: a handed-in clock, a host that is a dictionary, a real SQLite record."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from opsqueue.errors import HostUnreachable
+from opsqueue.model.fact import Fact, Script
+from opsqueue.model.host import Host
+from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params
+from opsqueue.model.names import Risk, Severity, Sort, Stage
+from opsqueue.model.plan import NOTHING, Command, Plan, Result, Step
+from opsqueue.model.request import parse_request
+from opsqueue.notify.receipt import Receipt
+from opsqueue.pipeline.advance import advance
+from opsqueue.pipeline.submit import submit
+from opsqueue.pipeline.views import whole
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings
+from opsqueue.store import operations
+from opsqueue.store.engine import Store
+from opsqueue.store.upgrade import upgrade
+
+
+class Crash(BaseException):
+    """The worker is gone: nothing after this line happens."""
+
+
+class SetParams(Params):
+    """Bring `value` to `to` by `steps` commands."""
+
+    to: int = 1
+    steps: int = 1
+
+
+@dataclass
+class Machine:
+    """What a host is, for a story: a number, a tally of the commands that were sent, and its faults."""
+
+    value: int = 0
+    tally: list[str] = field(default_factory=list)
+    reachable: bool = True
+    breaks: set[str] = field(default_factory=set)
+    """Commands that end with exit code 1 and change nothing."""
+    crash_before: str = ""
+    crash_after: str = ""
+    wrong: bool = False
+    """Commands seem to work, the value is not as wanted."""
+    running: set[str] = field(default_factory=set)
+    asked: int = 0
+
+
+@dataclass
+class FakeShell:
+    machine: Machine
+
+    def ask(self, facts):
+        if not self.machine.reachable:
+            raise HostUnreachable("the host is down")
+        self.machine.asked += 1
+        return {fact.name: {"value": self.machine.value} if fact.name == "value" else {} for fact in facts}
+
+    def run(self, command, mark=""):
+        word = " ".join(command.argv)
+        if self.machine.crash_before == word:
+            self.machine.crash_before = ""
+            raise Crash
+        self.machine.tally.append(word)
+        if word in self.machine.breaks:
+            return Result(exit_code=1, stderr="it broke")
+        self.machine.value = -1 if self.machine.wrong and "back" not in word else int(command.argv[-1])
+        if self.machine.crash_after == word:
+            self.machine.crash_after = ""
+            raise Crash
+        return Result(exit_code=0, stdout="done")
+
+    def busy(self, mark):
+        return bool(self.machine.running)
+
+    def close(self):
+        pass
+
+
+def _set(params: SetParams, facts) -> Plan:
+    found = facts["value"]["value"]
+    if found == params.to:
+        return Plan(note=f"it is {params.to} already")
+    numbers = range(params.to - params.steps + 1, params.to + 1)
+    return Plan(steps=tuple(Step(title=f"set {n}", command=Command(argv=("set", str(n)))) for n in numbers))
+
+
+def _back(params, before, after) -> Plan:
+    if before["value"] == after["value"]:
+        return NOTHING
+    return Plan(steps=(Step(title="back", command=Command(argv=("back", str(before["value"]["value"])))),))
+
+
+_FACTS = (Fact(name="value", ask=Script(text="cat value")),)
+
+CHANGING = OperationKind(
+    name="set_value",
+    summary="a changing type",
+    sort=Sort.CHANGING,
+    params=SetParams,
+    facts=lambda params: _FACTS,
+    objections=lambda params, facts: ("the value is cursed",) if facts["value"]["value"] == 13 else (),
+    plan=_set,
+    verify=lambda params, before, after: (
+        () if after["value"]["value"] == params.to else (f"the value is {after['value']['value']}",)
+    ),
+    rollback=_back,
+    restored=lambda params, before, after: () if before["value"] == after["value"] else ("it is not as it was",),
+    risk=lambda params: Risk.REVERSIBLE,
+)
+REDO = replace(CHANGING, name="redo_value", redo=True)
+LOOKING = OperationKind(
+    name="look_value",
+    summary="a looking type",
+    sort=Sort.LOOKING,
+    params=SetParams,
+    facts=lambda params: _FACTS,
+    measure=lambda params, before, after: (Metric(name="value", value=after["value"]["value"], unit="count"),),
+    analyse=lambda params, seen: Analysis(
+        findings=(Finding(severity=Severity.WARNING, code="seen", host=seen.host, message="it was seen"),), score=80
+    ),
+)
+
+
+@dataclass
+class Clock:
+    at: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Story:
+    """One record, one clock, some hosts; `drive` works what is due until nothing is, as workers would."""
+
+    store: Store
+    clock: Clock
+    machines: dict[str, Machine]
+    settings: dict
+    nudges: list = field(default_factory=list)
+    told: list = field(default_factory=list)
+    receipts: dict = field(default_factory=dict)
+    coordinators: tuple = ()
+
+    def world(self, worker: str = "worker-1", **settings) -> World:
+        chosen = Settings(hosts={name: {"connector": "local"} for name in self.machines}, **{**self.settings, **settings})
+        return World(
+            store=self.store,
+            settings=chosen,
+            kinds={kind.name: kind for kind in (CHANGING, REDO, LOOKING)},
+            connect=lambda host: FakeShell(self.machines[host.name]),
+            tell=self._tell,
+            dispatch=lambda operation: self.nudges.append((operation.id, operation.stage)),
+            now=self.clock,
+            coordinators=self.coordinators,
+            worker=worker,
+            inventory={name: Host(name=name) for name in self.machines},
+            windows=chosen.windows(),
+        )
+
+    def _tell(self, channel, message, event_id):
+        self.told.append((channel, event_id, message.title))
+        return self.receipts.get(channel, Receipt(status="accepted", error="", permanent=False))
+
+    def ask(self, type="set_value", systems=("h1",), parameters=None, **more):
+        request = parse_request(
+            {"name": "story", "type": type, "target_systems": list(systems), "parameters": parameters or {}, **more}
+        )
+        return submit(self.world(), request).id
+
+    def step(self, operation_id, **settings):
+        """Work the stage where the operation rests, once, if it is due."""
+        return advance(self.world(**settings), operation_id, Stage(self.show(operation_id)["stage"]))
+
+    def drive(self, operation_id, steps=60, **settings):
+        """Work whatever is due, going forward in time to when it is due next, until it is closed or waits for somebody."""
+        for _ in range(steps):
+            shown = self.show(operation_id)
+            with self.store.read() as connection:
+                due = operations.get(connection, operation_id).due_at
+            if shown["stage"] == "closed" or due is None or due > self.clock.at + 600:
+                break
+            self.clock.at = max(self.clock.at, due)
+            try:
+                self.step(operation_id, **settings)
+            except Crash:
+                continue
+        return self.show(operation_id)
+
+    def show(self, operation_id):
+        return whole(self.store, operation_id, self.clock.at)
+
+    def results(self, operation_id):
+        return [(stage["stage"], stage["result"]) for stage in self.show(operation_id)["stages"]]
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A database with all tables; each story gets a copy, because migrating costs more than a story."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.db"
+    store = Store(f"sqlite:///{path}")
+    upgrade(store)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def story(tmp_path, migrated):
+    path = tmp_path / "story.db"
+    shutil.copy(migrated, path)
+    store = Store(f"sqlite:///{path}")
+    yield Story(store, Clock(), {"h1": Machine(), "h2": Machine(), "h3": Machine()}, {"state_dir": tmp_path})
+    store.close()

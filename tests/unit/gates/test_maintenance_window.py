@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from opsqueue.gates import maintenance_window
+from opsqueue.model.host import Host
+from opsqueue.model.verdict import Deny, Hold, Pass
+from opsqueue.model.window import parse_window
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def window(spec, name="w", **scope):
+    return parse_window(name, spec, **scope)
+
+
+NIGHT = window("02:00-04:00", "night")
+NOON = window("11:00-13:00", "noon")
+LATER = window("16:00-17:00", "later")
+
+# The clock stands at Sunday 2026-03-08 12:00 UTC.
+ROWS = [
+    ("no windows at all", {}, Pass, "no window is set", None),
+    ("none covers these hosts", {"windows": (window("02:00-04:00", hosts=("mail",)),)}, Pass, "no window is set", None),
+    ("none covers this type", {"windows": (window("02:00-04:00", types=("backup",)),)}, Pass, "no window is set", None),
+    ("inside", {"windows": (NOON,)}, Pass, "inside its windows", None),
+    ("one of several is open", {"windows": (NIGHT, NOON)}, Pass, "inside its windows", None),
+    (
+        "closed",
+        {"windows": (NIGHT,)},
+        Hold,
+        "web-1, db-1: closed now; night (02:00-04:00) next opens 2026-03-09T02:00:00Z",
+        "2026-03-09T02:00:00",
+    ),
+    (
+        "closed: the earliest of several",
+        {"windows": (NIGHT, LATER)},
+        Hold,
+        "2026-03-08T16:00:00Z",
+        "2026-03-08T16:00:00",
+    ),
+    (
+        "told in the window's own zone",
+        {"windows": (window("10:00-11:00", timezone="America/New_York"),)},
+        Hold,
+        "2026-03-08T14:00:00Z (2026-03-08T10:00:00-04:00 America/New_York)",
+        "2026-03-08T14:00:00",
+    ),
+    (
+        "one host closed, and never open together with the other",
+        {"windows": (window("11:00-13:00", groups=("web",)), window("02:00-04:00", "night", hosts=("db-1",)))},
+        Hold,
+        "db-1: closed now; night",
+        None,  # one is open at noon, the other at night
+    ),
+    (
+        "hosts open at different times of one day, and together later",
+        {
+            "windows": (
+                window("Sunday 16:00-17:00", "a", hosts=("web-1",)),
+                window("Mon,Wed 01:00-02:00", "b", hosts=("web-1",)),
+                window("Wed 01:30-03:00", "c", hosts=("db-1",)),
+            )
+        },
+        Hold,
+        "all are open at 2026-03-11T01:30:00Z",
+        "2026-03-11T01:30:00",
+    ),
+    (
+        "the host opens while the other closes",
+        {"windows": (window("11:00-13:00", hosts=("web-1",)), window("12:30-13:30", hosts=("db-1",)))},
+        Hold,
+        "db-1: closed now",
+        "2026-03-08T12:30:00",
+    ),
+    (
+        "never open at once",
+        {
+            "windows": (
+                window("First Sunday 00:00-06:00", hosts=("web-1",)),
+                window("Tuesday 00:00-06:00", hosts=("db-1",)),
+            )
+        },
+        Hold,
+        "no time at which all of them are open",
+        None,
+    ),
+    (
+        "own window and the hosts' on different days",
+        {"windows": (window("Sunday 12:30-12:45", "mine"),), "own_window": window("Monday 10:00-11:00", "own")},
+        Hold,
+        "the operation itself: closed now; own",
+        None,
+    ),
+    ("refusing", {"windows": (window("02:00-04:00", policy="reject"),)}, Deny, "its policy is reject", None),
+    (
+        "refusing, but another would wait",
+        {"windows": (window("02:00-04:00", policy="reject"), LATER)},
+        Hold,
+        "closed now",
+        "2026-03-08T16:00:00",
+    ),
+    ("refusing and open", {"windows": (window("11:00-13:00", policy="reject"),)}, Pass, "inside", None),
+    (
+        "one host refuses",
+        {"windows": (window("02:00-04:00", policy="reject", hosts=("db-1",)), window("16:00-17:00", hosts=("web-1",)))},
+        Deny,
+        "db-1",
+        None,
+    ),
+    ("own window open, hosts without", {"own_window": NOON}, Pass, "inside", None),
+    ("own window closed", {"own_window": LATER}, Hold, "the operation itself: closed", "2026-03-08T16:00:00"),
+    ("own window narrows", {"windows": (NOON,), "own_window": window("12:30-20:00")}, Hold, "", "2026-03-08T12:30:00"),
+    ("own window cannot widen", {"windows": (NIGHT,), "own_window": NOON}, Hold, "no time at which all", None),
+    (
+        "own window is the host's",
+        {"windows": (NIGHT,), "own_window": NIGHT},
+        Hold,
+        "the operation itself",
+        "2026-03-09T02:00:00",
+    ),
+    ("own window refuses", {"own_window": window("02:00-04:00", policy="reject")}, Deny, "the operation itself", None),
+    ("own window asked for, not known", {"operation": {"window": "gone"}}, Hold, "'gone' is not known here", None),
+    ("no host known", {"hosts": (), "windows": (NOON,)}, Hold, "hosts of this operation are not known", None),
+    ("looking", {"operation": {"looking": True}, "windows": (NIGHT,)}, Pass, "changes nothing", None),
+    ("opens this second", {"windows": (window("12:00-13:00"),)}, Pass, "inside", None),
+    ("closes this second", {"windows": (window("11:00-12:00"),)}, Hold, "closed now", "2026-03-09T11:00:00"),
+]
+
+
+@pytest.mark.parametrize(("change", "wanted", "why", "until"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_maintenance_window(evidence, change, wanted, why, until):
+    verdict = maintenance_window(evidence(**change))
+    assert isinstance(verdict, wanted)
+    assert why in verdict.why
+    assert getattr(verdict, "until", None) == (None if until is None else at(until))
+
+
+def test_thousands_of_hosts_are_counted_not_listed_and_cost_little(evidence):
+    hosts = tuple(Host(name=f"web-{number}", groups=("web",)) for number in range(5000))
+    windows = (
+        NIGHT,
+        window("Sunday 01:00-05:00", groups=("web",)),
+        window("First Sunday 00:00-06:00", hosts=("db-1",)),
+    )
+    seen = evidence(hosts=hosts, windows=windows)
+    started = time.process_time()
+    verdict = maintenance_window(seen)
+    assert time.process_time() - started < 0.25
+    assert "web-0, web-1, web-2 and 4997 more" in verdict.why
+    assert verdict.until == at("2026-03-09T02:00:00")
