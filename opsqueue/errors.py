@@ -7,6 +7,7 @@
     │   ├── InvalidConfig            2   the configuration cannot
     │   └── ConfirmationNeeded       2   destructive, no terminal, no --yes
     ├── Denied                       4   a gate, or a rule, says no
+    ├── StillWaiting                 5   the wait ended before the operation did
     ├── Conflict                     9   same id for another request; stale digest; wrong state
     ├── NotFound                    10   no such operation, host, type, window, freeze
     ├── BrokerUnreachable           11   Redis does not answer
@@ -64,6 +65,13 @@ class Denied(OpsqueueError):
 
     exit_code = 4
     code = "denied"
+
+
+class StillWaiting(OpsqueueError):
+    """The wait ended before the operation did; the operation goes on."""
+
+    exit_code = 5
+    code = "still_waiting"
 
 
 class Conflict(OpsqueueError):

@@ -171,8 +171,8 @@ class Settings(BaseSettings):
     timezone: str = "UTC"
     broker_url: str | SecretRef | None = None
     """A `redis://` URL; without one an own Redis is started on a Unix socket in the state directory."""
-    broker_prefix: str = "opsqueue."
-    """Before every Redis key, so that Redis may be shared."""
+    broker_prefix: str = ""
+    """Before every Redis key, where Redis is shared; plain Celery producers then need the same `global_keyprefix`."""
     database_url: str | SecretRef | None = None
     """`sqlite:///…` or `postgresql+psycopg://…`; without one SQLite in the state directory."""
     state_dir: Path = Field(default_factory=_state_home)

@@ -9,12 +9,13 @@ import logging
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ LONGEST_PAUSE = 10.0
 PROVEN_SECONDS = 60.0
 """A child that ran this long begins again with the first pause."""
 _PULSE = 0.1
-"""Seconds between two looks where the system has no pidfds, and at shutdown."""
+"""Seconds between two looks where the system has no pidfds."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,21 +68,13 @@ class _Kept:
     """What the keeper remembers of one child."""
 
     child: Child
+    pause: float
     process: subprocess.Popen[bytes] | None = None
     pidfd: int | None = None
     started_at: float = 0.0
     due_at: float = 0.0
-    pause: float = FIRST_PAUSE
     restarts: int = 0
     last_exit: int | None = None
-
-
-@dataclass(slots=True)
-class _Shared:
-    """What other threads and signal handlers touch."""
-
-    stopping: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Keeper:
@@ -91,12 +84,13 @@ class Keeper:
     """
 
     def __init__(self, children: Iterable[Child], *, grace: float = 15.0) -> None:
-        self._kept = {child.name: _Kept(child=child) for child in children}
+        self._kept = {child.name: _Kept(child=child, pause=FIRST_PAUSE) for child in children}
         self._grace = grace
         """Seconds between asking the children to end and killing them."""
-        self._shared = _Shared()
+        self._stopping = False
         self._thread: threading.Thread | None = None
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._mouth: socket.socket | None = None
+        """A byte into it, from a signal handler or another thread, wakes the keeper."""
 
     def start(self) -> None:
         """Keep in a thread of its own; returns once every child was started the first time."""
@@ -114,19 +108,20 @@ class Keeper:
     def stop(self) -> None:
         """End every child: SIGTERM, then after the grace SIGKILL to what is left; returns when all have ended."""
         self._ask_to_stop()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
 
     def status(self) -> list[Status]:
         """How every child fares now; may be called from any thread."""
         now = time.monotonic()
-        return [_status(kept, now, stopping=self._shared.stopping.is_set()) for kept in self._kept.values()]
+        return [_status(kept, now, stopping=self._stopping) for kept in self._kept.values()]
 
     def _ask_to_stop(self, *_signal: object) -> None:
-        self._shared.stopping.set()
-        with suppress(OSError):  # full (it will wake anyway) or closed (it has ended)
-            os.write(self._wake_write, b"!")
+        self._stopping = True
+        if self._mouth is not None:
+            with suppress(OSError):  # full, so it wakes anyway; or closed, so it has ended
+                self._mouth.send(b"!")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -138,25 +133,28 @@ class Keeper:
                 signal.signal(number, handler)
 
     def _keep(self, started: threading.Event) -> None:
+        ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
         try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._wake_read, selectors.EVENT_READ)
+            with ear, selectors.DefaultSelector() as selector:
+                selector.register(ear, selectors.EVENT_READ)
                 for kept in self._kept.values():
                     self._launch(kept, selector)
                 started.set()
-                while not self._shared.stopping.is_set():
+                while not self._stopping:
                     self._turn(selector)
         finally:
             started.set()
             self._end_all()
+            self._mouth.close()
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
         """Wait until a child ends, one is due, or somebody wakes us; then act."""
         selector.select(self._patience())
         for kept in self._kept.values():
-            if kept.process is not None and kept.process.poll() is not None:
+            if kept.process is not None and _has_ended(kept.process.pid):
                 self._note_end(kept, selector)
-            if kept.process is None and kept.due_at <= time.monotonic() and not self._shared.stopping.is_set():
+            if kept.process is None and kept.due_at <= time.monotonic() and not self._stopping:
                 kept.restarts += 1
                 self._launch(kept, selector)
 
@@ -187,9 +185,10 @@ class Keeper:
         if kept.pidfd is not None:
             selector.unregister(kept.pidfd)
             os.close(kept.pidfd)
-        kept.last_exit, pid = kept.process.returncode, kept.process.pid
+        # What it left behind would work beside its successor. Until it is reaped its number belongs to nobody else.
+        _kill_group(kept.process.pid)
+        kept.last_exit = kept.process.wait()
         kept.process = kept.pidfd = None
-        _signal_group(pid, signal.SIGKILL)  # what it left behind would work beside its successor
         up = time.monotonic() - kept.started_at
         if up >= PROVEN_SECONDS:
             kept.pause = FIRST_PAUSE
@@ -203,16 +202,15 @@ class Keeper:
         return wait
 
     def _end_all(self) -> None:
-        self._shared.stopping.set()
+        self._stopping = True
         left = [kept for kept in self._kept.values() if kept.process is not None]
-        for kept in left:
-            _signal_child(kept, signal.SIGTERM)
+        for process in [kept.process for kept in left if kept.process is not None]:
+            os.kill(process.pid, signal.SIGTERM)  # it is not reaped yet, so the number is its own
         deadline = time.monotonic() + self._grace
         while any(_runs(kept) for kept in left) and time.monotonic() < deadline:
             _wait_for_one(left, deadline - time.monotonic())
         for kept in left:
             self._bring_to_end(kept)
-        self._shared.ended.set()
 
     def _bring_to_end(self, kept: _Kept) -> None:
         process = kept.process
@@ -220,7 +218,7 @@ class Keeper:
             return
         if _runs(kept):
             _log(logging.WARNING, kept, f"did not end within {self._grace:.1f} s and is killed")
-        _signal_group(process.pid, signal.SIGKILL)
+        _kill_group(process.pid)
         kept.last_exit = process.wait()
         if kept.pidfd is not None:
             os.close(kept.pidfd)
@@ -254,8 +252,16 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
+def _has_ended(pid: int) -> bool:
+    """Whether a child of ours has ended; it is not reaped, so its number stays its own."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody else reaped it
+        return True
+
+
 def _runs(kept: _Kept) -> bool:
-    return kept.process is not None and kept.process.poll() is None
+    return kept.process is not None and not _has_ended(kept.process.pid)
 
 
 def _wait_for_one(left: Iterable[_Kept], seconds: float) -> None:
@@ -271,15 +277,10 @@ def _wait_for_one(left: Iterable[_Kept], seconds: float) -> None:
         selector.select(max(seconds, 0.0))
 
 
-def _signal_child(kept: _Kept, number: signal.Signals) -> None:
-    if kept.process is not None:
-        kept.process.send_signal(number)
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal the process group that the child led; it may be gone already."""
+def _kill_group(pid: int) -> None:
+    """Kill what is left of the process group that the child led."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _status(kept: _Kept, now: float, *, stopping: bool) -> Status:
@@ -297,6 +298,5 @@ def _status(kept: _Kept, now: float, *, stopping: bool) -> Status:
 
 
 def _log(level: int, kept: _Kept, words: str) -> None:
-    name = kept.child.name
-    fields = {"child": name, "restarts": kept.restarts, "exit": kept.last_exit}
-    logger.log(level, "%s %s", name, words, extra={"event": "child_process", "fields": fields})
+    fields = {"child": kept.child.name, "restarts": kept.restarts, "exit": kept.last_exit}
+    logger.log(level, "%s %s", kept.child.name, words, extra={"event": "child_process", "fields": fields})

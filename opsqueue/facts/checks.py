@@ -1,4 +1,4 @@
-"""Facts for health checks that are asked on the host: processes, services, disks and commands.
+"""Facts for health checks that are asked on the host: services, disks and commands.
 
 Each is one script without side effects of its own; a command check runs what its owner wrote.
 """
@@ -7,35 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from opsqueue.model.fact import Fact, Script, unknown
 from opsqueue.model.plan import Result
 
 OUTPUT_MOST = 8192
 """Bytes of a command's output that are kept."""
-
-_MARK = "opsqueue-process-check"
-"""Stands beside the pattern in the arguments of our own shells, so that they are not counted as a match."""
-
-_PROCESS = r"""
-how=$2; wanted=$3
-case $how in name) column=comm ;; *) column=args ;; esac
-list=$(ps -A -o pid= -o stat= -o etime= -o "$column=" 2>/dev/null) || list=$(ps -o "pid,stat,etime,$column") || exit 3
-if [ "$how" = pidfile ]; then
-  [ -r "$wanted" ] || { [ -e "$wanted" ] && exit 4; exit 0; }
-  read -r pid rest <"$wanted" || :
-  wanted="^ *${pid:-none} "
-elif [ "$how" = cmdline ]; then
-  printf '' | grep -E -e "$wanted" >/dev/null; [ $? -le 1 ] || exit 5
-fi
-[ "$how" = name ] && { printf '%s\n' "$list"; exit 0; }
-if [ "$how" = pidfile ]; then printf '%s\n' "$list" | grep -e "$wanted"; exit 0; fi
-list=$(printf '%s\n' "$list" | grep -v -e "$1")
-matched=$(printf '%s\n' "$list" | sed 's/^ *[^ ]* *[^ ]* *[^ ]* *//' | grep -n -E -e "$wanted" | sed 's/:.*/p/')
-printf '%s\n' "$list" | sed -n "$matched" | cut -c 1-300
-exit 0
-"""
 
 _SERVICE = r"""
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
@@ -86,16 +64,6 @@ _TIMED_OUT = 124
 _SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
 
 
-def process_fact(name: str, *, how: Literal["name", "cmdline", "pidfile"], wanted: str, seconds: int) -> Fact:
-    """`{"count", "zombies", "stuck", "youngest_s", "oldest_s", "pids"}` of the processes that match.
-
-    `name` is the program's name, `cmdline` an extended regular expression, `pidfile` an absolute path. Zombies are
-    counted apart; stuck are those in uninterruptible sleep.
-    """
-    ask = Script(text=_PROCESS, args=(_MARK, how, wanted), timeout=seconds)
-    return Fact(name=name, ask=ask, parse=lambda raw: _processes(raw, how, wanted))
-
-
 def service_fact(name: str, unit: str, *, seconds: int) -> Fact:
     """`{"manager", "known", "active", "detail", "result", "restarts"}`; restarts only where systemd counts them."""
     return Fact(name=name, ask=Script(text=_SERVICE, args=(unit,), timeout=seconds), parse=_service)
@@ -116,61 +84,11 @@ def command_fact(name: str, argv: Sequence[str], *, seconds: int) -> Fact:
     return Fact(name=name, ask=ask, parse=_command)
 
 
-def _processes(raw: Result, how: str, wanted: str) -> dict[str, Any]:
-    problem = _process_problem(raw, wanted)
-    if problem:
-        return unknown(problem)
-    rows = [row for line in raw.stdout.splitlines() if (row := _row(line))]
-    if how == "name":
-        rows = [row for row in rows if _named(row[3], wanted)]
-    alive = [row for row in rows if not row[1].startswith("Z")]
-    ages = [row[2] for row in alive]
-    return {
-        "count": len(alive),
-        "zombies": len(rows) - len(alive),
-        "stuck": sum(row[1].startswith("D") for row in alive),
-        "youngest_s": min(ages, default=None),
-        "oldest_s": max(ages, default=None),
-        "pids": [row[0] for row in rows[:20]],
-    }
-
-
-def _process_problem(raw: Result, wanted: str) -> str | None:
-    reasons = {
-        3: "ps does not work on this host",
-        4: f"the pid file {wanted} cannot be read",
-        5: f"{wanted!r} is no regular expression for grep -E on this host",
-    }
-    if raw.exit_code == 0:
-        return None
-    return reasons.get(raw.exit_code or -1, _ending(raw))
-
-
-def _row(line: str) -> tuple[int, str, int, str] | None:
-    parts = line.split(None, 3)
-    if len(parts) < 4 or not parts[0].isdigit():  # noqa: PLR2004 - pid, state, age, text
-        return None
-    return int(parts[0]), parts[1], _seconds(parts[2]), parts[3].removesuffix(" <defunct>")
-
-
-def _seconds(etime: str) -> int:
-    """`[[days-]hours:]minutes:seconds`."""
-    days, _, clock = etime.rpartition("-")
-    total = 0
-    for part in clock.split(":"):
-        total = total * 60 + int(part)
-    return int(days or 0) * 86_400 + total
-
-
-def _named(found: str, wanted: str) -> bool:
-    return found == wanted or (len(wanted) > 15 and found == wanted[:15])  # noqa: PLR2004 - the kernel keeps 15
-
-
 def _service(raw: Result) -> dict[str, Any]:
     found = _pairs(raw.stdout.splitlines())
     manager = found.get("manager")
     if manager is None:
-        return unknown(_ending(raw))
+        return unknown(ending(raw))
     if manager == "none":
         return unknown("the host was not booted with systemd, and neither supervisor, runit nor SysV know the service")
     return {"manager": manager, **_READERS[manager](found, raw)}
@@ -182,7 +100,7 @@ def _pairs(lines: Iterable[str]) -> dict[str, str]:
 
 def _systemd(found: Mapping[str, str], raw: Result) -> dict[str, Any]:
     if "ActiveState" not in found:
-        return unknown(f"systemctl did not answer: {_ending(raw)}")
+        return unknown(f"systemctl did not answer: {ending(raw)}")
     active, sub, result = found["ActiveState"], found.get("SubState", ""), found.get("Result", "")
     restarts = found.get("NRestarts", "")
     return {
@@ -226,7 +144,7 @@ _READERS = {"systemd": _systemd, "supervisor": _supervisor, "runit": _runit, "sy
 
 def _disk(raw: Result) -> dict[str, Any]:
     if raw.exit_code != 0:
-        return unknown(raw.stderr.strip()[:300] or _ending(raw))
+        return unknown(raw.stderr.strip()[:300] or ending(raw))
     parts = re.split(r"^@(\w+)$", raw.stdout, flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=False))
     device, total, used, free, mount = _df(sections["blocks"])
@@ -293,7 +211,8 @@ def _perfdata(stdout: str) -> dict[str, dict[str, Any]]:
     return {item[1] or item[2]: {"value": float(item[3]), "unit": item[4]} for item in found}
 
 
-def _ending(raw: Result) -> str:
+def ending(raw: Result) -> str:
+    """How a script ended that gave no answer, in words."""
     if raw.timed_out:
         return "the host gave no answer within the time limit"
     return raw.output[:300] or f"the script ended with {raw.exit_code} and said nothing"

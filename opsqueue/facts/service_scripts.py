@@ -120,9 +120,11 @@ dirty_supervisor() {
 _DOCKER = r"""
 state_docker() {
   command -v docker >/dev/null || { missing 'docker is not installed'; return; }
+  # Asking a socket would start a daemon that sleeps behind it, and looking must change nothing.
+  [ -n "$only" ] || pgrep -x dockerd >/dev/null || { missing 'the docker daemon does not run'; return; }
   shown=$(timeout 10 docker inspect --type container --format 'id={{.Id}}
 status={{.State.Status}}
-health={{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
+health={{with index .State "Health"}}{{.Status}}{{else}}none{{end}}
 pid={{.State.Pid}}
 exit={{.State.ExitCode}}
 oom={{.State.OOMKilled}}

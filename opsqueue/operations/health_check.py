@@ -81,7 +81,7 @@ def analyse(params: HealthCheckParams, seen: Seen) -> Analysis:
 
 
 def risk(params: HealthCheckParams) -> Risk:
-    """A command of somebody's own may do anything; the other checks only look."""
+    """A plugin of somebody's own may write a state file or more; the other checks only look."""
     mine = any(isinstance(check, CommandCheck) for check in params.effective)
     return Risk.REVERSIBLE if mine else Risk.READ_ONLY
 

@@ -42,6 +42,7 @@ def assemble(
         kinds=catalogue(),
         connect=connect,
         tell=lambda channel, message, event_id: tell(settings, channel, message, event_id),
+        recipients=lambda channel: recipients(settings, channel),
         dispatch=dispatch,
         now=now,
         coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
@@ -63,6 +64,12 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     if isinstance(found, NotConfigured):
         return refused(found.why, permanent=True)
     return send(found, message, event_id=event_id)
+
+
+def recipients(settings: Settings, channel: str) -> tuple[str, ...]:
+    """One channel for each recipient, so that a retry tells only those who were not reached."""
+    found = resolve(channel, settings.notification_channels, settings.notification_urls)
+    return (channel,) if isinstance(found, NotConfigured) else tuple(one.name for one in found.apart())
 
 
 def _coordinator(given: CoordinatorSettings) -> Coordinator:

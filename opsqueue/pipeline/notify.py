@@ -40,7 +40,8 @@ def _fill_outbox(world: World, operation: Operation) -> tuple[Delivery, ...]:
     channels = operation.channels if operation.channels is not None else world.settings.default_channels
     return tuple(
         Delivery(operation_id=operation.id, event=_EVENT, channel=channel)
-        for channel in dict.fromkeys(channels or ("log",))
+        for name in dict.fromkeys(channels or ("log",))
+        for channel in world.recipients(name)
     )
 
 
@@ -64,7 +65,7 @@ def _after(delivery: Delivery, receipt: Receipt, now: float, event_id: str) -> D
         return replace(delivery, status="accepted", at=now, error="")
     if receipt.permanent or delivery.attempts >= MOST_ATTEMPTS:
         return replace(delivery, status="dead", at=now, error=receipt.error)
-    due = now + retry_after(delivery.attempts, event_id)
+    due = now + max(retry_after(delivery.attempts, event_id), receipt.wait)
     return replace(delivery, status="failed", at=now, error=receipt.error, next_at=due)
 
 

@@ -26,7 +26,7 @@ def submit(world: World, request: Request, *, schedule: str | None = None, slot:
     recorded then.
     """
     kind, _ = checked(world, request)
-    operation = replace(_fresh(world, request, kind), schedule=schedule, slot=slot)
+    operation = replace(fresh(world, request, kind), schedule=schedule, slot=slot)
     asked = Event(
         operation_id=operation.id,
         at=operation.created_at,
@@ -73,7 +73,8 @@ def params_for(kind: OperationKind, parameters: Mapping[str, Any], host: Host) -
         raise InvalidRequest(f"{explain(error, 'parameters')}. `opsqueue types {kind.name}` lists them.") from None
 
 
-def _fresh(world: World, request: Request, kind: OperationKind) -> Operation:
+def fresh(world: World, request: Request, kind: OperationKind) -> Operation:
+    """The operation that a request becomes, due now."""
     now = world.now()
     timeout = request.timeout if "timeout" in request.model_fields_set else world.settings.default_timeout
     return Operation(

@@ -42,6 +42,8 @@ class World:
     connect: Callable[[Host], Shell]
     tell: Callable[[str, Message, str], Receipt]
     """Give a message to a channel by name, with the event's id as idempotency key."""
+    recipients: Callable[[str], tuple[str, ...]] = lambda channel: (channel,)
+    """The channels, one for each recipient, that a channel's name stands for."""
     dispatch: Callable[[Operation], None]
     """Nudge: send the chain of the stages that are left."""
     now: Callable[[], float]

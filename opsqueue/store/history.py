@@ -91,3 +91,17 @@ def durations(connection: Connection, operation: Operation, limit: int = 20) -> 
         .limit(limit)
     )
     return [float(value) for value in connection.execute(query).scalars()]
+
+
+def held_by_worker(connection: Connection, prefix: str, now: float) -> int:
+    """How many operations the processes of one worker work on now."""
+    query = select(func.count()).where(
+        table.c.holder.startswith(prefix, autoescape=True), table.c.due_at > now, table.c.stage != Stage.CLOSED
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def due_soon(connection: Connection, until: float) -> bool:
+    """Whether any open operation is to be looked at before then."""
+    query = select(table.c.id).where(table.c.stage != Stage.CLOSED, table.c.due_at <= until).limit(1)
+    return connection.execute(query).first() is not None

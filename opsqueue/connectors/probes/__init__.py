@@ -72,7 +72,8 @@ async def _bounded(probe: Probe, kit: Kit) -> dict[str, Any]:
     if not done:
         task.cancel()
         return _failure("timeout", f"no answer within {probe.timeout:g} s", Watch(kit))
-    return task.result()
+    problem = task.exception()
+    return unknown(f"the probe cannot be made: {problem}") if problem else task.result()
 
 
 async def _attempts(probe: Probe, kit: Kit) -> dict[str, Any]:

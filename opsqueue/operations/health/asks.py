@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opsqueue.facts.checks import command_fact, disk_fact, process_fact, service_fact
+from opsqueue.facts.check_processes import process_fact
+from opsqueue.facts.checks import command_fact, disk_fact, service_fact
 from opsqueue.facts.system import NAME as SYSTEM
 from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Fact, Facts, Probe, unknown, why_unknown
@@ -28,6 +29,12 @@ from opsqueue.operations.health.checks import (
 _BODY_KEPT = 1024
 """Characters of a body that the record keeps; conditions are judged before, on all that was read."""
 _BETWEEN_ATTEMPTS = 0.25
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "HttpCheck": ("status",),
+    "DnsCheck": ("rcode", "answers"),
+    "TlsCheck": ("days_left", "trusted", "name_ok"),
+}
+"""Without these an answer cannot be judged."""
 
 
 def facts_of(checks: Sequence[Check]) -> tuple[Fact, ...]:
@@ -113,13 +120,23 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _judged(check: NetworkCheck, raw: Any) -> Any:
     """The answer with the conditions that fail; of a long body only the beginning is kept."""
-    if not isinstance(raw, Mapping) or why_unknown(raw) is not None:
+    if why_unknown(raw) is not None:
         return raw
+    _complete(check, raw)
     tried = [conditions.failing(conditions.parse(text), raw) for text in check.conditions]
     kept = {**raw, "failed_conditions": [text for text in tried if text]}
     if isinstance(raw.get("body"), str):
         kept["body"] = raw["body"][:_BODY_KEPT]
     return _storable(kept)
+
+
+def _complete(check: NetworkCheck, raw: Any) -> None:
+    """ValueError when an answer is not what a probe of this kind gives."""
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("ok"), bool):
+        raise ValueError(f"a probe answers with an object that has `ok`, found {type(raw).__name__}")  # noqa: TRY004 - facts raise ValueError
+    missing = [key for key in _NEEDED.get(type(check).__name__, ()) if raw["ok"] and key not in raw]
+    if missing:
+        raise ValueError(f"the answer has no {missing[0]}")
 
 
 def _storable(value: Any) -> Any:

@@ -13,6 +13,11 @@ from opsqueue.operations.health import conditions
 
 _SECRET_HEADER = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
 _SECRET_NAME = re.compile(r"(?i)pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credential")
+_PLUGIN = re.compile(
+    r"(/usr/(local/)?lib(64|exec)?/(nagios|monitoring-plugins)/(plugins/)?|/usr/local/nagios/libexec/|/etc/opsqueue/checks/)"
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+)
+"""Where the administrator of a host keeps programs that check; a name in it, no path below or above."""
 _USERINFO = re.compile(r"(?i)^https?://[^/?#]*@")
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -212,7 +217,11 @@ class LoadCheck(Check):
 
 
 class CommandCheck(Check):
-    """A program that follows the convention of monitoring plugins: exit 0, 1, 2, 3 and performance data."""
+    """A monitoring plugin of the host: exit 0, 1, 2, 3 and performance data.
+
+    Only programs from the host's plugin folders: a health check passes freezes, windows and locks because it only
+    looks, and must not be a way to run anything else past them.
+    """
 
     kind: Literal["command"]
     argv: tuple[Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")], ...] = Field(
@@ -222,8 +231,11 @@ class CommandCheck(Check):
     @field_validator("argv")
     @classmethod
     def _a_program(cls, argv: tuple[str, ...]) -> tuple[str, ...]:
-        if not argv[0].strip() or argv[0].startswith("-"):
-            raise ValueError("argv begins with the program, such as /usr/lib/nagios/plugins/check_users")
+        if not _PLUGIN.fullmatch(argv[0]):
+            raise ValueError(
+                f"argv begins with a plugin of the host, such as /usr/lib/nagios/plugins/check_users; found "
+                f"{argv[0][:80]!r}. Put a check of your own into /etc/opsqueue/checks/ on the host."
+            )
         named = [word for word in argv if re.match(r"-{0,2}[\w-]*=.", word) and _SECRET_NAME.search(word.split("=")[0])]
         if named:
             raise ValueError(f"{named[0].split('=')[0]} holds a secret, which everybody on the host could see in `ps`")

@@ -1,0 +1,285 @@
+"""Ask for operations from Python: `OperationsMCP` to await, `Operations` for everybody else.
+
+Both are the same: the awaitable form runs the synchronous one in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from opsqueue.embedded.redis import running
+from opsqueue.embedded.users import using
+from opsqueue.errors import (
+    BrokerUnreachable,
+    Conflict,
+    DatabaseUnreachable,
+    InvalidRequest,
+    NotFound,
+    OpsqueueError,
+    StillWaiting,
+)
+from opsqueue.model.record import Operation
+from opsqueue.model.request import OperationConfig, Request, parse_request
+from opsqueue.pipeline import control
+from opsqueue.pipeline.preview import preview
+from opsqueue.pipeline.views import brief, settled, whole
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings, load
+from opsqueue.store import history, operations
+from opsqueue.store.engine import Store
+
+_RECEIPT_WITHIN = 20.0
+_START_WITHIN = 30.0
+_LOOK_EVERY = 0.1
+
+
+class VerificationCoordinator(Protocol):
+    """Somebody who must say PASSED before anything is changed; named in the setting `verification`."""
+
+    async def coordinate_verification(self, kind: str, context: dict[str, Any]) -> dict[str, Any]:
+        """Judge the plan in `context`; the answer holds `overall_status`, PASSED or anything else."""
+        ...
+
+
+class OperationResult(BaseModel):
+    """How an operation stands; the keys of the JSON of one operation as attributes."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    operation_id: str
+    name: str
+    type: str
+    status: str
+    outcome: str | None
+    metrics: dict[str, Any]
+    """By host: `{name: {"value", "unit"}}`."""
+    health_score: float | None
+    findings: list[dict[str, Any]]
+    targets: list[dict[str, Any]]
+
+
+class Operations:
+    """The synchronous form. Errors are those of `opsqueue.errors`; each carries an exit status and a code."""
+
+    def __init__(self, settings: Settings | None = None, *, config_path: str | Path | None = None) -> None:
+        self.config_path = str(config_path) if config_path else None
+        self.settings = settings or load(self.config_path)
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self.settings.database)
+
+    @cached_property
+    def _sender(self) -> Any:
+        # Celery costs a quarter of a second to import, and most commands send nothing.
+        from opsqueue.tasks.client import Sender  # noqa: PLC0415
+
+        return Sender(self.settings)
+
+    @cached_property
+    def _world(self) -> World:
+        # The connectors and the catalogue of types cost as much again; those who only wait need neither.
+        from opsqueue.pipeline.assemble import assemble  # noqa: PLC0415
+
+        return assemble(self.settings, dispatch=self._nudge, worker=f"client-{socket.gethostname()}-{os.getpid()}")
+
+    def _nudge(self, operation: Operation) -> None:
+        if self.settings.broker_url is not None or running(self.settings.state_dir / "redis"):
+            self._sender.dispatch(operation)
+
+    def execute_operation(self, config: OperationConfig | Mapping[str, Any]) -> OperationResult:
+        """Submit, and wait until it is decided and people were told."""
+        with self.running_system():
+            return OperationResult(**self.wait(self.submit(config)))
+
+    def plan(self, config: OperationConfig | Mapping[str, Any]) -> dict[str, Any]:
+        """What it would do now: hosts, exact commands, verdicts, digest. Sends nothing, records nothing."""
+        self._need_record()
+        return preview(self._world, _request(config))
+
+    def submit(
+        self, config: OperationConfig | Mapping[str, Any], *, operation_id: str | UUID | None = None, reason: str = ""
+    ) -> str:
+        """Ask for an operation through the intake and return its id; the same id again is the same operation.
+
+        Raises InvalidRequest, NotFound, Conflict as the intake says, BrokerUnreachable, and StillWaiting when no
+        worker answered: the request is on its way then, and is taken when one does.
+        """
+        request = _request(config, operation_id, reason)
+        with self.running_system():
+            receipt = self._sender.submit(request, _RECEIPT_WITHIN)
+        if receipt is None:
+            raise StillWaiting(
+                f"no worker took the request within {_RECEIPT_WITHIN:g} s; it waits in the intake as "
+                f"{request.operation_id}. Start one with `opsqueue worker`, and look with `opsqueue doctor`."
+            )
+        if not receipt["accepted"]:
+            raise _error(receipt["error"])
+        return str(receipt["operation_id"])
+
+    def wait(
+        self,
+        operation_id: str,
+        timeout: float | None = None,
+        on_change: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """The JSON of the operation once it has ended (or was decided, and every delivery was tried).
+
+        `on_change` is called with the JSON each time something happened. Raises StillWaiting after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        seen: tuple[Any, ...] | None = None
+        with using(self.settings.state_dir):
+            while True:
+                mark = self._mark(operation_id)
+                if mark != seen:
+                    seen = mark
+                    data = whole(self._store, operation_id, time.time())
+                    if on_change:
+                        on_change(data)
+                    if settled(data):
+                        return data
+                if end is not None and time.monotonic() > end:
+                    raise StillWaiting(
+                        f"operation {operation_id} still waits; it goes on: `opsqueue why {operation_id}`"
+                    )
+                time.sleep(_LOOK_EVERY)
+
+    def _mark(self, operation_id: str) -> tuple[Any, ...]:
+        with self._store.read() as connection:
+            operation = operations.get(connection, operation_id)
+        return (
+            operation.stage,
+            operation.token,
+            operation.holder,
+            operation.hold,
+            operation.outcome,
+            operation.attempts,
+        )
+
+    def get(self, operation_id: str) -> dict[str, Any]:
+        """The JSON of one operation; NotFound when there is none."""
+        return whole(self._store, operation_id, time.time())
+
+    def history(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Operations that ended, newest first; the fields of `store.history.Wanted` narrow it."""
+        with self._store.read() as connection:
+            found = history.ended(connection, history.Wanted(**wanted))
+        return [brief(operation, time.time()) for operation in found]
+
+    def cancel(self, operation_id: str, *, reason: str = "") -> None:
+        """Stop an operation: nothing that is not begun is begun. Conflict when it has ended."""
+        control.cancel(self._world, operation_id, actor=actor(), reason=reason)
+
+    def retry(self, operation_id: str, *, reason: str = "") -> None:
+        """Let an operation that waits for a person look again. Conflict when it has ended."""
+        control.retry(self._world, operation_id, actor=actor(), reason=reason)
+
+    def _need_record(self) -> None:
+        if self.settings.database_url is None and not (self.settings.state_dir / "opsqueue.db").exists():
+            from opsqueue.store.upgrade import upgrade  # noqa: PLC0415  # Alembic costs 0.1 s, once in a lifetime
+
+            upgrade(self._store)
+
+    @contextmanager
+    def running_system(self) -> Iterator[None]:
+        """A system that takes requests while the block runs: the running one, or the embedded one, started here."""
+        if self.settings.broker_url is not None:
+            yield
+            return
+        with using(self.settings.state_dir):
+            if not running(self.settings.state_dir / "redis"):
+                self._start_embedded()
+            yield
+
+    def _start_embedded(self) -> None:
+        log = self.settings.log_dir / "embedded.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        config = ("--config", str(Path(self.config_path).resolve())) if self.config_path else ()
+        argv = [sys.executable, "-m", "opsqueue.tasks.transient", *config]
+        with log.open("ab") as output:
+            # A session of its own: it outlives this process, so that an interrupted wait does not end the operation.
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        end = time.monotonic() + _START_WITHIN
+        while not running(self.settings.state_dir / "redis"):
+            if process.poll() is not None or time.monotonic() > end:
+                raise BrokerUnreachable(f"the embedded system did not start; {log} says why")
+            time.sleep(0.05)
+
+
+class OperationsMCP:
+    """The awaitable form: each method runs the one of the same name of `Operations` in a thread.
+
+    `sync` is the synchronous form itself.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, config_path: str | Path | None = None) -> None:
+        self.sync = Operations(settings, config_path=config_path)
+
+    async def execute_operation(self, config: OperationConfig | Mapping[str, Any]) -> OperationResult:
+        """See `Operations.execute_operation`."""
+        return await asyncio.to_thread(self.sync.execute_operation, config)
+
+    async def plan(self, config: OperationConfig | Mapping[str, Any]) -> dict[str, Any]:
+        """See `Operations.plan`."""
+        return await asyncio.to_thread(self.sync.plan, config)
+
+    async def submit(self, config: OperationConfig | Mapping[str, Any], **more: Any) -> str:
+        """See `Operations.submit`."""
+        return await asyncio.to_thread(self.sync.submit, config, **more)
+
+    async def wait(self, operation_id: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109  # the name of the contract
+        """See `Operations.wait`."""
+        return await asyncio.to_thread(self.sync.wait, operation_id, timeout)
+
+    async def get(self, operation_id: str) -> dict[str, Any]:
+        """See `Operations.get`."""
+        return await asyncio.to_thread(self.sync.get, operation_id)
+
+    async def history(self, **wanted: Any) -> list[dict[str, Any]]:
+        """See `Operations.history`."""
+        return await asyncio.to_thread(self.sync.history, **wanted)
+
+    async def cancel(self, operation_id: str, *, reason: str = "") -> None:
+        """See `Operations.cancel`."""
+        await asyncio.to_thread(self.sync.cancel, operation_id, reason=reason)
+
+    async def retry(self, operation_id: str, *, reason: str = "") -> None:
+        """See `Operations.retry`."""
+        await asyncio.to_thread(self.sync.retry, operation_id, reason=reason)
+
+
+def actor() -> str:
+    """Who asks, as the operating system knows them: `user@host`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _request(
+    config: OperationConfig | Mapping[str, Any], operation_id: str | UUID | None = None, reason: str = ""
+) -> Request:
+    data = config.model_dump(mode="json", exclude_unset=True) if isinstance(config, OperationConfig) else dict(config)
+    extra = {"operation_id": str(operation_id)} if operation_id else {}
+    told = {"reason": reason} if reason else {}
+    return parse_request({"requested_by": actor(), **data, **extra, **told})
+
+
+def _error(error: Mapping[str, Any]) -> OpsqueueError:
+    kinds = (InvalidRequest, NotFound, Conflict, DatabaseUnreachable)
+    kind = next((kind for kind in kinds if kind.code == error["code"]), OpsqueueError)
+    return kind(error["message"], **error.get("details", {}))

@@ -1,0 +1,58 @@
+"""The first half of the real run: hosts, exact commands, verdicts, digest; nothing is sent or recorded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from opsqueue.model.names import TargetState
+from opsqueue.model.plan import plan_digest
+from opsqueue.model.request import Request
+from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.evidence import recorded
+from opsqueue.pipeline.submit import checked, fresh, params_for
+from opsqueue.pipeline.verify import Surveyed, survey
+from opsqueue.pipeline.window import asked
+from opsqueue.pipeline.world import World
+from opsqueue.telemetry import iso
+
+
+def preview(world: World, request: Request) -> dict[str, Any]:
+    """What `request` would do now. Raises InvalidRequest and NotFound as submitting it would."""
+    kind, hosts = checked(world, request)
+    operation = fresh(world, request, kind)
+    surveys = survey(world, operation, kind, hosts, {})
+    targets = tuple(one.target for one in surveys)
+    digest = plan_digest(operation.type, operation.parameters, [(t.host, t.plan) for t in targets])
+    answers = ask_all(world, operation, digest, targets)
+    operation = replace(operation, digest=digest, coordinators=tuple(asdict(answer) for answer in answers))
+    with world.store.read() as connection:
+        verdicts = recorded(asked(connection, world, operation, targets))
+    risk = max((kind.risk(params_for(kind, request.parameters, host)) for host in hosts), key=_RISKS.index)
+    return {
+        "name": operation.name,
+        "type": operation.type,
+        "priority": operation.priority.value,
+        "parameters": dict(operation.parameters),
+        "risk": risk.value,
+        "digest": digest,
+        "targets": [_target(one) for one in surveys],
+        "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
+    }
+
+
+_RISKS = ["read_only", "reversible", "destructive"]
+
+
+def _target(survey: Surveyed) -> dict[str, Any]:
+    target = survey.target
+    return {
+        "host": target.host,
+        "reachable": target.state is not TargetState.UNREACHABLE,
+        "problems": list(target.problems),
+        "note": target.plan.note,
+        "steps": [
+            {"title": step.title, "command": str(step.command), "timeout": step.command.timeout}
+            for step in target.plan.steps
+        ],
+    }

@@ -1,0 +1,53 @@
+"""Housekeeping: history, samples and logs are kept as long as the settings say."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opsqueue.pipeline.world import World
+from opsqueue.store import history, holds, samples
+
+_log = logging.getLogger("opsqueue.upkeep")
+_DAY = 86_400.0
+_CHUNKS = 20
+_EVERY = 3600.0
+
+
+def upkeep(world: World) -> None:
+    """Forget what is older than the retention settings, in chunks; at most once an hour in the whole cluster."""
+    now = world.now()
+    with world.store.begin() as tx:
+        if not holds.take_lease(tx, f"upkeep@{now // _EVERY:.0f}", holder=world.worker, now=now, until=now + _EVERY):
+            return
+        holds.drop_leases(tx, before=now - _DAY)
+    _prune_history(world, now - world.settings.history_retention_days * _DAY)
+    with world.store.begin() as tx:
+        samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
+    rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
+
+
+def _prune_history(world: World, before: float) -> None:
+    for _ in range(_CHUNKS):
+        with world.store.begin() as tx:
+            gone = history.prune(tx, before)
+        if not gone:
+            return
+        _log.info("forgot %d operations that ended long ago", gone)
+
+
+def rotate_logs(directory: Path, days: int, now: float) -> None:
+    """Give yesterday's log a date, and delete logs older than `days`; writers notice the new file by themselves."""
+    today = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d")
+    for name in ("operations.log", "system-metrics.log"):
+        path = directory / name
+        if path.is_file() and _day(path) < today and not (old := directory / f"{name}-{_day(path)}").exists():
+            path.rename(old)
+        for kept in directory.glob(f"{name}-*"):
+            if now - kept.stat().st_mtime > days * _DAY:
+                kept.unlink(missing_ok=True)
+
+
+def _day(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%d")

@@ -1,0 +1,50 @@
+"""Celery Beat: `python -m opsqueue.tasks.beat`. Any number may run: the record lets each slot submit once.
+
+The scheduler keeps nothing on disk (Beat's own file is a pickle); what was missed is caught up by `upkeep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from celery.schedules import crontab
+
+from opsqueue import telemetry
+from opsqueue.beat_schedule import UPKEEP_SECONDS, Entry, build
+from opsqueue.operations import catalogue
+from opsqueue.settings import Settings, load
+from opsqueue.tasks import transport
+from opsqueue.tasks.app import make_app
+
+
+def entries(settings: Settings) -> dict[str, Any]:
+    """The schedule in Celery's form: one tick for each entry, and the upkeep."""
+    ticks = {name: _celery(entry) for name, entry in build(settings, catalogue()).items()}
+    upkeep = {"task": "opsqueue.upkeep", "schedule": UPKEEP_SECONDS, "options": {"queue": "intake"}}
+    return {**ticks, "upkeep": upkeep}
+
+
+def _celery(entry: Entry) -> dict[str, Any]:
+    when = float(entry.every) if entry.every is not None else crontab.from_string(entry.cron)
+    # A tick that nobody took before the next is worth nothing: the worker finds the newest slot by itself.
+    lasting = {"expires": entry.every or 3600}
+    return {"task": "opsqueue.tick", "schedule": when, "args": (entry.name,), "options": {"queue": "intake", **lasting}}
+
+
+def main() -> int:
+    """Tick until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    settings = load(parser.parse_args().config)
+    telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
+    transport.install()
+    app = make_app(settings)
+    app.conf.timezone = settings.timezone
+    app.conf.beat_schedule = entries(settings)
+    app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+"""Where Redis is, and a plain client of it for those who only count; no Celery here."""
+
+from __future__ import annotations
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from opsqueue.embedded.redis import EmbeddedRedis
+from opsqueue.settings import Settings, revealed
+
+QUEUES = ("intake", "critical", "high", "normal", "low")
+"""In the order in which they are served."""
+_SHORT = 2.0
+
+
+def broker_url(settings: Settings) -> str:
+    """Where messages go, in Celery's form: the configured Redis, or the embedded one's socket."""
+    if settings.broker_url is not None:
+        return revealed(settings.broker_url)
+    return EmbeddedRedis(settings.state_dir / "redis").url
+
+
+def connect(settings: Settings) -> Redis:
+    """A client that answers or fails within two seconds; close it after use. Adds no prefix to keys."""
+    embedded = settings.broker_url is None
+    url = EmbeddedRedis(settings.state_dir / "redis").client_url if embedded else broker_url(settings)
+    return Redis.from_url(url, socket_timeout=_SHORT, socket_connect_timeout=_SHORT, retry=Retry(NoBackoff(), 0))
+
+
+def queue_lengths(client: Redis, settings: Settings) -> dict[str, int]:
+    """How many messages wait in each queue."""
+    return {queue: int(client.llen(settings.broker_prefix + queue)) for queue in QUEUES}

@@ -1,0 +1,87 @@
+"""Send messages: requests to the intake, nudges to the queue of an operation's priority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, chain
+from celery.exceptions import CeleryError
+from celery.exceptions import TimeoutError as NoResult
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from opsqueue.errors import BrokerUnreachable
+from opsqueue.model.names import WORKED, Stage
+from opsqueue.model.record import Operation
+from opsqueue.model.request import Request
+from opsqueue.settings import Settings
+from opsqueue.tasks.app import make_app
+
+_AWAY = (OSError, KombuError, RedisError, CeleryError)
+
+
+class Sender:
+    """The one place from which messages go."""
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self.app = app or make_app(settings)
+
+    def submit(self, request: Request, timeout: float) -> Mapping[str, Any] | None:
+        """Ask for an operation through the intake; the receipt, or None when none came in `timeout` seconds.
+
+        Raises BrokerUnreachable.
+        """
+        data = request.model_dump(mode="json", exclude_unset=True) | {"operation_id": str(request.operation_id)}
+        try:
+            result = self.app.send_task(
+                "opsqueue.submit",
+                args=[data],
+                queue="intake",
+                ignore_result=False,
+                argsrepr=f"({str(request.operation_id)!r},)",  # parameters are nobody's business in Flower
+                kwargsrepr="{}",
+                shadow=f"opsqueue.submit {request.name}",
+            )
+            receipt: Mapping[str, Any] = result.get(timeout=timeout, disable_sync_subtasks=False)
+        except NoResult:
+            return None
+        except _AWAY as error:
+            raise unreachable(error) from error
+        return receipt
+
+    def dispatch(self, operation: Operation) -> None:
+        """Send the chain of the stages that are left; BrokerUnreachable when Redis does not take it."""
+        if operation.stage is Stage.CLOSED:
+            return
+        left = WORKED[WORKED.index(operation.stage) :]
+        stages = chain(*(self._signature(operation, stage) for stage in left))
+        try:
+            stages.apply_async()
+        except _AWAY as error:
+            raise unreachable(error) from error
+
+    def _signature(self, operation: Operation, stage: Stage) -> Any:
+        hosts = f"{len(operation.systems)} system{'s' if len(operation.systems) != 1 else ''}"
+        return self.app.signature(
+            f"opsqueue.{stage}",
+            args=(operation.id,),
+            immutable=True,
+            options={
+                "queue": operation.priority.value,
+                # What people read in Flower; the message itself carries the id and nothing else.
+                "shadow": f"opsqueue.{stage} {operation.name} ({operation.type} on {hosts})",
+                "argsrepr": f"({operation.id!r},)",
+                "kwargsrepr": "{}",
+                # The work bounds itself; this ends a process that hangs all the same: run, rollback, and once more.
+                "time_limit": 3 * operation.timeout + 300,
+            },
+        )
+
+
+def unreachable(error: Exception) -> BrokerUnreachable:
+    """The error for people, from whatever the broker's libraries raised."""
+    return BrokerUnreachable(
+        f"the broker (Redis) cannot be reached: {type(error).__name__}: {error}. "
+        "Look at broker_url with `opsqueue config show`; `opsqueue doctor` says what is missing."
+    )

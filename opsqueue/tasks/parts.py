@@ -1,0 +1,151 @@
+"""The parts of a running system as child processes that are kept alive: workers, Beat, Flower, Redis.
+
+Beside its children each of these commands runs the reconciler, so that every worker is also one who looks for
+what is due, and who notices a worker that has gone deaf.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from opsqueue import telemetry
+from opsqueue.embedded.keeper import Child, Keeper
+from opsqueue.embedded.redis import EmbeddedRedis
+from opsqueue.settings import Settings
+from opsqueue.store.engine import Store
+from opsqueue.store.upgrade import upgrade
+from opsqueue.tasks.broker import QUEUES, broker_url
+from opsqueue.tasks.reconciler import Reconciler
+
+_log = logging.getLogger("opsqueue.parts")
+
+
+def up(settings: Settings, *, config: str | None = None, events: bool = True, transient: bool = False) -> int:
+    """The whole system on one machine, in the foreground; Ctrl-C ends all of it.
+
+    A transient one has neither Beat nor Flower and ends by itself when nothing is left to do.
+    """
+    _logs(settings, stderr=not transient)
+    with ExitStack() as stack:
+        if settings.broker_url is None:
+            stack.enter_context(EmbeddedRedis(settings.state_dir / "redis"))
+        _upgraded(settings)
+        flower = events and settings.flower.enabled and not transient
+        children = [*worker_children(settings, config, events=flower or settings.worker.events)]
+        if not transient:
+            children.append(beat_child(config))
+        if flower:
+            children.append(flower_child(settings))
+            print(f"Flower: http://{settings.flower.address}:{settings.flower.port}", file=sys.stderr)  # noqa: T201
+        _keep(settings, children, transient=transient)
+    return 0
+
+
+def worker(
+    settings: Settings, *, config: str | None = None, queues: Sequence[str] | None = None, name: str | None = None
+) -> int:
+    """Workers for this machine, kept alive, with their reconciler."""
+    _logs(settings, stderr=True)
+    children = worker_children(settings, config, events=settings.worker.events, queues=queues, name=name)
+    _keep(settings, children)
+    return 0
+
+
+def beat(settings: Settings, *, config: str | None = None) -> int:
+    """Beat alone, kept alive; any number may run."""
+    _logs(settings, stderr=True)
+    Keeper([beat_child(config)]).run()
+    return 0
+
+
+def flower(settings: Settings, *, config: str | None = None) -> int:
+    """Flower alone, kept alive."""
+    del config
+    _logs(settings, stderr=True)
+    Keeper([flower_child(settings)]).run()
+    return 0
+
+
+def worker_children(
+    settings: Settings,
+    config: str | None,
+    *,
+    events: bool,
+    queues: Sequence[str] | None = None,
+    name: str | None = None,
+) -> list[Child]:
+    """The shared worker, and the reserved one that takes what is critical while the others are busy."""
+    tag = name or secrets.token_hex(3)
+    shared = _worker_child(f"shared-{tag}", queues or QUEUES, settings.worker.processes, config, events=events)
+    if not settings.worker.reserved or queues:
+        return [shared]
+    # Critical before intake here: a flood of requests may fill the intake, and must not hold up what is critical.
+    reserved = ("critical", "intake")
+    return [shared, _worker_child(f"reserved-{tag}", reserved, settings.worker.reserved, config, events=events)]
+
+
+def _worker_child(name: str, queues: Sequence[str], processes: int, config: str | None, *, events: bool) -> Child:
+    argv = [*_module("worker", config), name, ",".join(queues), str(processes)]
+    return Child(name=name, argv=tuple([*argv, "--events"] if events else argv))
+
+
+def beat_child(config: str | None) -> Child:
+    """Beat."""
+    return Child(name="beat", argv=_module("beat", config))
+
+
+def flower_child(settings: Settings) -> Child:
+    """Flower, for reading only; the broker's URL travels in the environment, because it may hold a password."""
+    where = (f"--address={settings.flower.address}", f"--port={settings.flower.port}")
+    # Flower must use the stock transport name; with a prefix it has to be told of it as well.
+    argv = (sys.executable, "-m", "celery", "flower", *where, "--read_only=True", "--logging=warning")
+    environment = {**os.environ, "CELERY_BROKER_URL": broker_url(settings)}
+    for key in [key for key in environment if key.startswith("OPSQUEUE_")]:
+        del environment[key]
+    return Child(name="flower", argv=argv, env=environment)
+
+
+def _module(name: str, config: str | None) -> tuple[str, ...]:
+    path = ("--config", str(Path(config).resolve())) if config else ()
+    return (sys.executable, "-m", f"opsqueue.tasks.{name}", *path)
+
+
+def _logs(settings: Settings, *, stderr: bool) -> None:
+    telemetry.configure(
+        settings.log_dir,
+        form=settings.logging.format,
+        level=settings.logging.level,
+        stderr=stderr and sys.stderr.isatty(),
+    )
+
+
+def _upgraded(settings: Settings) -> None:
+    store = Store(settings.database)
+    try:
+        upgrade(store)
+    finally:
+        store.close()
+
+
+def _keep(settings: Settings, children: list[Child], *, transient: bool = False) -> None:
+    keeper = Keeper(children)
+    reconciler = Reconciler(settings, keeper, end=_end_of_process if transient else None)
+    thread = threading.Thread(target=reconciler.run, name="opsqueue-reconciler", daemon=True)
+    thread.start()
+    try:
+        keeper.run()
+    finally:
+        reconciler.stop()
+        thread.join(5)
+
+
+def _end_of_process() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,117 @@
+"""Look for what is due, every second, and notice workers that have gone deaf.
+
+A Redis restart can leave a Celery worker running that takes nothing any more. It is found by its work: messages
+wait in its queues, it has processes to spare, and still takes none. It is killed, and its keeper starts another.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TextIO
+
+from redis.exceptions import RedisError
+
+from opsqueue.embedded.keeper import Keeper, Status
+from opsqueue.embedded.users import last_call
+from opsqueue.errors import OpsqueueError
+from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.dispatch import reconcile
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings
+from opsqueue.store import history
+from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
+from opsqueue.tasks.client import Sender
+from opsqueue.tasks.stages import nudge
+
+_log = logging.getLogger("opsqueue.reconciler")
+_PULSE = 1.0
+_DEAF_AFTER = 30.0
+_IDLE_AFTER = 3.0
+_SOON = 60.0
+
+
+class Reconciler:
+    """The reconciler of one `opsqueue worker` or `opsqueue up`."""
+
+    def __init__(self, settings: Settings, keeper: Keeper, *, end: Callable[[], None] | None = None) -> None:
+        self._settings = settings
+        self._keeper = keeper
+        self._end = end
+        """Called when nothing is left to do; None: stay for ever."""
+        self._stopping = threading.Event()
+        self._deaf_since: dict[str, float] = {}
+        self._idle_since: float | None = None
+        self._last_call: TextIO | None = None
+
+    def stop(self) -> None:
+        """End the loop at its next turn."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Turn until stopped; whatever goes wrong in one turn is logged, and the next turn comes."""
+        sender = Sender(self._settings)
+        name = f"reconciler-{os.uname().nodename}-{os.getpid()}"
+        world = assemble(self._settings, dispatch=partial(nudge, sender), worker=name)
+        while not self._stopping.wait(_PULSE):
+            try:
+                reconcile(world)
+                self._listen(world)
+                self._perhaps_end(world)
+            except OpsqueueError as error:
+                _log.warning("the reconciler will try again: %s", error.message)
+            except RedisError as error:
+                _log.warning("Redis does not answer the reconciler: %s", error)
+            except Exception:  # noqa: BLE001  # the last one who looks must not die of one bad turn
+                _log.exception("ERROR in the reconciler; it goes on")
+
+    def _listen(self, world: World) -> None:
+        queued = self._queued()
+        now = time.monotonic()
+        for child in self._keeper.status():
+            if not self._is_deaf(world, child, queued):
+                self._deaf_since.pop(child.name, None)
+            elif now - self._deaf_since.setdefault(child.name, now) > _DEAF_AFTER and child.pid is not None:
+                _log.error("FAILED: worker %s takes nothing any more; it is killed and started again", child.name)
+                self._deaf_since.pop(child.name)
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+
+    def _is_deaf(self, world: World, child: Status, queued: dict[str, int]) -> bool:
+        role = child.name.partition("-")[0]
+        if child.state != "running" or role not in {"shared", "reserved"}:
+            return False
+        processes = self._settings.worker.processes if role == "shared" else self._settings.worker.reserved
+        wanted = QUEUES if role == "shared" else ("critical", "intake")
+        if not any(queued.get(queue, 0) for queue in wanted):
+            return False
+        with world.store.read() as connection:
+            return history.held_by_worker(connection, f"{child.name}:", world.now()) < processes
+
+    def _queued(self) -> dict[str, int]:
+        with connect(self._settings) as client:
+            return queue_lengths(client, self._settings)
+
+    def _perhaps_end(self, world: World) -> None:
+        if self._end is None:
+            return
+        if self._busy(world):
+            self._idle_since = None
+            return
+        self._idle_since = self._idle_since or time.monotonic()
+        if time.monotonic() - self._idle_since > _IDLE_AFTER and self._last_call is None:
+            self._last_call = last_call(self._settings.state_dir)
+            if self._last_call is not None:
+                self._end()
+
+    def _busy(self, world: World) -> bool:
+        if any(self._queued().values()):
+            return True
+        with world.store.read() as connection:
+            return history.due_soon(connection, world.now() + _SOON)

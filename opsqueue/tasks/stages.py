@@ -1,0 +1,127 @@
+"""The tasks: each only calls the pipeline, which decides."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+from celery import Celery, Task
+
+from opsqueue.beat_schedule import build
+from opsqueue.errors import BrokerUnreachable, DatabaseUnreachable, OpsqueueError
+from opsqueue.model.names import WORKED, Stage
+from opsqueue.model.record import Operation
+from opsqueue.model.request import parse_request
+from opsqueue.pipeline import schedule
+from opsqueue.pipeline.advance import advance
+from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.submit import submit as take_in
+from opsqueue.pipeline.upkeep import upkeep as keep_house
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings
+from opsqueue.tasks.client import Sender
+
+Answer = TypeVar("Answer")
+_log = logging.getLogger("opsqueue.tasks")
+
+
+class Hands:
+    """What the tasks of one process work with; made at the first task, so that no connection crosses a fork."""
+
+    def __init__(self, settings: Settings, app: Celery, name: str) -> None:
+        self.settings = settings
+        self.app = app
+        self.name = name
+
+    @cached_property
+    def world(self) -> World:
+        """This process's world."""
+        sender = Sender(self.settings, self.app)
+        return assemble(self.settings, dispatch=partial(nudge, sender), worker=f"{self.name}:{os.getpid()}")
+
+    @property
+    def go_on(self) -> bool:
+        """Whether the next stages are worked in this process: five times the speed, but one task for Flower."""
+        return self.settings.worker.in_process and not self.app.conf.worker_send_task_events
+
+
+def nudge(sender: Sender, operation: Operation) -> None:
+    """Send a nudge; when the broker is away the reconciler sends it again, so that is no failure."""
+    try:
+        sender.dispatch(operation)
+    except BrokerUnreachable as error:
+        _log.warning("a nudge was not sent: %s", error.message, extra={"operation_id": operation.id})
+
+
+def register(app: Celery, hands: Hands) -> None:
+    """Put every task on the application."""
+
+    def submit(request: Any = None, *_rest: Any, **_more: Any) -> Mapping[str, Any]:
+        return _submit(hands, request)
+
+    def tick(name: Any = None, *_rest: Any, **_more: Any) -> None:
+        _tick(hands, str(name))
+
+    def upkeep(*_rest: Any, **_more: Any) -> None:
+        _upkeep(hands)
+
+    app.task(submit, name="opsqueue.submit", ignore_result=False, typing=False)
+    app.task(tick, name="opsqueue.tick", typing=False)
+    app.task(upkeep, name="opsqueue.upkeep", typing=False)
+    for stage in WORKED:
+        app.task(_worker_of(hands, stage), name=f"opsqueue.{stage}", bind=True, typing=False)
+
+
+def _worker_of(hands: Hands, stage: Stage) -> Callable[..., None]:
+    def work(task: Task, operation_id: Any = None, *_rest: Any, **_more: Any) -> None:
+        _stage(hands, stage, task, operation_id)
+
+    return work
+
+
+def _submit(hands: Hands, request: Any) -> Mapping[str, Any]:
+    """The receipt: `{"operation_id", "accepted": true}` or `{"accepted": false, "error": {…}}`; never raises."""
+    try:
+        operation = take_in(hands.world, parse_request(request))
+    except OpsqueueError as error:
+        _log.warning("a request was refused: %s", error.message)
+        return {"accepted": False, "error": error.as_json()}
+    return {"operation_id": operation.id, "accepted": True}
+
+
+def _stage(hands: Hands, stage: Stage, task: Task, operation_id: Any) -> None:
+    if not isinstance(operation_id, str):
+        _log.warning("a nudge for %s without an operation's id was dropped", stage)
+        task.request.chain = None
+        return
+    moved = _said(lambda: advance(hands.world, operation_id, stage, go_on=hands.go_on))
+    if moved is not stage.next or hands.go_on:
+        task.request.chain = None  # held, over, not ours, or done already: nobody needs the rest of the chain
+
+
+def _tick(hands: Hands, name: str) -> None:
+    entry = build(hands.settings, hands.world.kinds).get(name)
+    if entry is None:
+        _log.warning("there is no schedule %r any more", name)
+        return
+    _said(lambda: schedule.tick(hands.world, entry))
+
+
+def _upkeep(hands: Hands) -> None:
+    entries = build(hands.settings, hands.world.kinds)
+    _said(lambda: schedule.tick_all(hands.world, entries.values()))
+    _said(lambda: keep_house(hands.world))
+
+
+def _said(work: Callable[[], Answer]) -> Answer | None:
+    """The answer; an error that people can act on is one line in the log, and the record finds the work again."""
+    try:
+        return work()
+    except DatabaseUnreachable as error:
+        _log.error("ERROR: %s", error.message)
+    except OpsqueueError as error:
+        _log.error("FAILED: %s", error.message)
+    return None

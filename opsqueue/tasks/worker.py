@@ -1,0 +1,47 @@
+"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--events]`.
+
+It is started, watched and started again by `opsqueue worker` and `opsqueue up`; nobody types this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+from opsqueue import telemetry
+from opsqueue.settings import load
+from opsqueue.tasks import transport
+from opsqueue.tasks.app import make_app
+from opsqueue.tasks.stages import Hands, register
+
+
+def main() -> int:
+    """Work until told to stop; the exit status of the Celery worker."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("queues")
+    parser.add_argument("processes", type=int)
+    parser.add_argument("--config")
+    parser.add_argument("--events", action="store_true")
+    given = parser.parse_args()
+    settings = load(given.config)
+    telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
+    transport.install()
+    app = make_app(settings, events=given.events)
+    register(app, Hands(settings, app, given.name))
+    worker = app.Worker(
+        hostname=f"{given.name}@{socket.gethostname()}",
+        queues=given.queues.split(","),
+        concurrency=given.processes,
+        pool="prefork",
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,  # workers tell each other nothing: the record does
+        without_mingle=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
