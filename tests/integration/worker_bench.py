@@ -13,6 +13,7 @@ import hardened_app
 import redis
 from hardened_app import QUEUES
 
+from opsqueue.embedded.leash import leashed
 from opsqueue.embedded.redis import EmbeddedRedis
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ class Bench:
         self.app = hardened_app.make(self.redis.url, prefix)
         self.worker: subprocess.Popen | None = None
 
-    def start_worker(self, *options: str) -> None:
+    def start_worker(self, *options: str, gossip: bool = False) -> None:
         env = {
             **os.environ,
             "HARDENED_BROKER": self.redis.url,
@@ -49,8 +50,9 @@ class Bench:
         }
         argv = [sys.executable, "-m", "celery", "-A", "hardened_app", "worker", "-P", "prefork", "-c", "2"]
         argv += ["-Q", ",".join(QUEUES), "-l", "INFO", "-n", "bench@%h", *options]
+        argv += [] if gossip else ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         with self.log.open("ab") as log:
-            self.worker = subprocess.Popen(argv, env=env, cwd=self.directory, stdout=log, stderr=log)
+            self.worker = subprocess.Popen(leashed(argv), env=env, cwd=self.directory, stdout=log, stderr=log)
         until(lambda: " ready." in self.said(), what="the worker's start")
 
     def send(self, number, seconds=0.0, queue="normal"):
@@ -95,10 +97,9 @@ class Bench:
             raise
 
     def close(self) -> None:
-        try:
-            if self.alive():
-                self.stop_worker()
-        finally:
-            self.app.close()
-            self.client.close()
-            self.redis.stop()
+        if self.alive():
+            self.worker.kill()  # its children end with it
+            self.worker.wait()
+        self.app.close()
+        self.client.close()
+        self.redis.stop()

@@ -43,7 +43,7 @@ def describe(chain: Sequence[bytes], now: datetime | None = None) -> dict[str, A
         "not_before": leaf.not_valid_before_utc.isoformat(),
         "not_after": leaf.not_valid_after_utc.isoformat(),
         "leaf_days_left": _days(leaf, moment),
-        "days_left": _days(leaf, moment),
+        "days_left": _days(first_to_end, moment),
         "first_to_end": _common_name(first_to_end.subject),
         "chain_length": len(certificates),
     }

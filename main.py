@@ -1,0 +1,3 @@
+from opsqueue.cli.main import main
+
+raise SystemExit(main())

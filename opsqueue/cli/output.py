@@ -1,0 +1,94 @@
+"""What is printed where: results to stdout as a table, one JSON object or JSON lines; everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opsqueue.cli.text import coloured, safe, table
+
+# JSON escapes the other control characters itself; these could still speak to a terminal.
+_LEFT = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Out:
+    """How this command speaks."""
+
+    form: str = "table"
+    """`table`, `json` or `jsonl`."""
+    terminal: bool = False
+    """Whether stdout is one; only then are tables cut to `width`."""
+    colour: bool = False
+    width: int | None = None
+
+    @classmethod
+    def of(cls, given: Namespace) -> Out:
+        """As the options, the terminal and NO_COLOR say."""
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        plain = given.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return cls(
+            form=given.output or "table",
+            terminal=terminal,
+            colour=terminal and not plain,
+            width=shutil.get_terminal_size().columns if terminal else None,
+        )
+
+    @property
+    def json(self) -> bool:
+        """Whether a program reads this."""
+        return self.form != "table"
+
+    def line(self, text: str = "") -> None:
+        """One line of result; the caller has made it safe."""
+        print(text)
+
+    def object(self, data: Mapping[str, Any]) -> None:
+        """One JSON object; on one line as `jsonl`."""
+        print(dumps(data, indent=None if self.form == "jsonl" else 2))
+
+    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """An aligned table; nothing at all when there are no rows."""
+        listed = list(rows)
+        for text in table(headers, listed, width=self.width, colour=self.colour) if listed else ():
+            print(text)
+
+    def listing(self, name: str, items: Sequence[Mapping[str, Any]], headers: Sequence[str], cells: Any) -> None:
+        """Many of the same: a table of `cells(item)`, `{name: [...]}`, or one object on each line."""
+        if self.form == "json":
+            self.object({name: items})
+        elif self.form == "jsonl":
+            for item in items:
+                self.object(item)
+        else:
+            self.rows(headers, [cells(item) for item in items])
+
+    def title(self, text: str) -> None:
+        """A heading between the parts of a long answer."""
+        print(f"\n\x1b[1m{text}\x1b[0m" if self.colour else f"\n{text}")
+
+    def word(self, text: str) -> str:
+        """A word such as `failed`, in its colour where colours are wanted."""
+        return coloured(safe(text), colour=self.colour)
+
+
+def note(text: str) -> None:
+    """One line for people beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def dumps(data: Any, *, indent: int | None = None) -> str:
+    """JSON that is safe to print on a terminal, of any encoding."""
+    text = json.dumps(data, ensure_ascii=not _unicode(), indent=indent, default=str)
+    return _LEFT.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _unicode() -> bool:
+    return sys.stdout is not None and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

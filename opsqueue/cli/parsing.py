@@ -1,0 +1,102 @@
+"""argparse as opsqueue uses it: errors are ours and name the nearest word, help ends with statuses and examples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from opsqueue.cli.exit_status import MEANING
+from opsqueue.cli.nearest import nearest
+from opsqueue.errors import InvalidRequest
+
+FORMS = ("table", "json", "jsonl")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises InvalidRequest instead of ending the process, and takes no abbreviated options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        defaults = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(*args, **{**defaults, **kwargs})
+        self.statuses: tuple[int, ...] = ()
+        self.examples: tuple[str, ...] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the usage error."""
+        raise InvalidRequest(f"{message}. `{self.prog} --help` shows what it takes.")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, but an unknown option is answered with the nearest known one."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            known = [word for parser in chosen(self, args or ()) for word in options_of(parser)]
+            self.error(f"nothing here takes {rest[0]!r}{nearest(rest[0].partition('=')[0], known)}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            known = [str(choice) for choice in action.choices]
+            self.error(f"{name}: there is no {value!r}{nearest(str(value), known)}; known are: {', '.join(known)}")
+
+    def ends(self, statuses: Sequence[int], *examples: str) -> None:
+        """Let the help end with what the exit status may be, and with examples."""
+        self.statuses, self.examples = tuple(statuses), examples
+        meanings = " · ".join(f"{number} {MEANING[number]}" for number in statuses)
+        self.epilog = "\n".join([f"EXIT STATUS: {meanings}", "", "EXAMPLES:", *(f"  {one}" for one in examples)])
+
+
+def add_common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
+    """The options that may stand before or after the command."""
+    # Suppressed on the commands, so that what stood before the command is not overwritten by a default.
+    absent: Any = None if top else argparse.SUPPRESS
+    group = parser.add_argument_group("everywhere")
+    group.add_argument("--config", metavar="FILE", default=absent, help="the configuration (JSON or TOML)")
+    group.add_argument("--output", choices=FORMS, default=absent, help="how results are printed (default: table)")
+    group.add_argument(
+        "--no-color", action="store_true", default=False if top else absent, help="no colours; NO_COLOR does the same"
+    )
+
+
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, Parser]]:
+    """The commands directly under a parser."""
+    for action in parser._actions:  # noqa: SLF001 - argparse offers no other way, and completion tools rely on it too
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
+            yield from action.choices.items()
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    """Every option that a parser itself takes."""
+    return list(parser._option_string_actions)  # noqa: SLF001 - likewise
+
+
+def chosen(parser: Parser, args: Sequence[str]) -> Iterator[Parser]:
+    """The parser and those of the commands that the words name."""
+    yield parser
+    below = dict(subcommands(parser))
+    word = next((word for word in args if word in below), None)
+    if word is not None:
+        yield from chosen(below[word], args[args.index(word) + 1 :])
+
+
+def whole_number(least: int, most: int) -> Any:
+    """A type for argparse: an integer between two bounds."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):  # noqa: PLR2004 - digits
+            raise argparse.ArgumentTypeError(f"wanted a whole number from {least} to {most}, found {text[:40]!r}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """A type for argparse: a number of seconds above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 - thirty years
+        raise argparse.ArgumentTypeError(f"wanted a number of seconds above 0, found {text[:40]!r}")
+    return number

@@ -1,0 +1,69 @@
+"""Durations and moments as people write them, and as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.instant import utc_text
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_PARTS = re.compile(r"([0-9]{1,9})([smhdw])")
+_WHOLE = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
+_LONGEST = 100 * 365 * 86_400
+
+
+def duration(text: str) -> int:
+    """Seconds in `90s`, `30m`, `2h`, `1h30m`, `7d`, `2w`; InvalidRequest for anything else, and for nothing."""
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
+    if not _WHOLE.fullmatch(text) or not 0 < seconds < _LONGEST:
+        raise InvalidRequest(f"a duration is written as 90s, 30m, 2h, 1h30m, 7d or 2w; found {text[:40]!r}")
+    return seconds
+
+
+def moment(text: str, *, now: float, zone: str) -> float:
+    """UNIX seconds of an ISO date or time (in `zone` unless it says another), or of a duration before now."""
+    if _WHOLE.fullmatch(text):
+        return now - duration(text)
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidRequest(
+            f"a time is a date such as 2026-03-01, a time such as 2026-03-01T14:30 or 2026-03-01T14:30Z, "
+            f"or how long ago such as 2h or 7d; found {text[:40]!r}"
+        ) from None
+
+
+def length(seconds: float) -> str:
+    """How long, for people: the two largest units."""
+    if seconds < 10:  # noqa: PLR2004 - below, hundredths are of interest
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    names = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    parts = []
+    for name, size in names:
+        count, whole = divmod(whole, size)
+        if count:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])
+
+
+def stamp(iso: str | None) -> str:
+    """An ISO time of our JSON to the second, with a space, for a table: `2026-03-01 14:30:00Z`."""
+    return "" if iso is None else iso[:19].replace("T", " ") + "Z"
+
+
+def until(iso: str | None, now: float) -> str:
+    """`at 2026-03-01 02:00:00Z (in 3 h 12 min)`; empty when nobody knows."""
+    if iso is None:
+        return ""
+    left = datetime.fromisoformat(iso).timestamp() - now
+    return f"{stamp(iso)} (in {length(left)})" if left > 0 else stamp(iso)
+
+
+def utc(at: float | None) -> str:
+    """A UNIX time in UTC for a table; empty when there is none."""
+    return "" if at is None else stamp(utc_text(at))
