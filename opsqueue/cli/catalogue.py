@@ -63,7 +63,7 @@ def command_in(argv: Sequence[str]) -> str | None:
         elif not word.startswith("-"):
             if word not in {command.name for command in COMMANDS}:
                 near = nearest(word, [command.name for command in COMMANDS])
-                raise InvalidRequest(f"there is no command {word[:80]!r}{near} `opsqueue --help` lists them.")
+                raise InvalidRequest(f"there is no command {word[:80]!r}{near or '.'} `opsqueue --help` lists them.")
             return word
     return None
 

@@ -19,6 +19,8 @@ from opsqueue.store.engine import Connection
 
 _MUCH_SLOWER = 3.0
 _ENOUGH = 5
+_WORTH_A_LOOK = 1.0
+"""Seconds; what took less is never called slow, and history is not asked."""
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
 
@@ -29,7 +31,7 @@ def analyze(world: World, operation: Operation) -> Move:
         worked = [target for target in targets if target.verified_at is not None]
         kind = world.kind(operation.type) if worked else None
         seen = [_seen(world, connection, operation, target) for target in worked]
-        earlier = history.durations(connection, operation) if worked else []
+        earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
     analyses = _analyses(world, operation, kind, seen) if kind else []
     findings.extend(finding for analysis in analyses for finding in analysis.findings)
@@ -50,7 +52,8 @@ def analyze(world: World, operation: Operation) -> Move:
 
 def _seen(world: World, connection: Connection, operation: Operation, target: Target) -> Seen:
     thresholds = world.settings.alert_thresholds
-    earlier = store_targets.latest_metrics(connection, operation.type, target.host, operation.created_at)
+    created = operation.created_at
+    earlier = store_targets.latest_metrics(connection, operation.type, target.host, created) if target.metrics else {}
     return Seen(
         host=target.host,
         before=target.before,
@@ -103,12 +106,15 @@ def _of_targets(targets: Sequence[Target]) -> list[Finding]:
     ]
 
 
+def _slowest(worked: Sequence[Target]) -> float:
+    return max((t.finished_at - t.started_at for t in worked if t.finished_at and t.started_at), default=0.0)
+
+
 def _of_duration(worked: Sequence[Target], earlier: Sequence[float]) -> list[Finding]:
-    spans = [t.finished_at - t.started_at for t in worked if t.finished_at and t.started_at]
-    if not spans or len(earlier) < _ENOUGH:
+    if len(earlier) < _ENOUGH:
         return []
-    took, usual = max(spans), statistics.median(earlier)
-    if took <= max(1.0, usual * _MUCH_SLOWER):
+    took, usual = _slowest(worked), statistics.median(earlier)
+    if took <= usual * _MUCH_SLOWER:
         return []
     return [
         Finding(

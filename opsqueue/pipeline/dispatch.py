@@ -30,13 +30,16 @@ def reconcile(world: World) -> int:
 
 def wake_waiting(world: World) -> None:
     """A slot or a lock came free: let the first who wait for one look again at once."""
+    with world.store.read() as connection:
+        waiting = operations.waiting_for_room(connection, _WOKEN)
+    if not waiting:
+        return
     now = world.now()
     with world.store.begin() as tx:
-        waiting = operations.waiting_for(tx, ("concurrency", "host_lock"), _WOKEN)
-        operations.wake(tx, [operation.id for operation in waiting], now)
-        operations.nudged(tx, [operation.id for operation in waiting], now)
-    for operation in waiting:
-        nudge(world, operation.id)
+        operations.wake(tx, waiting, now)
+        operations.nudged(tx, waiting, now)
+    for operation_id in waiting:
+        nudge(world, operation_id)
 
 
 def nudge(world: World, operation_id: str) -> None:

@@ -53,7 +53,6 @@ def _send(world: World, operation: Operation, targets: tuple[Target, ...], deliv
     if delivery.channel != "log":  # written before it is sent: a crash leaves a trace of the try
         with world.store.begin() as tx:
             operations.renew(tx, operation, now + world.settings.worker.lease_seconds)
-            store_deliveries.add(tx, [attempt])
             store_deliveries.save(tx, attempt)
     event_id = f"{operation.id}:{delivery.event}:{delivery.channel}"
     receipt = world.tell(delivery.channel, compose(operation, targets), event_id)
@@ -101,7 +100,6 @@ def _other_gates(operation: Operation) -> tuple[Mapping[str, Any], ...]:
 
 
 def _keep(tx: Connection, outbox: tuple[Delivery, ...]) -> None:
-    store_deliveries.add(tx, outbox)
     for delivery in outbox:
         store_deliveries.save(tx, delivery)
 

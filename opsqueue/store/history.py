@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, delete, exists, func, select
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
 from opsqueue.store.rows import operation_of
-from opsqueue.store.schema import deliveries, events, targets
+from opsqueue.store.schema import OPEN, deliveries, events, targets
 from opsqueue.store.schema import operations as table
 
 
@@ -54,7 +54,7 @@ def _narrowed(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple
 
 def active(connection: Connection, limit: int = 500) -> list[Operation]:
     """Open operations, the most urgent first."""
-    query = select(table).where(table.c.stage != Stage.CLOSED).order_by(table.c.rank, table.c.created_at).limit(limit)
+    query = select(table).where(OPEN).order_by(table.c.rank, table.c.created_at).limit(limit)
     return [operation_of(row) for row in connection.execute(query).mappings()]
 
 
@@ -95,13 +95,11 @@ def durations(connection: Connection, operation: Operation, limit: int = 20) -> 
 
 def held_by_worker(connection: Connection, prefix: str, now: float) -> int:
     """How many operations the processes of one worker work on now."""
-    query = select(func.count()).where(
-        table.c.holder.startswith(prefix, autoescape=True), table.c.due_at > now, table.c.stage != Stage.CLOSED
-    )
+    query = select(func.count()).where(table.c.holder.startswith(prefix, autoescape=True), table.c.due_at > now, OPEN)
     return int(connection.execute(query).scalar_one())
 
 
 def due_soon(connection: Connection, until: float) -> bool:
     """Whether any open operation is to be looked at before then."""
-    query = select(table.c.id).where(table.c.stage != Stage.CLOSED, table.c.due_at <= until).limit(1)
+    query = select(table.c.id).where(OPEN, table.c.due_at <= until).limit(1)
     return connection.execute(query).first() is not None

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from opsqueue.model.record import Freeze
+from opsqueue.store.gently import insert_new
 from opsqueue.store.rows import freeze_of, pack
 from opsqueue.store.schema import freezes, leases, locks, slots
+
+_LOCKS_OF = select(locks.c.host).where(locks.c.operation_id == bindparam("the_operation"))
+_TAKEN = select(slots.c.number, slots.c.operation_id).where(slots.c.pool == bindparam("the_pool"))
+_RUNNING = (
+    select(slots.c.pool, func.count()).where(slots.c.operation_id != bindparam("the_operation")).group_by(slots.c.pool)
+)
+_FREE_SLOTS = delete(slots).where(slots.c.operation_id == bindparam("the_operation"))
+_FREE_LOCKS = delete(locks).where(locks.c.operation_id == bindparam("the_operation"))
 
 
 def lock_holders(connection: Connection, hosts: Sequence[str], besides: str) -> dict[str, str]:
@@ -22,46 +30,45 @@ def lock_holders(connection: Connection, hosts: Sequence[str], besides: str) -> 
 
 def running(connection: Connection, besides: str) -> dict[str, int]:
     """How many other operations hold a slot, by pool."""
-    rows = connection.execute(
-        select(slots.c.pool, func.count()).where(slots.c.operation_id != besides).group_by(slots.c.pool)
-    )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: row[1] for row in connection.execute(_RUNNING, {"the_operation": besides})}
 
 
 def take(tx: Connection, operation_id: str, *, hosts: Sequence[str], limits: Mapping[str, int], now: float) -> bool:
     """Take a slot in each pool and the locks of all hosts, or nothing; the keys of the tables decide races."""
-    try:
-        with tx.begin_nested():
-            for pool, limit in limits.items():
-                _take_slot(tx, operation_id, pool, limit, now)
-            held = set(tx.execute(select(locks.c.host).where(locks.c.operation_id == operation_id)).scalars())
-            rows = [{"host": host, "operation_id": operation_id, "taken_at": now} for host in hosts if host not in held]
-            if rows:
-                tx.execute(insert(locks), rows)
-    except (IntegrityError, _PoolFull):
-        return False
-    return True
+    slots_taken = all(_take_slot(tx, operation_id, pool, limit, now) for pool, limit in limits.items())
+    if slots_taken and _take_locks(tx, operation_id, hosts, now):
+        return True
+    release(tx, operation_id)
+    return False
 
 
-class _PoolFull(Exception):
-    """All numbers of a pool are taken."""
+def _take_slot(tx: Connection, operation_id: str, pool: str, limit: int, now: float) -> bool:
+    while True:
+        taken = {row[0]: row[1] for row in tx.execute(_TAKEN, {"the_pool": pool})}
+        if operation_id in taken.values():
+            return True
+        free = next((number for number in range(1, limit + 1) if number not in taken), None)
+        if free is None:
+            return False
+        row = {"pool": pool, "number": free, "operation_id": operation_id, "taken_at": now}
+        if insert_new(tx, slots, row):
+            return True
+        # Somebody took this number between our look and our insert: look again, there is one fewer.
 
 
-def _take_slot(tx: Connection, operation_id: str, pool: str, limit: int, now: float) -> None:
-    rows = tx.execute(select(slots.c.number, slots.c.operation_id).where(slots.c.pool == pool))
-    taken = {row[0]: row[1] for row in rows}
-    if operation_id in taken.values():
-        return
-    free = next((number for number in range(1, limit + 1) if number not in taken), None)
-    if free is None:
-        raise _PoolFull
-    tx.execute(insert(slots), {"pool": pool, "number": free, "operation_id": operation_id, "taken_at": now})
+def _take_locks(tx: Connection, operation_id: str, hosts: Sequence[str], now: float) -> bool:
+    if not hosts:
+        return True
+    held = set(tx.execute(_LOCKS_OF, {"the_operation": operation_id}).scalars())
+    # In the order of names: two who want the same hosts then wait for each other in one direction only.
+    wanted = sorted(set(hosts) - held)
+    return all(insert_new(tx, locks, {"host": host, "operation_id": operation_id, "taken_at": now}) for host in wanted)
 
 
 def release(tx: Connection, operation_id: str) -> None:
     """Give back all that the operation holds."""
-    tx.execute(delete(slots).where(slots.c.operation_id == operation_id))
-    tx.execute(delete(locks).where(locks.c.operation_id == operation_id))
+    tx.execute(_FREE_SLOTS, {"the_operation": operation_id})
+    tx.execute(_FREE_LOCKS, {"the_operation": operation_id})
 
 
 def held(connection: Connection, operation_id: str) -> bool:
@@ -111,14 +118,7 @@ def take_lease(tx: Connection, name: str, *, holder: str, now: float, until: flo
         .where(leases.c.name == name, or_(leases.c.holder == holder, leases.c.until <= now))
         .values(holder=holder, until=until)
     )
-    if done.rowcount == 1:
-        return True
-    try:
-        with tx.begin_nested():
-            tx.execute(insert(leases), {"name": name, "holder": holder, "until": until})
-    except IntegrityError:
-        return False
-    return True
+    return done.rowcount == 1 or insert_new(tx, leases, {"name": name, "holder": holder, "until": until})
 
 
 def lease_of(connection: Connection, name: str) -> tuple[str, float] | None:

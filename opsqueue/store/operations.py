@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from opsqueue.errors import Conflict, LeaseLost, NotFound
 from opsqueue.model.names import Stage
 from opsqueue.model.record import Operation
 from opsqueue.store.rows import MUTABLE, changes_of, operation_of, operation_row
+from opsqueue.store.schema import OPEN
 from opsqueue.store.schema import operations as table
 
 # The hot statements are built once: building one costs as much as running it.
@@ -44,6 +45,18 @@ _SAVE = (
     update(table)
     .where(_OURS)
     .values({name: bindparam(f"new_{name}") for name in MUTABLE} | {"nudged_at": bindparam("now")})
+)
+
+
+def _resting_query(condition: ColumnElement[bool]) -> Select[Any]:
+    return select(table).where(OPEN, table.c.holder == "", condition).order_by(table.c.rank, table.c.created_at)
+
+
+_WAITING_FOR_ROOM = (
+    _resting_query(or_(table.c.hold.contains('"concurrency"'), table.c.hold.contains('"host_lock"')))
+    .where(table.c.stage == Stage.WINDOW)
+    .with_only_columns(table.c.id)
+    .limit(bindparam("the_limit"))
 )
 
 
@@ -148,7 +161,7 @@ def due(connection: Connection, *, now: float, nudged_before: float, limit: int)
     """Open operations that somebody should look at, and whose last nudge is old; the most urgent first."""
     rows = connection.execute(
         select(table)
-        .where(table.c.stage != Stage.CLOSED, table.c.due_at <= now, table.c.nudged_at <= nudged_before)
+        .where(OPEN, table.c.due_at <= now, table.c.nudged_at <= nudged_before)
         .order_by(table.c.rank, table.c.created_at)
         .limit(limit)
     ).mappings()
@@ -160,10 +173,9 @@ def nudged(tx: Connection, ids: Sequence[str], now: float) -> None:
     tx.execute(update(table).where(table.c.id.in_(ids)).values(nudged_at=now))
 
 
-def waiting_for(connection: Connection, gates: Iterable[str], limit: int) -> list[Operation]:
-    """Operations held at the window by one of these gates; the first to be served first."""
-    held = or_(*(table.c.hold.contains(f'"{gate}"') for gate in gates))
-    return _resting(connection, held & (table.c.stage == Stage.WINDOW), limit)
+def waiting_for_room(connection: Connection, limit: int) -> list[str]:
+    """The ids of operations that wait at the window for a slot or a host; the first to be served first."""
+    return [str(row[0]) for row in connection.execute(_WAITING_FOR_ROOM, {"the_limit": limit})]
 
 
 def held_by(connection: Connection, gate: str, limit: int = 1000) -> list[Operation]:
@@ -172,27 +184,20 @@ def held_by(connection: Connection, gate: str, limit: int = 1000) -> list[Operat
 
 
 def _resting(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Operation]:
-    rows = connection.execute(
-        select(table)
-        .where(table.c.stage != Stage.CLOSED, table.c.holder == "", condition)
-        .order_by(table.c.rank, table.c.created_at)
-        .limit(limit)
-    ).mappings()
+    rows = connection.execute(_resting_query(condition).limit(limit)).mappings()
     return [operation_of(row) for row in rows]
 
 
 def wake(tx: Connection, ids: Sequence[str], now: float) -> None:
     """Make operations that nobody works on due now."""
-    tx.execute(
-        update(table).where(table.c.id.in_(ids), table.c.holder == "", table.c.stage != Stage.CLOSED).values(due_at=now)
-    )
+    tx.execute(update(table).where(table.c.id.in_(ids), table.c.holder == "", OPEN).values(due_at=now))
 
 
 def ask_cancel(tx: Connection, operation: Operation, actor: str, now: float) -> None:
     """Note who wants it stopped; one that nobody works on is due at once, a leased one sees it before its next host."""
     tx.execute(
         update(table)
-        .where(table.c.id == operation.id, table.c.stage != Stage.CLOSED)
+        .where(table.c.id == operation.id, OPEN)
         .values(cancel_asked=actor, due_at=case((table.c.holder == "", now), else_=table.c.due_at))
     )
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -75,6 +76,8 @@ Index(
     sqlite_where=text("stage <> 'closed'"),
     postgresql_where=text("stage <> 'closed'"),
 )
+#: In queries the word must stand as it is: a bound value does not let the planner use the partial index.
+OPEN = operations.c.stage != literal_column("'closed'")
 Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
 

@@ -19,6 +19,7 @@ _SAVE = (
 )
 _OF = select(table).where(table.c.operation_id == bindparam("the_operation")).order_by(table.c.position)
 _INSERT = insert(table)
+_DELETE = delete(table).where(table.c.operation_id == bindparam("the_operation"))
 
 
 def of(connection: Connection, operation_id: str) -> tuple[Target, ...]:
@@ -29,7 +30,7 @@ def of(connection: Connection, operation_id: str) -> tuple[Target, ...]:
 
 def replace_all(tx: Connection, operation_id: str, targets: Sequence[Target]) -> None:
     """Make these the targets of the operation."""
-    tx.execute(delete(table).where(table.c.operation_id == operation_id))
+    tx.execute(_DELETE, {"the_operation": operation_id})
     if targets:
         tx.execute(_INSERT, [target_row(target) for target in targets])
 

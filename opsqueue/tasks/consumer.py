@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer as stock
 from kombu.utils.encoding import safe_repr
 
@@ -73,7 +75,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         """Keep what this process holds before the lost connection would put it back on its queue."""
         self._lost = True
         self._hold()
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():  # Celery would have us end what runs; that we do not is the purpose
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def on_close(self) -> None:
         """Clear up when the worker ends; on a lost connection leave everything that runs or waits alone."""
@@ -127,6 +131,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         channel = self.task_consumer.channel if self.task_consumer else None
         if channel is None:
             return
+        # Closing reads what Redis may have handed out meanwhile; without consumers that goes back to its queue.
+        with suppress(*self.connection_errors, AttributeError):
+            self.task_consumer.cancel()
         self._unpaid |= channel.qos.unpaid
         channel.qos.unpaid.clear()
         self._held |= channel.qos.held()

@@ -1,0 +1,65 @@
+"""Tell of each stage as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsqueue.cli import times
+from opsqueue.cli.text import coloured, safe
+from opsqueue.pipeline.views import why
+
+_MARKS = {
+    **dict.fromkeys(("passed", "done", "succeeded", "measured", "analyzed", "delivered", "acknowledged"), "✓"),
+    **dict.fromkeys(("failed", "denied", "cancelled"), "✗"),
+    **dict.fromkeys(("held", "retrying", "looking", "replanned"), "…"),
+    "skipped": "–",
+}
+
+
+@dataclass
+class Follower:
+    """Called with the JSON of an operation whenever something happened; says what is new since the last time."""
+
+    say: Callable[[str], None]
+    colour: bool = False
+    tell: Callable[[Mapping[str, Any]], None] | None = None
+    """Gets each new stage as JSON, for programs."""
+    _told: int = 0
+    _last: tuple[object, ...] = ()
+    _waiting: list[str] = field(default_factory=list)
+
+    def __call__(self, data: Mapping[str, Any]) -> None:
+        """Say each new stage, and each new reason why it waits."""
+        new, self._told = data["stages"][self._told :], len(data["stages"])
+        for stage in new:
+            if self.tell:
+                self.tell(stage)
+            # A stage that looks each second and still has to wait is told of once.
+            essence = (stage["stage"], stage["result"], stage["why"])
+            if essence != self._last:
+                self.say(self.line(stage))
+            self._last = essence
+        self._say_waiting(data)
+
+    def line(self, stage: Mapping[str, Any]) -> str:
+        """One stage: `verify   ✓ 0.02 s  1 commands on 1 hosts`."""
+        mark = coloured(_MARKS.get(stage["result"], "·"), colour=self.colour)
+        word = "" if mark.strip("\x1b[0123456789m") == "✓" else f"{stage['result']}: "
+        took = times.length(stage["seconds"])
+        return f"{stage['stage']:<8} {mark} {took:>7}  {word}{safe(stage['why'])}".rstrip().removesuffix(":")
+
+    def _say_waiting(self, data: Mapping[str, Any]) -> None:
+        reasons = [waiting(one) for one in why(data)] if data["waits_for"] else []
+        for reason in reasons:
+            if reason not in self._waiting:
+                self.say(f"  waits: {reason}")
+        self._waiting = reasons
+
+
+def waiting(reason: Mapping[str, Any]) -> str:
+    """One reason, and when it can go on: `freeze: release week; goes on 2026-03-01 02:00:00Z (in 3 h)`."""
+    when = times.until(reason["until"], time.time())
+    return f"{safe(reason['who'])}: {safe(reason['why'])}" + (f"; goes on {when}" if when else "")

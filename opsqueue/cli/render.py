@@ -1,0 +1,184 @@
+"""The JSON of one operation, or of a plan, as people read it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opsqueue.cli import times
+from opsqueue.cli.output import Out
+from opsqueue.cli.text import safe, safe_lines
+
+Json = Mapping[str, Any]
+
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_SHORT = 8
+"""Characters of an id in a list; commands take the beginning of an id."""
+
+
+def short(operation_id: str) -> str:
+    """The beginning of an id, enough for a person."""
+    return operation_id[:_SHORT]
+
+
+def number(value: float | None, unit: str) -> str:
+    """A metric with its unit; `?` where it is not known, never 0."""
+    if value is None:
+        return "?"
+    if unit.startswith("bytes"):
+        return _size(value) + unit.removeprefix("bytes")
+    if unit == "percent":
+        return f"{value:.1f} %"
+    return f"{value:.4g} {safe(unit)}".rstrip() if value < 1e6 else f"{value:.0f} {safe(unit)}".rstrip()  # noqa: PLR2004
+
+
+def _size(value: float) -> str:
+    for unit in _SIZES:
+        if abs(value) < 1024 or unit == _SIZES[-1]:  # noqa: PLR2004 - of binary units
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def waits_for(operation: Json, now: float) -> str:
+    """What holds it, and when it looks again; empty when nothing does."""
+    if not operation["waits_for"]:
+        return ""
+    when = times.until(operation["due_at"], now)
+    return ", ".join(operation["waits_for"]) + (f" until {when}" if when else " until somebody acts")
+
+
+def operation(out: Out, data: Json) -> None:
+    """Everything about one operation."""
+    heading(out, data)
+    _stages(out, data["stages"])
+    verdicts(out, data["verdicts"])
+    targets(out, data["targets"])
+    steps(out, data["targets"])
+    metrics(out, data["metrics"])
+    findings(out, data["findings"])
+    notifications(out, data["notifications"])
+
+
+def heading(out: Out, data: Json) -> None:
+    """Who asked for what, and how it stands."""
+    rows = {
+        "operation": data["operation_id"],
+        "name": data["name"],
+        "type": data["type"],
+        "priority": data["priority"],
+        "status": data["status"],
+        "description": data["description"],
+        "systems": ", ".join(data["systems"]),
+        "parameters": " ".join(f"{key}={value!r}" for key, value in data["parameters"].items()),
+        "asked by": data["requested_by"],
+        "reason": data["reason"],
+        "created": times.stamp(data["created_at"]),
+        "ended": times.stamp(data["finished_at"]),
+        "waits for": waits_for(data, time.time()),
+        "health": None if data["health_score"] is None else f"{data['health_score']:g} of 100",
+        "digest": data["digest"],
+    }
+    for key, value in rows.items():
+        if value:
+            out.line(f"{key:<12} {out.word(value) if key == 'status' else safe(value)}")
+
+
+def _stages(out: Out, stages: Iterable[Json]) -> None:
+    rows = [
+        (one["stage"], one["result"], f"{one['seconds']:.2f} s", times.stamp(one["started_at"]), one["why"])
+        for one in stages
+    ]
+    _part(out, "stages", ("STAGE", "RESULT", "TOOK", "BEGAN", "WHY"), rows)
+
+
+def verdicts(out: Out, given: Iterable[Json]) -> None:
+    """What each gate said."""
+    rows = [(one["gate"], one["verdict"], times.until(one["until"], time.time()), one["why"]) for one in given]
+    _part(out, "gates", ("GATE", "VERDICT", "UNTIL", "WHY"), rows)
+
+
+def targets(out: Out, given: Iterable[Json]) -> None:
+    """One line for each host."""
+    rows = [
+        (one["host"], one["status"], "yes" if one["changed"] else "no", len(one["steps"]), "; ".join(one["problems"]))
+        for one in given
+    ]
+    _part(out, "hosts", ("HOST", "STATUS", "CHANGED", "COMMANDS", "PROBLEMS"), rows)
+
+
+def steps(out: Out, given: Iterable[Json]) -> None:
+    """What was sent to each host, and what it answered."""
+    for target in given:
+        if target["steps"]:
+            out.title(f"commands on {safe(target['host'])}")
+        for one in target["steps"]:
+            step(out, one)
+
+
+def step(out: Out, one: Json, host: str = "") -> None:
+    """One command and its answer."""
+    code = "not known" if one["exit_code"] is None else one["exit_code"]
+    took = "" if one["seconds"] is None else f", {times.length(one['seconds'])}"
+    before = f"{safe(host)}: " if host else ""
+    out.line(f"{before}$ {safe(one['command'])}    # {safe(one['title'])}: exit code {code}{took}")
+    for line in safe_lines(one["output"].rstrip("\n")) if one["output"].strip() else ():
+        out.line(f"{before}  {line}")
+
+
+def metrics(out: Out, given: Mapping[str, Mapping[str, Json]]) -> None:
+    """Numbers with their units: a column for each host where there are few, a line for each otherwise."""
+    hosts = list(given)
+    names = list(dict.fromkeys(name for found in given.values() for name in found))
+    if 0 < len(hosts) <= 4:  # noqa: PLR2004 - as many as fit beside each other
+        rows = [(name, *(_cell(given[host].get(name)) for host in hosts)) for name in names]
+        _part(out, "metrics", ("METRIC", *(safe(host) for host in hosts)), rows)
+        return
+    rows = [(host, name, _cell(found)) for host, named in given.items() for name, found in named.items()]
+    _part(out, "metrics", ("HOST", "METRIC", "VALUE"), rows)
+
+
+def _cell(found: Json | None) -> str:
+    return "" if found is None else number(found["value"], found["unit"])
+
+
+def findings(out: Out, given: Iterable[Json]) -> None:
+    """What somebody should hear of, and what to do about it."""
+    listed = list(given)
+    if listed:
+        out.title("findings")
+    for one in listed:
+        where = f"{safe(one['host'])}: " if one["host"] else ""
+        out.line(f"{out.word(one['severity'])}  {where}{safe(one['message'])}  [{safe(one['code'])}]")
+        if one["advice"]:
+            out.line(f"    {safe(one['advice'])}")
+
+
+def notifications(out: Out, given: Iterable[Json]) -> None:
+    """Who was told."""
+    rows = [
+        (one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), one["error"] or "") for one in given
+    ]
+    _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "ERROR"), rows)
+
+
+def plan(out: Out, data: Json) -> None:
+    """What an operation would do."""
+    out.line(f"{safe(data['name'])}: {safe(data['type'])}, risk {data['risk']}, priority {data['priority']}")
+    out.line(f"digest {data['digest']}")
+    for target in data["targets"]:
+        out.title(f"{safe(target['host'])}{'' if target['reachable'] else ': cannot be reached'}")
+        for problem in target["problems"]:
+            out.line(f"{out.word('failed')}  {safe(problem)}")
+        for one in target["steps"]:
+            out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
+        if not target["steps"] and not target["problems"]:
+            out.line(safe(target["note"]) or "nothing would be sent")
+    verdicts(out, data["verdicts"])
+
+
+def _part(out: Out, title: str, headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    if rows:
+        out.title(title)
+        out.rows(headers, rows)

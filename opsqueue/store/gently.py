@@ -1,0 +1,37 @@
+"""Insert what may be there already: SQLite and PostgreSQL say it alike, SQLAlchemy wants to know which it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def insert_new(tx: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with its key is there; True when it was new."""
+    return tx.execute(_insert_new(table, tx.dialect.name), row).rowcount == 1
+
+
+def put(tx: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Insert a row, or make the one with its key the same as it."""
+    tx.execute(_put(table, tx.dialect.name), row)
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Any:
+    return _insert(table, dialect).on_conflict_do_nothing()
+
+
+@cache
+def _put(table: Table, dialect: str) -> Any:
+    statement = _insert(table, dialect)
+    keys = list(table.primary_key.columns)
+    changes = {column.name: statement.excluded[column.name] for column in table.columns if column not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+
+def _insert(table: Table, dialect: str) -> Any:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
