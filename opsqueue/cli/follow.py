@@ -45,11 +45,12 @@ class Follower:
         self._say_waiting(data)
 
     def line(self, stage: Mapping[str, Any]) -> str:
-        """One stage: `verify   ✓ 0.02 s  1 commands on 1 hosts`."""
-        mark = coloured(_MARKS.get(stage["result"], "·"), colour=self.colour)
-        word = "" if mark.strip("\x1b[0123456789m") == "✓" else f"{stage['result']}: "
-        took = times.length(stage["seconds"])
-        return f"{stage['stage']:<8} {mark} {took:>7}  {word}{safe(stage['why'])}".rstrip().removesuffix(":")
+        """One stage: `verify   ✓  0.02 s  1 commands on 1 hosts`."""
+        mark = _MARKS.get(stage["result"], "·")
+        said = [] if mark == "✓" else [stage["result"]]
+        words = ": ".join([*said, *([safe(stage["why"])] if stage["why"] else [])])
+        shown = coloured(mark, colour=self.colour)
+        return f"{stage['stage']:<8} {shown} {times.length(stage['seconds']):>7}  {words}".rstrip()
 
     def _say_waiting(self, data: Mapping[str, Any]) -> None:
         reasons = [waiting(one) for one in why(data)] if data["waits_for"] else []

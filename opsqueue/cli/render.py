@@ -13,6 +13,7 @@ from opsqueue.cli.text import safe, safe_lines
 Json = Mapping[str, Any]
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_MINUTE = 60
 _SHORT = 8
 """Characters of an id in a list; commands take the beginning of an id."""
 
@@ -28,6 +29,8 @@ def number(value: float | None, unit: str) -> str:
         return "?"
     if unit.startswith("bytes"):
         return _size(value) + unit.removeprefix("bytes")
+    if unit == "s" and value >= _MINUTE:
+        return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
     return f"{value:.4g} {safe(unit)}".rstrip() if value < 1e6 else f"{value:.0f} {safe(unit)}".rstrip()  # noqa: PLR2004
@@ -132,14 +135,15 @@ def metrics(out: Out, given: Mapping[str, Mapping[str, Json]]) -> None:
     hosts = list(given)
     names = list(dict.fromkeys(name for found in given.values() for name in found))
     if 0 < len(hosts) <= 4:  # noqa: PLR2004 - as many as fit beside each other
-        rows = [(name, *(_cell(given[host].get(name)) for host in hosts)) for name in names]
+        rows = [(name, *(metric(given[host].get(name)) for host in hosts)) for name in names]
         _part(out, "metrics", ("METRIC", *(safe(host) for host in hosts)), rows)
         return
-    rows = [(host, name, _cell(found)) for host, named in given.items() for name, found in named.items()]
+    rows = [(host, name, metric(found)) for host, named in given.items() for name, found in named.items()]
     _part(out, "metrics", ("HOST", "METRIC", "VALUE"), rows)
 
 
-def _cell(found: Json | None) -> str:
+def metric(found: Json | None) -> str:
+    """A metric of our JSON; empty when it was not measured at all."""
     return "" if found is None else number(found["value"], found["unit"])
 
 

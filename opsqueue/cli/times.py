@@ -60,10 +60,15 @@ def until(iso: str | None, now: float) -> str:
     """`at 2026-03-01 02:00:00Z (in 3 h 12 min)`; empty when nobody knows."""
     if iso is None:
         return ""
-    left = datetime.fromisoformat(iso).timestamp() - now
+    left = unix(iso) - now
     return f"{stamp(iso)} (in {length(left)})" if left > 0 else stamp(iso)
 
 
 def utc(at: float | None) -> str:
     """A UNIX time in UTC for a table; empty when there is none."""
     return "" if at is None else stamp(utc_text(at))
+
+
+def unix(iso: str) -> float:
+    """UNIX seconds of an ISO time of our JSON."""
+    return datetime.fromisoformat(iso).timestamp()

@@ -31,8 +31,6 @@ _PULSE = 0.1
 
 logger = logging.getLogger(__name__)
 
-State = Literal["running", "waiting", "stopped"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
@@ -52,7 +50,7 @@ class Status:
     """How one child fares."""
 
     name: str
-    state: State
+    state: Literal["running", "waiting", "stopped"]
     pid: int | None
     restarts: int
     up_seconds: float
@@ -285,10 +283,9 @@ def _kill_group(pid: int) -> None:
 
 def _status(kept: _Kept, now: float, *, stopping: bool) -> Status:
     process = kept.process
-    idle: State = "stopped" if stopping else "waiting"
     return Status(
         name=kept.child.name,
-        state="running" if process else idle,
+        state="running" if process else "stopped" if stopping else "waiting",
         pid=process.pid if process else None,
         restarts=kept.restarts,
         up_seconds=now - kept.started_at if process else 0.0,

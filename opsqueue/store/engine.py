@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from opsqueue.errors import DatabaseUnreachable, InvalidConfig
 
 _BUSY_MS = 15_000
+_RESTED = 5.0
+"""Seconds."""
 
 
 class Store:
@@ -23,6 +26,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.sqlite = url.startswith("sqlite")
+        # PostgreSQL at READ COMMITTED gives no snapshot anyway: without a transaction a read is one round trip.
+        self._reading = {"reads_only": True} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         try:
             self.engine = _engine(url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
@@ -40,7 +45,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
         with _spoken(), self.engine.connect() as connection:
-            yield connection.execution_options(reads_only=True) if self.sqlite else connection
+            yield connection.execution_options(**self._reading)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -49,8 +54,10 @@ class Store:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        # Lean on the server's own check of dead connections; a stage is retried by the record anyway.
-        return create_engine(url, pool_size=4, max_overflow=16, pool_pre_ping=True, pool_recycle=1800)
+        engine = create_engine(url, pool_size=4, max_overflow=16, pool_recycle=1800)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _ask_the_rested)
+        return engine
     path = url.removeprefix("sqlite:///")
     if path in {"", ":memory:"} or url == path:
         raise InvalidConfig("database_url must name a file: sqlite:////var/lib/opsqueue/opsqueue.db")
@@ -59,6 +66,21 @@ def _engine(url: str) -> Engine:
     event.listen(engine, "connect", _tune_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _note_use(_raw: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ask_the_rested(raw: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that rested whether it lives; asking each time would cost a round trip for every use."""
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < _RESTED:
+        return
+    try:
+        raw.execute("SELECT 1")
+        raw.rollback()
+    except Exception as error:
+        raise DisconnectionError from error
 
 
 def _tune_sqlite(raw: Any, _record: Any) -> None:

@@ -21,7 +21,7 @@ from celery.worker import consumer as stock
 from kombu.utils.encoding import safe_repr
 
 from opsqueue.tasks import transport
-from opsqueue.tasks.fitness import UnfitError, check_task, require
+from opsqueue.tasks.fitness import UnfitError, check_task, require, tame
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +116,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         except Exception as exc:
             raise UnfitError(f"the body cannot be decoded: {type(exc).__name__}: {exc}") from exc
         check_task(message.headers, payload, self.strategies)
-        # A time limit in a message could end an operation half-way: only the task's own count.
-        message.headers["timelimit"] = [None, None]
-        if isinstance(payload, dict):
-            payload["timelimit"] = [None, None]
+        tame(message.headers)
+        if isinstance(payload, dict):  # protocol 1 has its headers in the body
+            tame(payload)
 
     def _bury(self, message: Any, reason: str) -> None:
         channel, queue = message.channel, str(message.delivery_info.get("routing_key", ""))

@@ -21,10 +21,12 @@ DEEPEST = 40
 """Levels of lists and objects, one inside the other; Python's parsers and picklers recurse."""
 LONGEST_WORD = 256
 """Characters of an id, a name or a tag."""
+SHORTEST_LIMIT = 300.0
+"""Seconds; a shorter time limit in a message has no effect, for it could end an operation half-way."""
 
 _ID = re.compile(r"[!-~]{1,256}")
-_WORDS = ("lang", "root_id", "parent_id", "group", "shadow", "origin", "meth")
-_TEXTS = ("argsrepr", "kwargsrepr")
+_WORDS = ("lang", "root_id", "parent_id", "group", "origin", "meth")
+_TEXTS = ("argsrepr", "kwargsrepr", "shadow")
 _NUMBERS = ("retries", "group_index", "replaced_task_nesting")
 _UNUSED = ("stamped_headers", "stamps", "chord", "taskset")
 _LINKS = ("callbacks", "errbacks", "chain")
@@ -97,6 +99,14 @@ def check_task(headers: Mapping[str, Any], payload: Any, tasks: Container[str]) 
     )
     _check_fields(call)
     _check_times(call)
+
+
+def tame(headers: dict[str, Any]) -> None:
+    """Take from the headers of a fit call what must have no effect: short time limits, and odd names for people."""
+    limits = headers.get("timelimit") or (None, None)
+    headers["timelimit"] = [limit if limit is not None and limit >= SHORTEST_LIMIT else None for limit in limits]
+    if headers.get("shadow"):
+        headers["shadow"] = "".join(letter for letter in headers["shadow"] if letter.isprintable())[:LONGEST_WORD]
 
 
 def _call(headers: Mapping[str, Any], payload: Any) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def hostile(pickle_path="/nonexistent/touched"):
         "time limit is negative": message(headers={"timelimit": [-1, -1]}),
         "stamps of the wrong kind": message(headers={"stamped_headers": 5, "stamps": 5}),
         "retries is a text": message(headers={"retries": "many"}),
-        "shadow with an escape": message(headers={"shadow": "\x1b[2J"}),
+        "shadow is a list": message(headers={"shadow": ["a"]}),
         "pickle": message(
             pickle.dumps(Touch(pickle_path)),
             whole={"content-type": "application/x-python-serialize", "content-encoding": "binary"},
@@ -158,5 +158,6 @@ def unusual():
         ("first-protocol", message(json.dumps(protocol_1).encode(), whole={"headers": None})),
         ("plain-text", message(whole={"body": '[["plain-text", 0], {}, {}]'}, without=["body_encoding"])),
         ("limits", message(b'[["limits", 0.2], {}, {}]', headers={"timelimit": [0.01, 0.01], "retries": 10**9})),
+        ("shadow", message(b'[["shadow", 0], {}, {}]', headers={"shadow": "\x1b[2J\nERROR forged" + "x" * 500})),
         ("expires", message(b'[["expires", 0], {}, {}]', headers={"expires": CENTURY})),
     ]

@@ -78,6 +78,8 @@ def test_unusual_but_honest_messages_of_other_clients_run(bench):
     until(lambda: len(bench.ended()) == len(unusual()), what="the end of all")
     assert bench.ended() == {name: 1 for name, _ in unusual()}
     assert dead.dead_total(bench.client) == 0
+    assert "\nERROR forged" not in bench.said()
+    assert "\x1b" not in bench.said()
 
 
 def test_the_key_prefix_of_a_shared_redis_is_kept(prefixed):

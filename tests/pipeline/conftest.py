@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -51,6 +53,8 @@ class Machine:
     """Commands seem to work, the value is not as wanted."""
     running: set[str] = field(default_factory=set)
     asked: int = 0
+    during: dict[str, Callable] = field(default_factory=dict)
+    """What happens elsewhere while a command runs here, once for each command."""
 
 
 @dataclass
@@ -69,6 +73,7 @@ class FakeShell:
             self.machine.crash_before = ""
             raise Crash
         self.machine.tally.append(word)
+        self.machine.during.pop(word, lambda: None)()
         if word in self.machine.breaks:
             return Result(exit_code=1, stderr="it broke")
         self.machine.value = -1 if self.machine.wrong and "back" not in word else int(command.argv[-1])
@@ -138,6 +143,30 @@ class Clock:
 
 
 @dataclass
+class Dying:
+    """A record whose worker is gone at its n-th write: just before that is kept, or just after."""
+
+    store: Store
+    at: int
+    kept: bool = False
+    writes: int = 0
+
+    @contextmanager
+    def begin(self):
+        self.writes += 1
+        gone = self.writes == self.at
+        with self.store.begin() as tx:
+            yield tx
+            if gone and not self.kept:
+                raise Crash
+        if gone:
+            raise Crash
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
+@dataclass
 class Story:
     """One record, one clock, some hosts; `drive` works what is due until nothing is, as workers would."""
 
@@ -194,6 +223,16 @@ class Story:
             except Crash:
                 continue
         return self.show(operation_id)
+
+    def dying(self, at, *, kept=False):
+        """From now on, the worker that makes the n-th write dies; 0: only count."""
+        self.store = Dying(self.store, at, kept)
+        return self.store
+
+    def raw(self, operation_id):
+        """The operation as it stands in the record."""
+        with self.store.read() as connection:
+            return operations.get(connection, operation_id)
 
     def show(self, operation_id):
         return whole(self.store, operation_id, self.clock.at)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from opsqueue.tasks.dead import plain
-from opsqueue.tasks.fitness import DEEPEST, LARGEST, UnfitError, check_task, read_envelope, too_deep
+from opsqueue.tasks.fitness import DEEPEST, LARGEST, UnfitError, check_task, read_envelope, tame, too_deep
 
 GOOD = {
     "body": base64.b64encode(b"[[], {}, {}]").decode(),
@@ -83,7 +83,7 @@ def test_a_good_envelope_is_read():
         ({**CALL, "timelimit": [1, True]}, [[], {}, {}], "timelimit"),
         ({**CALL, "timelimit": [float("inf"), None]}, [[], {}, {}], "timelimit"),
         ({**CALL, "retries": "1"}, [[], {}, {}], "retries"),
-        ({**CALL, "shadow": "a\x1bb"}, [[], {}, {}], "shadow"),
+        ({**CALL, "shadow": 5}, [[], {}, {}], "shadow"),
         ({**CALL, "stamps": {"a": 1}}, [[], {}, {}], "stamps"),
     ],
 )
@@ -120,3 +120,18 @@ def test_depth_is_counted_without_recursion():
 def test_foreign_text_is_one_short_printable_line():
     assert plain("a\nb\x1b[2J\ud800é") == r"a\nb\x1b[2J\ud800\xe9"
     assert len(plain("\n" * 5000)) == 300
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"timelimit": [None, None]}),
+        ({"timelimit": None}, {"timelimit": [None, None]}),
+        ({"timelimit": [0, 0.01]}, {"timelimit": [None, None]}),
+        ({"timelimit": [1200, 299]}, {"timelimit": [1200, None]}),
+        ({"shadow": "a\x1b[2J\nb" + "x" * 500}, {"timelimit": [None, None], "shadow": "a[2Jb" + "x" * 251}),
+    ],
+)
+def test_headers_that_must_have_no_effect_are_taken_away(before, after):
+    tame(before)
+    assert before == after

@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -46,7 +47,15 @@ def child(argv: list[str], env: dict[str, str], log: Path) -> Iterator[subproces
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            _ended(process)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # PostgreSQL: do not wait for clients
+        process.wait(20)
 
 
 def until(done, what: str, seconds: float = 120) -> None:
@@ -226,6 +235,9 @@ def main() -> int:
                     fresh = database and _fresh_database(database)
                     shapes.append(Ours(stack, folder, redis, in_process=in_process, database=fresh))
             report(shapes, given.rounds, given.count)
+            for shape in shapes[1:]:
+                shape.store.close()
+                shape.world.store.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
 from opsqueue.cli.commands import plan
-from opsqueue.cli.confirm import allowed
+from opsqueue.cli.confirm import allowed, interactive
 from opsqueue.cli.follow import Follower
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, seconds
-from opsqueue.cli.risk import risk_here
-from opsqueue.cli.text import safe
+from opsqueue.cli.risk import risk_of
 from opsqueue.client import Operations
-from opsqueue.settings import Settings, load
+from opsqueue.model.names import Risk
+from opsqueue.settings import load
 
 
 def options(parser: Parser) -> None:
@@ -29,7 +31,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("--wait-timeout", type=seconds, metavar="SECONDS", help="wait no longer; it goes on (exit 5)")
     parser.add_argument("--yes", action="store_true", help="do not ask, not even for what is destructive")
     parser.ends(
-        tuple(number for number in exit_status.MEANING),
+        tuple(exit_status.MEANING),
         'opsqueue execute --name "daily-monitoring" --type "system_monitoring" '
         '--systems "web-server-1" "web-server-2" --priority "normal"',
         'opsqueue execute --name "restart-nginx" --type "service_restart" --systems "web-server-1" '
@@ -39,37 +41,69 @@ def options(parser: Parser) -> None:
 
 
 def run(given: Namespace) -> int:
-    """Check, ask, send, and follow if wanted."""
+    """Check, ask if it is destructive, send, and follow if wanted."""
     if given.dry_run:
         return plan.run(given)
     out = Out.of(given)
-    settings = load(given.config)
+    operations = Operations(load(given.config), config_path=given.config)
     request = request_of(given)
-    risk = risk_here(settings, request)
-    allowed(f"{given.type} on {', '.join(given.systems)} is {risk.value}. Do it?", yes=given.yes or not risk.asks)
-    operations = Operations(settings, config_path=given.config)
-    wanted = not given.no_wait and (given.wait or given.wait_timeout is not None or out.terminal)
-    with operations.running_system():
-        operation_id = operations.submit(request, operation_id=given.operation_id, reason=given.reason)
-        if wanted:
-            return _followed(out, operations, operation_id, given.wait_timeout)
-    if out.json:
-        out.object({"operation_id": operation_id})
-    else:
-        out.line(operation_id)
-    return exit_status.DONE
-
-
-def _followed(out: Out, operations: Operations, operation_id: str, timeout: float | None) -> int:
-    if not out.json:
-        out.line(operation_id)
-        sys.stdout.flush()
-    tell = _teller(out) if out.form == "jsonl" else None
-    say = note if not out.json or sys.stderr.isatty() else _silent
+    if risk_of(operations.settings, request) is Risk.DESTRUCTIVE:
+        _confirmed(out, operations, request, yes=given.yes)
+    operation_id = given.operation_id or str(uuid4())
     try:
-        data = operations.wait(operation_id, timeout, Follower(say, colour=out.colour, tell=tell))
+        return _sent(out, operations, request, operation_id, given)
     except KeyboardInterrupt:
         note(f"\nthe operation goes on; `opsqueue status {operation_id}` shows how it stands")
         return exit_status.INTERRUPTED
-    _result(out, data, operations.settings)
+
+
+def _confirmed(out: Out, operations: Operations, request: Mapping[str, Any], *, yes: bool) -> None:
+    if not yes and interactive() and not out.json:
+        render.plan(out, operations.plan(request))
+    question = f"{request['type']} on {', '.join(request['target_systems'])} is destructive. Do it?"
+    allowed(question, yes=yes, risk=Risk.DESTRUCTIVE)
+
+
+def _sent(out: Out, operations: Operations, request: Mapping[str, Any], operation_id: str, given: Namespace) -> int:
+    follows = given.wait or given.wait_timeout is not None or (out.terminal and not given.no_wait)
+    # The embedded system ends when nobody needs it; here somebody does, until the operation has ended.
+    with operations.running_system():
+        operations.submit(request, operation_id=operation_id, reason=given.reason)
+        if not follows and out.json:
+            out.object({"operation_id": operation_id})
+        elif not out.json:
+            out.line(operation_id)
+            sys.stdout.flush()
+        return _followed(out, operations, operation_id, given.wait_timeout) if follows else exit_status.DONE
+
+
+def _followed(out: Out, operations: Operations, operation_id: str, timeout: float | None) -> int:
+    data = operations.wait(operation_id, timeout, _follower(out))
+    if out.json:
+        out.object(data)
+    else:
+        _result(out, data, operations)
     return exit_status.of(data)
+
+
+def _follower(out: Out) -> Follower:
+    people = sys.stderr.isatty()
+    return Follower(
+        say=note if people or not out.json else _silent,
+        colour=out.colour and people,
+        tell=out.object if out.form == "jsonl" else None,
+    )
+
+
+def _silent(_line: str) -> None:
+    """A program reads the result; nobody reads the way to it."""
+
+
+def _result(out: Out, data: Mapping[str, Any], operations: Operations) -> None:
+    out.line()
+    out.line(f"{out.word(data['outcome'] or data['status'])}  {data['operation_id']}")
+    render.targets(out, data["targets"])
+    render.metrics(out, data["metrics"])
+    render.findings(out, data["findings"])
+    render.notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
+    note(f"\nthe whole story: `opsqueue show {render.short(data['operation_id'])}`; log: {operations.settings.log_dir}")

@@ -1,0 +1,88 @@
+"""Operations that ended, newest first."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from opsqueue.cli import render, times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, whole_number
+from opsqueue.cli.record import no_record, opened
+from opsqueue.model.names import TYPE_ALIASES, Outcome
+from opsqueue.pipeline.views import brief
+from opsqueue.settings import Settings, load
+from opsqueue.store.history import Wanted, ended
+
+HEADERS = ("ID", "ENDED", "STATUS", "NAME", "TYPE", "SYSTEMS", "TOOK", "HEALTH", "ASKED BY")
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.add_argument("--type", help="only this kind of work")
+    parser.add_argument("--system", metavar="HOST", help="only what was done on this host")
+    parser.add_argument("--status", choices=[one.value for one in Outcome], help="only what ended so")
+    parser.add_argument("--since", metavar="TIME", help="asked for at or after: 2026-03-01, 2026-03-01T14:30, 2h, 7d")
+    parser.add_argument("--until", metavar="TIME", help="asked for before")
+    parser.add_argument("--requested-by", metavar="WHO", help="only what this one asked for")
+    parser.add_argument("--limit", type=whole_number(1, 100_000), default=50, metavar="N", help="at most (default: 50)")
+    parser.ends(
+        (0, 2, 12),
+        "opsqueue history --since 7d --status failed",
+        "opsqueue history --type service_restart --system web-server-1 --output jsonl",
+    )
+
+
+def run(given: Namespace) -> int:
+    """List them."""
+    out, settings = Out.of(given), load(given.config)
+    listed = _found(settings, _wanted(given, settings))
+    out.listing("operations", listed, HEADERS, _cells)
+    return 0
+
+
+def _wanted(given: Namespace, settings: Settings) -> Wanted:
+    now = time.time()
+    since, until = (
+        None if text is None else times.moment(text, now=now, zone=settings.timezone)
+        for text in (given.since, given.until)
+    )
+    return Wanted(
+        type=TYPE_ALIASES.get(given.type, given.type),
+        system=given.system,
+        status=Outcome(given.status) if given.status else None,
+        since=since,
+        until=until,
+        requested_by=given.requested_by,
+        limit=given.limit,
+    )
+
+
+def _found(settings: Settings, wanted: Wanted) -> list[dict[str, Any]]:
+    with opened(settings) as store:
+        if store is None:
+            note(no_record(settings))
+            return []
+        with store.read() as connection:
+            found = ended(connection, wanted)
+    if not found:
+        note("nothing that ended fits; `opsqueue status` lists what is active")
+    now = time.time()
+    return [brief(operation, now) for operation in found]
+
+
+def _cells(operation: Mapping[str, Any]) -> tuple[object, ...]:
+    began, finished = times.unix(operation["created_at"]), times.unix(operation["finished_at"])
+    return (
+        render.short(operation["operation_id"]),
+        times.stamp(operation["finished_at"]),
+        operation["status"],
+        operation["name"],
+        operation["type"],
+        ", ".join(operation["systems"]),
+        times.length(finished - began),
+        "" if operation["health_score"] is None else f"{operation['health_score']:g}",
+        operation["requested_by"],
+    )

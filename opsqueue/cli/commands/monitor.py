@@ -1,0 +1,98 @@
+"""The system metrics of the hosts, live on a terminal, one reading when piped; nothing is recorded."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from opsqueue.cli import render
+from opsqueue.cli.exit_status import FAILED
+from opsqueue.cli.inventory import resolved
+from opsqueue.cli.output import Out
+from opsqueue.cli.parsing import Parser, seconds
+from opsqueue.errors import OpsqueueError
+from opsqueue.facts.system import system_metrics, system_reading
+from opsqueue.model.fact import why_unknown
+from opsqueue.model.host import Host
+from opsqueue.pipeline.assemble import connect
+from opsqueue.settings import load
+from opsqueue.telemetry import iso
+
+_SIDE_BY_SIDE = 16
+_GAP_S = 0.5
+"""Seconds between the two samples whose difference is a rate."""
+_SUBJECTS = ("host", "cpu", "memory", "swap", "disk", "load", "network", "io", "processes")
+_SHOWN = ("cpu_usage", "memory_usage", "swap_usage", "disk_usage", "load_per_cpu_1m", "processes", "uptime")
+HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCESSES", "UP", "IN", "OUT", "ERROR")
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.add_argument("--systems", nargs="+", default=["all"], metavar="SYSTEM", help="hosts and groups (default: all)")
+    parser.add_argument("--once", action="store_true", help="one reading, on a terminal too")
+    parser.add_argument("--interval", type=seconds, default=2.0, metavar="SECONDS", help="between readings (default: 2)")
+    parser.ends((0, 2, 3, 10, 130), "opsqueue monitor", "opsqueue monitor --systems web-server-1 --once --output json")
+
+
+def run(given: Namespace) -> int:
+    """Read once, or again and again until Ctrl-C."""
+    out, settings = Out.of(given), load(given.config)
+    hosts = resolved(settings, given.systems)
+    if given.once or not out.terminal or out.json:
+        return _once(out, read(hosts))
+    while True:
+        began = time.monotonic()
+        reading = read(hosts)
+        print("\x1b[H\x1b[2J", end="")
+        out.line(f"opsqueue monitor  {reading['at']}  (Ctrl-C leaves)\n")
+        _print(out, reading)
+        time.sleep(max(0.0, given.interval - (time.monotonic() - began)))
+
+
+def _once(out: Out, reading: Mapping[str, Any]) -> int:
+    if out.form == "jsonl":
+        for host in reading["hosts"]:
+            out.object({"at": reading["at"], **host})
+    elif out.json:
+        out.object(reading)
+    else:
+        _print(out, reading)
+    return FAILED if any(host["error"] for host in reading["hosts"]) else 0
+
+
+def read(hosts: list[Host]) -> dict[str, Any]:
+    """One reading of all: `{at, hosts: [{host, error, metrics: {name: {value, unit}}}]}`."""
+    at = time.time()
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(hosts))) as pool:
+        return {"at": iso(at), "hosts": list(pool.map(_read_one, hosts))}
+
+
+def _read_one(host: Host) -> dict[str, Any]:
+    fact = system_reading(subjects=_SUBJECTS, sample_gap_s=_GAP_S, top_processes=0)
+    try:
+        facts = connect(host).ask([fact])
+    except OpsqueueError as error:
+        return {"host": host.name, "error": error.message, "metrics": {}}
+    found = {metric.name: {"value": metric.value, "unit": metric.unit} for metric in system_metrics(facts)}
+    return {"host": host.name, "error": why_unknown(facts[fact.name]), "metrics": found}
+
+
+def _print(out: Out, reading: Mapping[str, Any]) -> None:
+    out.rows(HEADERS, [_cells(host) for host in reading["hosts"]])
+
+
+def _cells(host: Mapping[str, Any]) -> tuple[object, ...]:
+    metrics = host["metrics"]
+    named = (metrics.get(name) for name in _SHOWN)
+    numbers = [render.metric(one) for one in named]
+    traffic = [render.number(total(metrics, f"network_{way}:"), "bytes/s") for way in ("receive", "send")]
+    return host["host"], *numbers, *traffic, host["error"] or ""
+
+
+def total(metrics: Mapping[str, Mapping[str, Any]], prefix: str) -> float | None:
+    """The sum of what is known of all interfaces; None when nothing is."""
+    known = [one["value"] for name, one in metrics.items() if name.startswith(prefix) and one["value"] is not None]
+    return sum(known) if known else None

@@ -1,0 +1,82 @@
+"""What happens by the clock, and when next."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+
+from opsqueue.beat_schedule import Entry, build
+from opsqueue.cli import times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.record import opened
+from opsqueue.model.instant import utc_text
+from opsqueue.operations import catalogue
+from opsqueue.settings import Settings, load
+from opsqueue.store.schedules import last_slot
+
+HEADERS = ("NAME", "TYPE", "SYSTEMS", "WHEN", "LAST", "NEXT")
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.ends((0, 2, 12), "opsqueue schedule list")
+    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    lists = below.add_parser("list", help="the built-in entries, and those of the setting `schedule`")
+    lists.ends((0, 2, 12), "opsqueue schedule list", "opsqueue schedule list --output json")
+    add_common(lists)
+
+
+def run(given: Namespace) -> int:
+    """List them."""
+    out, settings = Out.of(given), load(given.config)
+    entries = build(settings, catalogue())
+    last = _last(settings, list(entries))
+    now = time.time()
+    listed = [_json(entry, last.get(name), now) for name, entry in sorted(entries.items())]
+    out.listing("schedule", listed, HEADERS, _cells)
+    if not listed:
+        note("nothing happens by the clock: every entry is switched off")
+    return 0
+
+
+def _last(settings: Settings, names: list[str]) -> dict[str, float | None]:
+    with opened(settings) as store:
+        if store is None:
+            return {}
+        with store.read() as connection:
+            return {name: last_slot(connection, name) for name in names}
+
+
+def next_slot(entry: Entry, now: float) -> float:
+    """The first moment after `now` at which this entry is to happen, in UNIX seconds."""
+    if entry.every is not None:
+        return now - now % entry.every + entry.every
+    found: float = croniter(entry.cron, datetime.fromtimestamp(now, ZoneInfo(entry.timezone))).get_next(float)
+    return found
+
+
+def _json(entry: Entry, last: float | None, now: float) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "type": entry.type,
+        "systems": list(entry.systems),
+        "every_seconds": entry.every,
+        "cron": entry.cron,
+        "timezone": entry.timezone,
+        "priority": entry.priority,
+        "last_slot": None if last is None else utc_text(last),
+        "next_slot": utc_text(next_slot(entry, now)),
+    }
+
+
+def _cells(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    when = f"every {times.length(entry['every_seconds'])}" if entry["cron"] is None else f"{entry['cron']} {entry['timezone']}"
+    systems = ", ".join(entry["systems"])
+    return entry["name"], entry["type"], systems, when, times.stamp(entry["last_slot"]), times.stamp(entry["next_slot"])

@@ -1,0 +1,111 @@
+"""What is active now, and what each operation waits for; or how one operation stands."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opsqueue.cli import render, times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, seconds
+from opsqueue.cli.record import no_record, one, opened
+from opsqueue.cli.text import safe
+from opsqueue.model.names import Stage
+from opsqueue.pipeline.views import brief, whole, why
+from opsqueue.settings import Settings, load
+from opsqueue.store import history, operations
+
+HEADERS = ("ID", "STATUS", "NAME", "TYPE", "PRIORITY", "SYSTEMS", "AGE", "WAITS FOR")
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.add_argument("operation", nargs="?", metavar="ID", help="one operation; the beginning of its id is enough")
+    parser.add_argument("--watch", action="store_true", help="look again and again until Ctrl-C, or until it has ended")
+    parser.add_argument("--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
+    parser.ends((0, 2, 9, 10, 12, 130), "opsqueue status", "opsqueue status 6f1c --watch", "opsqueue status --output json")
+
+
+def run(given: Namespace) -> int:
+    """Look once, or again and again."""
+    out, settings = Out.of(given), load(given.config)
+    look: Callable[[], Mapping[str, Any]] = (
+        (lambda: _one(settings, given.operation)) if given.operation else (lambda: _all(settings))
+    )
+    if given.watch:
+        watch(out, look, given.interval)
+    else:
+        show(out, look())
+    return 0
+
+
+def _all(settings: Settings) -> dict[str, Any]:
+    with opened(settings) as store:
+        if store is None:
+            note(no_record(settings))
+            return {"operations": []}
+        with store.read() as connection:
+            found = history.active(connection)
+    now = time.time()
+    return {"operations": [brief(operation, now) for operation in found]}
+
+
+def _one(settings: Settings, prefix: str) -> dict[str, Any]:
+    now = time.time()
+    with one(settings, prefix) as (store, operation_id):
+        with store.read() as connection:
+            operation = operations.get(connection, operation_id)
+        reasons = why(whole(store, operation_id, now))
+    return {**brief(operation, now), "why": reasons}
+
+
+def watch(out: Out, look: Callable[[], Mapping[str, Any]], interval: float) -> None:
+    """Show again whenever something changed, on a terminal in place; ends when the one operation has ended."""
+    shown: Mapping[str, Any] | None = None
+    while True:
+        data = look()
+        if data != shown or out.terminal:
+            if out.terminal and not out.json:
+                print("\x1b[H\x1b[2J", end="")
+            show(out, data)
+            shown = data
+        if data.get("stage") == Stage.CLOSED:
+            return
+        time.sleep(interval)
+
+
+def show(out: Out, data: Mapping[str, Any]) -> None:
+    """Print one look."""
+    if "operations" not in data:
+        _show_one(out, data)
+        return
+    now = time.time()
+    out.listing("operations", data["operations"], HEADERS, lambda one: _cells(one, now))
+    if not data["operations"]:
+        note("nothing is active; `opsqueue history` lists what ended")
+
+
+def _cells(operation: Mapping[str, Any], now: float) -> tuple[object, ...]:
+    return (
+        render.short(operation["operation_id"]),
+        operation["status"],
+        operation["name"],
+        operation["type"],
+        operation["priority"],
+        ", ".join(operation["systems"]),
+        times.length(max(0.0, now - times.unix(operation["created_at"]))),
+        render.waits_for(operation, now),
+    )
+
+
+def _show_one(out: Out, data: Mapping[str, Any]) -> None:
+    if out.json:
+        out.object(data)
+        return
+    out.line(f"{out.word(data['status'])}  {safe(data['name'])}  ({safe(data['type'])} on {safe(', '.join(data['systems']))})")
+    out.line(f"stage {data['stage']}, {data['operation_id']}")
+    for reason in data["why"]:
+        when = times.until(reason["until"], time.time())
+        out.line(f"{out.word(reason['verdict'])}  {safe(reason['who'])}: {safe(reason['why'])}  {when}".rstrip())

@@ -1,0 +1,79 @@
+"""The maintenance windows, whether they are open, and when they open next."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from typing import Any
+
+from opsqueue.cli import times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser
+from opsqueue.cli.text import safe
+from opsqueue.model.instant import local_text, utc_text
+from opsqueue.model.window import Window
+from opsqueue.settings import load
+
+_NEXT = 3
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.ends((0, 2), "opsqueue windows", "opsqueue windows --output json")
+
+
+def run(given: Namespace) -> int:
+    """List them."""
+    out, now = Out.of(given), time.time()
+    listed = [window_json(window, now) for window in load(given.config).windows()]
+    if out.json:
+        out.listing("windows", listed, (), None)
+    else:
+        _print(out, listed)
+    if not listed:
+        note("no maintenance window is configured: changes are allowed at any time")
+    return 0
+
+
+def window_json(window: Window, now: float) -> dict[str, Any]:
+    """A window, its state, and its next three openings; what is open now is not one of them."""
+    is_open, closes = window.contains(now), window.closes(now)
+    comes = () if is_open and closes is None else window.occurrences(closes or now, _NEXT)
+    return {
+        "name": window.name,
+        "spec": window.spec,
+        "timezone": window.timezone,
+        "hosts": list(window.hosts),
+        "groups": list(window.groups),
+        "types": list(window.types),
+        "policy": window.policy,
+        "state": "open" if is_open else "closed",
+        "closes_at": None if closes is None else utc_text(closes),
+        "next": [
+            {
+                "opens_at": utc_text(one.opens),
+                "opens_local": local_text(one.opens, window.timezone),
+                "closes_at": None if one.closes is None else utc_text(one.closes),
+                "seconds": one.seconds,
+            }
+            for one in comes
+        ],
+    }
+
+
+def _print(out: Out, windows: list[dict[str, Any]]) -> None:
+    for number, window in enumerate(windows):
+        if number:
+            out.line()
+        scope = [*window["hosts"], *window["groups"], *window["types"]]
+        until = f" until {times.stamp(window['closes_at'])}" if window["closes_at"] else ""
+        out.line(f"{safe(window['name'])}: {out.word(window['state'])}{until}")
+        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {safe(', '.join(scope)) or 'everything'}, {_POLICY[window['policy']]}")
+        for one in window["next"]:
+            lasts = "without end" if one["seconds"] is None else f"for {times.length(one['seconds'])}"
+            out.line(f"  opens {times.stamp(one['opens_at'])}  ({one['opens_local']})  {lasts}")
+        if not window["next"]:
+            out.line("  opens no more within a year" if window["state"] == "closed" else "  does not close within a year")
+
+
+_POLICY = {"defer": "outside it changes wait", "reject": "outside it changes are denied"}
