@@ -146,18 +146,20 @@ class Operations:
         with using(self.settings.state_dir):
             while True:
                 mark = self._mark(operation_id)
-                if mark != seen:
-                    seen = mark
-                    data = whole(self._store, operation_id, time.time())
-                    if on_change:
-                        on_change(data)
-                    if settled(data):
-                        return data
+                if mark != seen and settled(data := self._told(operation_id, on_change)):
+                    return data
+                seen = mark
                 if end is not None and time.monotonic() > end:
                     raise StillWaiting(
                         f"operation {operation_id} still waits; it goes on: `opsqueue why {operation_id}`"
                     )
                 time.sleep(_LOOK_EVERY)
+
+    def _told(self, operation_id: str, on_change: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+        data = whole(self._store, operation_id, time.time())
+        if on_change:
+            on_change(data)
+        return data
 
     def _mark(self, operation_id: str) -> tuple[Any, ...]:
         with self._store.read() as connection:

@@ -15,7 +15,7 @@ _MARKS = {
     **dict.fromkeys(("passed", "done", "succeeded", "measured", "analyzed", "delivered", "acknowledged"), "✓"),
     **dict.fromkeys(("failed", "denied", "cancelled"), "✗"),
     **dict.fromkeys(("held", "retrying", "looking", "replanned"), "…"),
-    "skipped": "–",
+    "skipped": "-",
 }
 
 

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 
 from opsqueue.cli import catalogue
@@ -63,8 +64,7 @@ def _told(error: OpsqueueError, words: Sequence[str]) -> int:
 
 def _for_a_program(words: Sequence[str]) -> bool:
     forms = {"json", "jsonl"}
-    pairs = zip(words, words[1:], strict=False)
-    return any(pair[0] == "--output" and pair[1] in forms for pair in pairs) or any(
+    return any(option == "--output" and form in forms for option, form in pairwise(words)) or any(
         word == f"--output={form}" for word in words for form in forms
     )
 
@@ -96,7 +96,7 @@ def _log_dir(words: Sequence[str]) -> Path:
     # Not needed, and not paid for (0.1 s), unless something went wrong.
     from opsqueue.settings import load  # noqa: PLC0415
 
-    config = next((value for option, value in zip(words, words[1:], strict=False) if option == "--config"), None)
+    config = next((value for option, value in pairwise(words) if option == "--config"), None)
     try:
         return load(config).log_dir
     except Exception:  # noqa: BLE001 - the configuration itself may be the trouble

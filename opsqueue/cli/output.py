@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,23 +50,22 @@ class Out:
         """One line of result; the caller has made it safe."""
         print(text)
 
-    def object(self, data: Mapping[str, Any]) -> None:
+    def entry(self, data: Mapping[str, Any]) -> None:
         """One JSON object; on one line as `jsonl`."""
         print(dumps(data, indent=None if self.form == "jsonl" else 2))
 
-    def rows(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """An aligned table; nothing at all when there are no rows."""
-        listed = list(rows)
-        for text in table(headers, listed, width=self.width, colour=self.colour) if listed else ():
+        for text in table(headers, rows, width=self.width, colour=self.colour) if rows else ():
             print(text)
 
     def listing(self, name: str, items: Sequence[Mapping[str, Any]], headers: Sequence[str], cells: Any) -> None:
         """Many of the same: a table of `cells(item)`, `{name: [...]}`, or one object on each line."""
         if self.form == "json":
-            self.object({name: items})
+            self.entry({name: items})
         elif self.form == "jsonl":
             for item in items:
-                self.object(item)
+                self.entry(item)
         else:
             self.rows(headers, [cells(item) for item in items])
 

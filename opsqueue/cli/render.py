@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opsqueue.cli import times
@@ -14,6 +14,9 @@ Json = Mapping[str, Any]
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE = 60
+_MILLION = 1e6
+_BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
+"""Units that the name of a metric says already."""
 _SHORT = 8
 """Characters of an id in a list; commands take the beginning of an id."""
 
@@ -33,7 +36,8 @@ def number(value: float | None, unit: str) -> str:
         return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
-    return f"{value:.4g} {safe(unit)}".rstrip() if value < 1e6 else f"{value:.0f} {safe(unit)}".rstrip()  # noqa: PLR2004
+    digits = f"{value:.4g}" if abs(value) < _MILLION else f"{value:.0f}"
+    return digits if unit in _BARE else f"{digits} {safe(unit)}"
 
 
 def _size(value: float) -> str:
@@ -182,7 +186,7 @@ def plan(out: Out, data: Json) -> None:
     verdicts(out, data["verdicts"])
 
 
-def _part(out: Out, title: str, headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def _part(out: Out, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if rows:
         out.title(title)
         out.rows(headers, rows)

@@ -24,7 +24,9 @@ def risk_of(settings: Settings, request: Mapping[str, Any]) -> Risk:
     world = assemble(settings, dispatch=_nobody, worker="cli")
     try:
         kind, hosts = checked(world, parse_request(request))
-        return max((kind.risk(params_for(kind, request.get("parameters", {}), host)) for host in hosts), key=_ORDER.index)
+        return max(
+            (kind.risk(params_for(kind, request.get("parameters", {}), host)) for host in hosts), key=_ORDER.index
+        )
     except (InvalidRequest, NotFound):
         if settings.broker_url is None:
             raise

@@ -1,4 +1,4 @@
-"""The parameters of an operation type as a list: names, types, defaults, limits, and what they mean with their units."""
+"""The parameters of an operation type as a list: names, types, defaults, limits, meanings with their units."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -63,7 +64,7 @@ def _meanings(params: type[BaseModel]) -> dict[str, str]:
         except (OSError, TypeError, SyntaxError):
             continue
         lines = body.body if isinstance(body, ast.ClassDef) else []
-        for field, below in zip(lines, lines[1:], strict=False):
+        for field, below in pairwise(lines):
             text = _docstring(below)
             if text and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 found[field.target.id] = " ".join(text.split())

@@ -16,7 +16,19 @@ _PALETTE: Mapping[str, str] = {
     **dict.fromkeys(("succeeded", "unchanged", "ok", "pass", "open", "accepted", "✓"), "32"),
     **dict.fromkeys(("waiting", "retrying", "warn", "hold", "warning", "partial", "queued", "coming", "skipped"), "33"),
     **dict.fromkeys(
-        ("failed", "denied", "deny", "fail", "critical", "unknown", "unreachable", "rolled_back", "dead", "✗", "active"),
+        (
+            "failed",
+            "denied",
+            "deny",
+            "fail",
+            "critical",
+            "unknown",
+            "unreachable",
+            "rolled_back",
+            "dead",
+            "✗",
+            "active",
+        ),
         "31",
     ),
 }

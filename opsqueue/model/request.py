@@ -74,9 +74,7 @@ def parse_request(data: Any) -> Request:
     if isinstance(data, str | bytes):
         data = _load(data)
     if not isinstance(data, Mapping):
-        raise InvalidRequest(
-            f"a request is a JSON object with name, type and target_systems; found {kind_of(data)}"
-        )
+        raise InvalidRequest(f"a request is a JSON object with name, type and target_systems; found {kind_of(data)}")
     _check_depth(data)
     try:
         return Request.model_validate(data)

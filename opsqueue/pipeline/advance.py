@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from opsqueue.errors import DatabaseUnreachable, LeaseLost, OpsqueueError
 from opsqueue.model.names import Outcome, Stage
@@ -16,7 +17,7 @@ from opsqueue.pipeline import analyze, collect, execute, notify, verify, window
 from opsqueue.pipeline.dispatch import nudge, wake_waiting
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, operations
+from opsqueue.store import events, holds, operations
 from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.pipeline")
@@ -82,7 +83,7 @@ def _renew(world: World, operation: Operation) -> None:
 
 
 def _decide(world: World, operation: Operation) -> Move | InTransaction:
-    if operation.attempts > MOST_TRIES:
+    if operation.attempts > MOST_TRIES + operation.retry_count:  # tries that were asked for are not in vain
         return _given_up(operation, f"the stage {operation.stage} was tried {operation.attempts} times in vain")
     try:
         return _STAGES[operation.stage](world, operation)
@@ -105,7 +106,10 @@ def _given_up(operation: Operation, why: str) -> Move:
     outcome = Outcome.FAILED if operation.stage in {Stage.VERIFY, Stage.WINDOW} else Outcome.UNKNOWN
     ended = replace(operation, outcome=operation.outcome or outcome, attempts=0)
     if operation.stage is Stage.NOTIFY:
-        return Move(operation=ended, to=Stage.NOTIFY, result="held", why=why, due_at=None)
+        return Move(operation=replace(ended, hold=("delivery",)), to=Stage.NOTIFY, result="held", why=why)
+    if operation.stage is Stage.ANALYZE:  # what it holds is given back there, whatever becomes of the analysis
+        let_go = partial(holds.release, operation_id=operation.id)
+        return Move(operation=ended, to=Stage.NOTIFY, result="failed", why=why, write=let_go, wake=True)
     return Move(operation=ended, to=operation.stage.next, result="failed", why=why)
 
 
@@ -125,10 +129,15 @@ def _write(tx: Connection, world: World, operation: Operation, move: Move, *, st
         holder=operation.holder if keep else "",
         due_at=now + world.settings.worker.lease_seconds if keep else due_at,
         attempts=0 if onward else move.operation.attempts,
-        hold=() if onward else move.operation.hold,
+        hold=move.operation.hold if move.result == "held" else (),
         finished_at=now if move.to is Stage.CLOSED else None,
     )
-    operations.save(tx, moved, operation.stage, now if onward else 0.0)
+    cancel_asked = operations.save(tx, moved, operation.stage, now if onward else 0.0)
+    if cancel_asked != moved.cancel_asked:  # it came while the stage was worked: it is not to wait with the rest
+        moved = replace(moved, cancel_asked=cancel_asked)
+        if not moved.holder and moved.due_at != now and move.to is not Stage.CLOSED:
+            operations.wake(tx, [moved.id], now)
+            moved = replace(moved, due_at=now)
     move.write(tx)
     events.append(tx, [*move.events, *_history(operation, move, started, now)])
     return moved

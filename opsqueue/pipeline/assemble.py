@@ -23,7 +23,8 @@ from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.world import Coordinator, World
-from opsqueue.settings import CoordinatorSettings, Settings
+from opsqueue.settings import Settings
+from opsqueue.settings_parts import CoordinatorSettings
 from opsqueue.store.engine import Store
 
 

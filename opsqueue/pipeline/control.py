@@ -50,7 +50,8 @@ def retry(world: World, operation_id: str, *, actor: str, reason: str) -> Operat
         for delivery in deliveries.of(tx, operation_id):
             if delivery.status in {"dead", "failed"}:
                 deliveries.save(tx, replace(delivery, status="queued", attempts=0, next_at=now))
-        operations.reopen(tx, operation, operation.stage, now)
+        if not operations.reopen(tx, operation, operation.stage, now):
+            raise Conflict(f"operation {operation_id} was just taken by a worker: look at it, then ask again")
         _note(tx, operation, now, "retry_asked", actor, reason or "no reason given")
     nudge(world, operation_id)
     return operation

@@ -50,12 +50,12 @@ def _ask(coordinator: Coordinator, operation: Operation, context: Mapping[str, A
     try:
         answer = coordinator.ask(operation.type, context)
         status = str(answer["overall_status"])
+        why = "; ".join(str(problem) for problem in answer.get("problems") or ()) or str(answer.get("reason") or "")
     except OSError as error:
         return CoordinatorAnswer(coordinator=coordinator.name, status="", why=str(error), reached=False)
     except Exception as error:  # noqa: BLE001  # somebody else's code: whatever it did, it did not say PASSED
         why = f"its answer cannot be used: {type(error).__name__}: {error}"
         return CoordinatorAnswer(coordinator=coordinator.name, status="", why=why, reached=False)
-    why = "; ".join(str(problem) for problem in answer.get("problems", ())) or str(answer.get("reason", ""))
     return CoordinatorAnswer(coordinator=coordinator.name, status=status, why=why, digest=context["digest"])
 
 

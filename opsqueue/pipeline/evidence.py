@@ -8,6 +8,7 @@ from typing import Any
 from opsqueue.errors import InvalidRequest
 from opsqueue.gates.evidence import CoordinatorAnswer, Evidence
 from opsqueue.model.host import Host
+from opsqueue.model.names import Stage
 from opsqueue.model.record import Delivery, Operation, Target
 from opsqueue.model.verdict import Verdict
 from opsqueue.model.window import Window, parse_window
@@ -35,11 +36,16 @@ def gather(
         own_window=_own_window_now(world.settings, operation.window),
         freezes=() if operation.looking else holds.active_freezes(connection, world.now()),
         limits=limits(world.settings, operation.type),
-        running=holds.running(connection, operation.id),
+        # One that has its slot needs no other; a limit that was lowered since must not lock up all that run.
+        running={} if _has_slot(connection, operation) else holds.running(connection, operation.id),
         locks={} if operation.looking else holds.lock_holders(connection, names, operation.id),
         targets=targets,
         deliveries=deliveries,
     )
+
+
+def _has_slot(connection: Connection, operation: Operation) -> bool:
+    return operation.stage is Stage.EXECUTE and holds.held(connection, operation.id)
 
 
 def _host(world: World, name: str) -> Host:

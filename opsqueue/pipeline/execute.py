@@ -13,20 +13,21 @@ from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.verdict import Deny, Hold, Verdict
 from opsqueue.pipeline.evidence import recorded
-from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.target import Drifted, Job, StillBusy, run
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
 from opsqueue.store import operations
 from opsqueue.store import targets as store_targets
+from opsqueue.store.engine import Connection
 
 _SIDE_BY_SIDE = 16
 _LOOK_AGAIN = 1.0
 _DONE = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED})
 
 
-def execute(world: World, operation: Operation) -> Move:
+def execute(world: World, operation: Operation) -> Move | InTransaction:
     """Do the work on every target that is not settled yet."""
     if operation.outcome is not None:
         return Move(operation=operation, to=Stage.COLLECT, result="skipped")
@@ -104,7 +105,7 @@ class _Rollout:
     operation: Operation
     kind: OperationKind
 
-    def go(self, targets: tuple[Target, ...]) -> Move:
+    def go(self, targets: tuple[Target, ...]) -> Move | InTransaction:
         done: list[Target] = []
         for number, target in enumerate(targets):
             rest = targets[number:]
@@ -125,27 +126,40 @@ class _Rollout:
         """Why this and the following targets are not to be begun; empty: go on."""
         if target.state is not TargetState.PENDING:
             return ""  # begun already: it is brought to its end whatever happened since
-        with self.world.store.read() as connection:
-            cancelled = operations.cancel_asked(connection, self.operation.id)
-        if cancelled:
+        if cancelled := self._cancelled():
             return f"cancelled: {cancelled}"
         if failed := [t.host for t in done if t.state not in _DONE and t.state is not TargetState.UNREACHABLE]:
             return f"not begun, because it went wrong on {', '.join(failed)}"
-        begun = min((t.started_at for t in (*done, target) if t.started_at), default=self.world.now())
-        if self.world.now() > begun + self.operation.timeout:
+        if _worked([*done, target], self.world.now()) > self.operation.timeout:
             return f"not begun within the operation's {self.operation.timeout} s"
         return ""
 
-    def _gates(self, targets: tuple[Target, ...], done: list[Target], rest: tuple[Target, ...]) -> Move | None:
+    def _cancelled(self) -> str:
+        with self.world.store.read() as connection:
+            return operations.cancel_asked(connection, self.operation.id)
+
+    def _gates(
+        self, targets: tuple[Target, ...], done: list[Target], rest: tuple[Target, ...]
+    ) -> Move | InTransaction | None:
         with self.world.store.read() as connection:
             verdicts: tuple[tuple[str, Verdict], ...] = asked(connection, self.world, self.operation, targets)
         verdict = combined(verdicts)
-        judged = replace(self.operation, verdicts=recorded(verdicts))
         if isinstance(verdict, Hold):
-            return held(judged, verdict, verdicts)
+            return lambda tx: self._held(tx, targets)
         if isinstance(verdict, Deny):
-            return self._over([*done, *(self._skip(other, verdict.why) for other in rest)])
+            judged = replace(self.operation, verdicts=recorded(verdicts))
+            over = [*done, *(self._skip(other, verdict.why) for other in rest)]
+            return _settled(judged, tuple(over), denied=not done)
         return None
+
+    def _held(self, tx: Connection, targets: tuple[Target, ...]) -> Move:
+        # Asked again where it is written down, so that a freeze that is lifted just now is not waited for.
+        verdicts = asked(tx, self.world, self.operation, targets)
+        verdict = combined(verdicts)
+        if isinstance(verdict, Hold):
+            return held(replace(self.operation, verdicts=recorded(verdicts)), verdict, verdicts)
+        now = self.world.now()
+        return Move(operation=self.operation, to=Stage.EXECUTE, result="looking", why="nothing holds it", due_at=now)
 
     def _one(self, target: Target) -> Target | Move:
         host = self.world.inventory[target.host]
@@ -167,6 +181,8 @@ class _Rollout:
             return Move(operation=self.operation, to=Stage.EXECUTE, result="looking", why=str(busy), due_at=due)
         except HostUnreachable as error:
             return self._unreachable(target, error.message)
+        if target.state is not TargetState.PENDING:
+            return after  # a worker died on it: what was found decides, it is never applied again
         return self._retried(after)
 
     def _unreachable(self, target: Target, why: str) -> Target | Move:
@@ -175,7 +191,7 @@ class _Rollout:
             now_stands = {t.host: t for t in store_targets.of(connection, self.operation.id)}[target.host]
         if self.operation.attempts < self.operation.retry_count:
             return _again(self.world, self.operation, [], f"{target.host} cannot be reached: {why}")
-        state = TargetState.UNREACHABLE if now_stands.state is TargetState.PENDING else TargetState.UNKNOWN
+        state = _away(now_stands)
         ended = replace(now_stands, state=state, problems=(*now_stands.problems, why), finished_at=self.world.now())
         with self.world.store.begin() as tx:
             operations.renew(tx, self.operation, self.world.now() + self.world.settings.worker.lease_seconds)
@@ -198,15 +214,29 @@ class _Rollout:
         return target if target.state.settled else _skipped(target, why, self.world.now())
 
     def _over(self, targets: list[Target]) -> Move:
-        return _settled(self.operation, tuple(targets))
+        return _settled(replace(self.operation, cancel_asked=self._cancelled()), tuple(targets))
 
 
 def _skipped(target: Target, why: str, now: float) -> Target:
+    if target.changed:  # it was to be tried once more: what was done to it stays said
+        return replace(target, state=TargetState.FAILED, problems=(*target.problems, why), finished_at=now)
     return replace(target, state=TargetState.SKIPPED, problems=(why,), finished_at=now)
 
 
-def _settled(operation: Operation, targets: tuple[Target, ...]) -> Move:
-    outcome = outcome_of([target.state for target in targets], cancelled=bool(operation.cancel_asked))
+def _away(target: Target) -> TargetState:
+    """How a target ends that cannot be reached any more."""
+    if target.state is not TargetState.PENDING:
+        return TargetState.UNKNOWN
+    return TargetState.FAILED if target.changed else TargetState.UNREACHABLE
+
+
+def _worked(targets: Sequence[Target], now: float) -> float:
+    """Seconds spent on targets so far; time in which a gate held the rest does not count."""
+    return sum((target.finished_at or now) - target.started_at for target in targets if target.started_at)
+
+
+def _settled(operation: Operation, targets: tuple[Target, ...], *, denied: bool = False) -> Move:
+    outcome = outcome_of([t.state for t in targets], cancelled=bool(operation.cancel_asked), denied=denied)
     decided = replace(operation, outcome=outcome)
     return Move(
         operation=decided,
@@ -217,7 +247,7 @@ def _settled(operation: Operation, targets: tuple[Target, ...]) -> Move:
     )
 
 
-def outcome_of(states: Sequence[TargetState], *, cancelled: bool = False) -> Outcome:
+def outcome_of(states: Sequence[TargetState], *, cancelled: bool = False, denied: bool = False) -> Outcome:
     """How an operation ended, given how its targets did."""
     kinds = set(states)
     rules = (
@@ -226,6 +256,7 @@ def outcome_of(states: Sequence[TargetState], *, cancelled: bool = False) -> Out
         (kinds <= _DONE, Outcome.SUCCEEDED),
         (bool(kinds & _DONE), Outcome.PARTIAL),
         (cancelled, Outcome.CANCELLED),
+        (denied and kinds == {TargetState.SKIPPED}, Outcome.DENIED),
         (kinds - {TargetState.SKIPPED} == {TargetState.ROLLED_BACK}, Outcome.ROLLED_BACK),
     )
     return next((outcome for holds, outcome in rules if holds), Outcome.FAILED)

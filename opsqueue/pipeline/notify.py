@@ -28,12 +28,28 @@ def notify(world: World, operation: Operation) -> Move | InTransaction:
     with world.store.read() as connection:
         targets = store_targets.of(connection, operation.id)
         outbox = store_deliveries.of(connection, operation.id)
-    if operation.cancel_asked and operation.outcome is not None and outbox:
+        acknowledged = bool(operation.cancel_asked) and _asked_here(connection, operation)
+    if acknowledged and operation.outcome is not None and outbox:
         return lambda tx: _acknowledged(tx, operation, outbox, world.now())
     if not outbox:
         outbox = _fill_outbox(world, operation)
+        _write_down(world, operation, outbox)
     sent = tuple(_send(world, operation, targets, delivery) for delivery in outbox)
     return lambda tx: _exit(tx, world, operation, targets, sent)
+
+
+def _asked_here(connection: Connection, operation: Operation) -> bool:
+    # A cancel of the work, asked for earlier, says nothing of messages and hosts that nobody had seen then.
+    lines = events.of(connection, operation.id)
+    return any(line.kind == "cancel_asked" and line.stage == Stage.NOTIFY for line in lines)
+
+
+def _write_down(world: World, operation: Operation, outbox: tuple[Delivery, ...]) -> None:
+    """All channels before the first is told: a crash after one must not forget the others."""
+    if len(outbox) > 1:
+        with world.store.begin() as tx:
+            operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
+            store_deliveries.add(tx, outbox)
 
 
 def _fill_outbox(world: World, operation: Operation) -> tuple[Delivery, ...]:

@@ -95,7 +95,9 @@ def _apply(job: Job, target: Target) -> Target:
     before = facts if target.attempt == 1 else target.before
     started = replace(target, before=before, started_at=target.started_at or now, problems=())
     if not plan:
-        same = replace(started, state=TargetState.UNCHANGED, after=facts, verified_at=now, finished_at=now)
+        # Right without another command: unchanged, unless an earlier try sent some.
+        state = TargetState.SUCCEEDED if target.changed else TargetState.UNCHANGED
+        same = replace(started, state=state, after=facts, verified_at=now, finished_at=now)
         return job.write(same, job.event("unchanged", plan.note or "nothing needs to be done"))
     applying = job.write(replace(started, state=TargetState.APPLYING), job.event("applying", plan.note or "applying"))
     sent, problems = _send_all(job, applying, plan)

@@ -19,7 +19,9 @@ def upkeep(world: World) -> None:
     """Forget what is older than the retention settings, in chunks; at most once an hour in the whole cluster."""
     now = world.now()
     with world.store.begin() as tx:
-        if not holds.take_lease(tx, f"upkeep@{now // _EVERY:.0f}", holder=world.worker, now=now, until=now + _EVERY):
+        if not holds.take_lease(
+            tx, f"upkeep@{now // _EVERY:.0f}", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY
+        ):
             return
         holds.drop_leases(tx, before=now - _DAY)
     _prune_history(world, now - world.settings.history_retention_days * _DAY)

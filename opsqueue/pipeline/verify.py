@@ -35,16 +35,17 @@ def verify(world: World, operation: Operation) -> Move:
     """Survey every target, plan it, and ask the coordinators about exactly that plan."""
     if operation.outcome is not None:
         return Move(operation=operation, to=Stage.WINDOW, result="skipped")
+    with world.store.read() as connection:
+        known = {target.host: target for target in store_targets.of(connection, operation.id)}
     if operation.cancel_asked:
-        return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}")
+        why = f"cancelled: {operation.cancel_asked}"
+        return ended(operation, Outcome.CANCELLED, why, targets=tuple(known.values()))
     try:
         kind = world.kind(operation.type)
         hosts = world.hosts(operation.systems)
-        with world.store.read() as connection:
-            known = {target.host: target for target in store_targets.of(connection, operation.id)}
         surveys = survey(world, operation, kind, hosts, known)
     except (InvalidRequest, NotFound) as error:
-        return ended(operation, Outcome.FAILED, error.message)
+        return ended(operation, Outcome.FAILED, error.message, targets=tuple(known.values()))
     return _judge(world, operation, surveys)
 
 
@@ -86,7 +87,7 @@ def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
     unreachable = [target for target in targets if target.state is TargetState.UNREACHABLE]
     if objections := [f"{s.target.host}: {why}" for s in surveys for why in s.objections]:
         failed = tuple(_failed(world, s) for s in surveys)
-        return _keeping(ended(operation, Outcome.FAILED, "; ".join(objections)), failed)
+        return _keeping(ended(operation, Outcome.FAILED, "; ".join(objections), targets=failed), failed)
     if unreachable and operation.attempts < operation.retry_count:
         return _try_again(world, operation, targets, unreachable)
     if len(unreachable) == len(targets):
@@ -102,7 +103,7 @@ def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
     if refused := [answer for answer in answers if answer.status != "PASSED"]:
         why = "; ".join(f"coordinator {answer.coordinator} says {answer.status}: {answer.why}" for answer in refused)
         denied = replace(judged, verdicts=(_verdict("deny", why),))
-        return _keeping(ended(denied, Outcome.DENIED, why, result="denied"), targets)
+        return _keeping(ended(denied, Outcome.DENIED, why, result="denied", targets=targets), targets)
     return _keeping(Move(operation=judged, to=Stage.WINDOW, result="passed", why=_planned(targets)), targets)
 
 
@@ -111,7 +112,8 @@ def _try_again(world: World, operation: Operation, targets: tuple[Target, ...], 
     wait = min(60.0, world.settings.worker.retry_backoff_seconds * 2**operation.attempts)
     due = world.now() + wait
     move = Move(operation=tried, to=Stage.VERIFY, result="retrying", why=_why(unreachable), due_at=due)
-    return _keeping(move, tuple(replace(target, state=TargetState.PENDING) for target in targets))
+    # Only these: a host that an earlier round brought to its end is not begun again.
+    return _keeping(move, tuple(replace(t, state=TargetState.PENDING) if t in unreachable else t for t in targets))
 
 
 def _why(targets: list[Target]) -> str:
@@ -128,6 +130,8 @@ def _verdict(word: str, why: str) -> dict[str, Any]:
 
 
 def _failed(world: World, survey: Surveyed) -> Target:
+    if survey.target.state is not TargetState.PENDING:
+        return survey.target  # ended by an earlier round, or not reached: that stays said
     state = TargetState.FAILED if survey.objections else TargetState.SKIPPED
     return replace(survey.target, state=state, finished_at=world.now())
 
@@ -136,7 +140,16 @@ def _keeping(move: Move, targets: tuple[Target, ...]) -> Move:
     return replace(move, write=lambda tx: store_targets.replace_all(tx, move.operation.id, targets))
 
 
-def ended(operation: Operation, outcome: Outcome, why: str, *, result: str = "failed") -> Move:
-    """The operation ends early; the rest of the chain passes on, and people are told."""
+def ended(
+    operation: Operation, outcome: Outcome, why: str, *, result: str = "failed", targets: tuple[Target, ...] = ()
+) -> Move:
+    """The operation ends early; the rest of the chain passes on, and people are told.
+
+    Hosts that an earlier round changed, before it was planned anew, count: nobody is told that nothing was done.
+    """
     word = outcome.value if outcome is Outcome.CANCELLED else result
+    if any(target.state in {TargetState.SUCCEEDED, TargetState.UNCHANGED} for target in targets):
+        outcome = Outcome.PARTIAL
+    elif any(target.changed for target in targets):
+        outcome = Outcome.FAILED
     return Move(operation=replace(operation, outcome=outcome), to=operation.stage.next, result=word, why=why)

@@ -24,18 +24,18 @@ def window(world: World, operation: Operation) -> Move | InTransaction:
     """Ask all gates about the operation as it was planned."""
     if operation.outcome is not None:
         return Move(operation=operation, to=Stage.EXECUTE, result="skipped")
-    if operation.cancel_asked:
-        return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}")
     return lambda tx: _decide(tx, world, operation)
 
 
 def _decide(tx: Connection, world: World, operation: Operation) -> Move:
     targets = store_targets.of(tx, operation.id)
+    if operation.cancel_asked:
+        return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}", targets=targets)
     verdicts = asked(tx, world, operation, targets)
     verdict = combined(verdicts)
     judged = replace(operation, verdicts=recorded(verdicts))
     if isinstance(verdict, Deny):
-        return ended(judged, Outcome.DENIED, verdict.why, result="denied")
+        return ended(judged, Outcome.DENIED, verdict.why, result="denied", targets=targets)
     if isinstance(verdict, Hold):
         return held(judged, verdict, verdicts)
     return _cleared(tx, world, judged, targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 def insert_new(tx: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one with its key is there; True when it was new."""
     return tx.execute(_insert_new(table, tx.dialect.name), row).rowcount == 1
+
+
+def insert_new_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose keys are not there yet."""
+    tx.execute(_insert_new(table, tx.dialect.name), rows)
 
 
 def put(tx: Connection, table: Table, row: Mapping[str, Any]) -> None:

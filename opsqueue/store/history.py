@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, delete, exists, func, select
+from sqlalchemy import Connection, Select, delete, exists, func, or_, select
 
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
@@ -65,8 +65,19 @@ def counts(connection: Connection) -> dict[str, int]:
 
 
 def prune(tx: Connection, before: float, limit: int = 500) -> int:
-    """Forget at most `limit` closed operations that ended before then, with all that hangs on them."""
-    old = select(table.c.id).where(table.c.stage == Stage.CLOSED, table.c.finished_at < before).limit(limit)
+    """Forget at most `limit` closed operations that ended before then, with all that hangs on them.
+
+    The newest of each schedule is kept: without it, its slot would look missed, and be submitted again.
+    """
+    newer = table.alias("newer")
+    followed = exists().where(newer.c.schedule == table.c.schedule, newer.c.slot > table.c.slot)
+    old = (
+        select(table.c.id)
+        .where(table.c.stage == Stage.CLOSED, table.c.finished_at < before)
+        .where(table.c.created_at < before)  # follows, and has an index
+        .where(or_(table.c.schedule.is_(None), followed))
+        .limit(limit)
+    )
     ids = list(tx.execute(old).scalars())
     for other, column in (
         (events, events.c.operation_id),

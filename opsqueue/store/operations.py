@@ -40,11 +40,13 @@ _TAKE = (
     )
     .returning(table)
 )
-_RENEW = update(table).where(_OURS).values(due_at=bindparam("until"))
+# Not one that was given back: a late heartbeat must not put off when somebody is to look next.
+_RENEW = update(table).where(_OURS, table.c.holder != "").values(due_at=bindparam("until"))
 _SAVE = (
     update(table)
     .where(_OURS)
     .values({name: bindparam(f"new_{name}") for name in MUTABLE} | {"nudged_at": bindparam("now")})
+    .returning(table.c.cancel_asked)
 )
 
 
@@ -134,9 +136,10 @@ def renew(tx: Connection, operation: Operation, until: float) -> None:
     _ours(done.rowcount, operation)
 
 
-def save(tx: Connection, operation: Operation, was: Stage, nudged_at: float) -> None:
+def save(tx: Connection, operation: Operation, was: Stage, nudged_at: float) -> str:
     """Write what the lease holder may change; LeaseLost, and nothing written, when somebody else has it.
 
+    Returns who asked to cancel it, as it stands now: that may have come since the lease was taken.
     `nudged_at` is now when a message for the next stage is on its way, 0 when the reconciler has to send one.
     """
     done = tx.execute(
@@ -148,8 +151,10 @@ def save(tx: Connection, operation: Operation, was: Stage, nudged_at: float) -> 
             "the_token": operation.token,
             "now": nudged_at,
         },
-    )
-    _ours(done.rowcount, operation)
+    ).scalars()
+    found = list(done)
+    _ours(len(found), operation)
+    return str(found[0])
 
 
 def _ours(rows: int, operation: Operation) -> None:

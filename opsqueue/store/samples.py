@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, select
 
 from opsqueue.model.kind import Metric
+from opsqueue.store.gently import insert_new, insert_new_rows
 from opsqueue.store.schema import samples, series
 
 
@@ -18,11 +18,7 @@ def add(tx: Connection, host: str, metrics: Mapping[str, Metric], at: float) -> 
     rows = [{"series_id": ids[name], "at": at, "value": metric.value} for name, metric in known.items()]
     if not rows:
         return 0
-    try:
-        with tx.begin_nested():
-            tx.execute(insert(samples), rows)
-    except IntegrityError:  # the same reading, stored before a crash
-        return 0
+    insert_new_rows(tx, samples, rows)
     return len(rows)
 
 
@@ -30,11 +26,7 @@ def _series_ids(tx: Connection, host: str, metrics: Mapping[str, Metric]) -> dic
     ids = _known_ids(tx, host)
     for name, metric in metrics.items():
         if name not in ids:
-            try:
-                with tx.begin_nested():
-                    tx.execute(insert(series), {"host": host, "metric": name, "unit": metric.unit})
-            except IntegrityError:  # another worker was quicker
-                continue
+            insert_new(tx, series, {"host": host, "metric": name, "unit": metric.unit})
     return ids if set(metrics) <= set(ids) else _known_ids(tx, host)
 
 

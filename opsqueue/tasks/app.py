@@ -23,6 +23,10 @@ def make_app(settings: Settings, *, events: bool = False) -> Celery:
 
 
 def _configuration(settings: Settings, *, events: bool) -> dict[str, Any]:
+    return {**_messages(settings), **_workers(events=events)}
+
+
+def _messages(settings: Settings) -> dict[str, Any]:
     return {
         # JSON only: a pickle is a program.
         "task_serializer": "json",
@@ -48,6 +52,13 @@ def _configuration(settings: Settings, *, events: bool) -> dict[str, Any]:
         # The record is the result; only `submit` keeps its receipt, for a minute.
         "task_ignore_result": True,
         "result_expires": RECEIPT_SECONDS,
+        "enable_utc": True,
+        "timezone": "UTC",
+    }
+
+
+def _workers(*, events: bool) -> dict[str, Any]:
+    return {
         # An operation goes on without the broker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Leaks end with the child, which is replaced between two tasks.
@@ -60,8 +71,6 @@ def _configuration(settings: Settings, *, events: bool) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_consumer": "opsqueue.tasks.consumer:Consumer",
-        "enable_utc": True,
-        "timezone": "UTC",
     }
 
 

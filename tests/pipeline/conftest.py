@@ -180,7 +180,9 @@ class Story:
     coordinators: tuple = ()
 
     def world(self, worker: str = "worker-1", **settings) -> World:
-        chosen = Settings(hosts={name: {"connector": "local"} for name in self.machines}, **{**self.settings, **settings})
+        chosen = Settings(
+            hosts={name: {"connector": "local"} for name in self.machines}, **{**self.settings, **settings}
+        )
         return World(
             store=self.store,
             settings=chosen,

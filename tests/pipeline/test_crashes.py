@@ -79,7 +79,11 @@ def test_dying_in_a_stage_after_its_lease_was_taken(story, stage):
 @pytest.mark.parametrize("fault", ["crash_before", "crash_after"])
 @pytest.mark.parametrize(
     ("word", "after", "before"),
-    [("set 1", "rolled_back", "failed"), ("set 2", "rolled_back", "rolled_back"), ("set 3", "succeeded", "rolled_back")],
+    [
+        ("set 1", "rolled_back", "failed"),
+        ("set 2", "rolled_back", "rolled_back"),
+        ("set 3", "succeeded", "rolled_back"),
+    ],
 )
 def test_dying_between_any_two_commands(story, fault, word, after, before):
     machine = story.machines["h1"]

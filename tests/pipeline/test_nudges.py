@@ -162,7 +162,12 @@ def test_the_heart_cannot_stretch_a_lease_that_was_given_back(story):
 
 
 def test_the_same_request_again_is_the_same_operation(story):
-    asked = {"name": "n", "type": "set_value", "target_systems": ["h1"], "operation_id": "1" * 8 + "-1111" * 3 + "-" + "1" * 12}
+    asked = {
+        "name": "n",
+        "type": "set_value",
+        "target_systems": ["h1"],
+        "operation_id": "1" * 8 + "-1111" * 3 + "-" + "1" * 12,
+    }
     first = submit(story.world(), parse_request(asked))
     again = submit(story.world(), parse_request({**asked, "reason": "asked twice", "requested_by": "somebody"}))
     assert again.id == first.id
@@ -175,7 +180,12 @@ def test_the_same_request_again_is_the_same_operation(story):
 
 
 def test_the_same_request_from_many_at_once_is_one_operation(story):
-    asked = {"name": "n", "type": "set_value", "target_systems": ["h1"], "operation_id": "2" * 8 + "-2222" * 3 + "-" + "2" * 12}
+    asked = {
+        "name": "n",
+        "type": "set_value",
+        "target_systems": ["h1"],
+        "operation_id": "2" * 8 + "-2222" * 3 + "-" + "2" * 12,
+    }
     found, together, world = [], threading.Barrier(6), story.world()
 
     def ask():

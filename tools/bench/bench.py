@@ -76,7 +76,19 @@ class Bare:
         env = {**os.environ, "BENCH_BROKER": redis.url, "BENCH_REDIS": redis.client_url, "PYTHONPATH": str(HERE)}
         os.environ.update(env)
         sys.path.insert(0, str(HERE))
-        argv = [sys.executable, "-m", "celery", "-A", "bare_chain", "worker", "-c", "2", "-Q", "bare", "--without-mingle"]
+        argv = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "bare_chain",
+            "worker",
+            "-c",
+            "2",
+            "-Q",
+            "bare",
+            "--without-mingle",
+        ]
         argv += ["--without-gossip", "--without-heartbeat", "-l", "WARNING"]
         self.process = stack.enter_context(child(argv, env, folder / "bare.log"))
         self.client = Redis.from_url(redis.client_url)
@@ -111,7 +123,9 @@ class Bare:
 class Ours:
     """opsqueue, with one way of going on and one database."""
 
-    def __init__(self, stack: ExitStack, folder: Path, redis: EmbeddedRedis, *, in_process: bool, database: str) -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, redis: EmbeddedRedis, *, in_process: bool, database: str
+    ) -> None:
         kind = "PostgreSQL" if database.startswith("postgresql") else "SQLite"
         self.name = f"opsqueue, {kind}, {'going on in the process' if in_process else 'a message for every stage'}"
         home = folder / uuid4().hex[:6]
@@ -197,7 +211,11 @@ def startup() -> float:
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A private PostgreSQL, its URL; empty where there is no server to start."""
-    places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), Path("/usr/local/bin"), Path("/usr/bin")]
+    places = [
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),
+        Path("/usr/local/bin"),
+        Path("/usr/bin"),
+    ]
     where = next((place for place in places if (place / "initdb").exists()), None)
     if where is None:
         yield ""

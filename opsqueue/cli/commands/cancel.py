@@ -31,7 +31,7 @@ def run(given: Namespace) -> int:
     allowed(f"Cancel {what}? Hosts that were begun are brought to their end.", yes=given.yes)
     operations.cancel(operation_id, reason=given.reason)
     if out.json:
-        out.object({"operation_id": operation_id, "cancel_asked": True})
+        out.entry({"operation_id": operation_id, "cancel_asked": True})
     else:
         out.line(f"{operation_id} is asked to stop; `opsqueue status {operation_id[:8]}` shows how it ends")
     return 0

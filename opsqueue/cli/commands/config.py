@@ -35,7 +35,7 @@ def run(given: Namespace) -> int:
     if given.verb == "show":
         data = shown(settings)
         if out.json:
-            out.object(data)
+            out.entry(data)
         else:
             out.line(f"# {safe(path) if path else 'no file: defaults and the environment'}")
             for key, value in data.items():
@@ -43,7 +43,7 @@ def run(given: Namespace) -> int:
         return 0
     doubts = unreachable_channels(settings)
     if out.json:
-        out.object({"config": str(path) if path else None, "good": True, "doubts": doubts})
+        out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0
     out.line(f"{safe(path) if path else 'no configuration file; the defaults'}: good")
     for doubt in doubts:

@@ -29,7 +29,7 @@ def run(given: Namespace) -> int:
     finally:
         store.close()
     if out.json:
-        out.object({"before": before, "after": after, "changed": before != after})
+        out.entry({"before": before, "after": after, "changed": before != after})
     elif before == after:
         out.line(f"the record is up to date: revision {after}")
     else:

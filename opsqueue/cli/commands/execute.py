@@ -70,7 +70,7 @@ def _sent(out: Out, operations: Operations, request: Mapping[str, Any], operatio
     with operations.running_system():
         operations.submit(request, operation_id=operation_id, reason=given.reason)
         if not follows and out.json:
-            out.object({"operation_id": operation_id})
+            out.entry({"operation_id": operation_id})
         elif not out.json:
             out.line(operation_id)
             sys.stdout.flush()
@@ -80,7 +80,7 @@ def _sent(out: Out, operations: Operations, request: Mapping[str, Any], operatio
 def _followed(out: Out, operations: Operations, operation_id: str, timeout: float | None) -> int:
     data = operations.wait(operation_id, timeout, _follower(out))
     if out.json:
-        out.object(data)
+        out.entry(data)
     else:
         _result(out, data, operations)
     return exit_status.of(data)
@@ -91,7 +91,7 @@ def _follower(out: Out) -> Follower:
     return Follower(
         say=note if people or not out.json else _silent,
         colour=out.colour and people,
-        tell=out.object if out.form == "jsonl" else None,
+        tell=out.entry if out.form == "jsonl" else None,
     )
 
 

@@ -14,6 +14,7 @@ from opsqueue.cli.parsing import Parser, add_common
 from opsqueue.cli.record import no_record, opened
 from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.record import Freeze
 from opsqueue.pipeline import control
 from opsqueue.pipeline.views import freeze_json
 from opsqueue.settings import Settings, load
@@ -24,7 +25,9 @@ HEADERS = ("ID", "STATE", "SCOPE", "FROM", "UNTIL", "BY", "REASON")
 
 def options(parser: Parser) -> None:
     """What it takes."""
-    parser.ends((0, 2, 10, 12), "opsqueue freeze add --scope all --reason 'release week' --for 3d", "opsqueue freeze list")
+    parser.ends(
+        (0, 2, 10, 12), "opsqueue freeze add --scope all --reason 'release week' --for 3d", "opsqueue freeze list"
+    )
     below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     add = below.add_parser("add", help="forbid changes from now on")
     add.add_argument("--scope", required=True, nargs="+", metavar="WORD", help="hosts, groups, types, or `all`")
@@ -68,7 +71,7 @@ def run(given: Namespace) -> int:
 
 def _say(out: Out, data: Mapping[str, Any], text: str) -> None:
     if out.json:
-        out.object(data)
+        out.entry(data)
     else:
         out.line(text)
 
@@ -90,7 +93,7 @@ def _list(out: Out, settings: Settings, *, every: bool) -> None:
     with opened(settings) as store:
         if store is None:
             note(no_record(settings))
-            found = ()
+            found: tuple[Freeze, ...] = ()
         else:
             with store.read() as connection:
                 found = holds.all_freezes(connection) if every else holds.active_freezes(connection, now)

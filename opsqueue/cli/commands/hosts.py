@@ -63,7 +63,7 @@ def _cells(host: Mapping[str, Any]) -> tuple[object, ...]:
 def _show(out: Out, host: Host) -> None:
     data = host.model_dump(mode="json")
     if out.json:
-        out.object(data)
+        out.entry(data)
         return
     for key, value in data.items():
         shown = ", ".join(value) if isinstance(value, list) else value

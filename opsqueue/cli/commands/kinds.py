@@ -33,7 +33,8 @@ def run(given: Namespace) -> int:
     name = TYPE_ALIASES.get(given.name, given.name)
     if name not in kinds:
         raise NotFound(
-            f"there is no operation type {name!r}{nearest(name, kinds) or '.'} `opsqueue types` lists them.", known=sorted(kinds)
+            f"there is no operation type {name!r}{nearest(name, kinds) or '.'} `opsqueue types` lists them.",
+            known=sorted(kinds),
         )
     _one(out, kinds[name])
     return 0
@@ -56,7 +57,7 @@ def least_risk(kind: OperationKind) -> str:
 def _one(out: Out, kind: OperationKind) -> None:
     fields = schema.fields(kind.params)
     if out.json:
-        out.object({**_brief(kind), "parameters": fields})
+        out.entry({**_brief(kind), "parameters": fields})
         return
     out.line(f"{kind.name}: {safe(kind.summary)}")
     out.line(f"sort {kind.sort.value}, risk {least_risk(kind)} at least")

@@ -32,7 +32,7 @@ def run(given: Namespace) -> int:
         looks = _looks(store, operation_id, follow=given.follow)
         if out.form == "json":
             data = list(looks)[-1]
-            out.object({"operation_id": operation_id, "status": data["status"], "hosts": _by_host(data)})
+            out.entry({"operation_id": operation_id, "status": data["status"], "hosts": _by_host(data)})
             return 0
         told = _tell(out, looks, follow=given.follow)
     if not told:
@@ -61,7 +61,7 @@ def _tell(out: Out, looks: Iterator[dict[str, Any]], *, follow: bool) -> int:
             done = _answered(target["steps"], last=not follow or settled(data))
             for step in done[told.get(target["host"], 0) :]:
                 if out.json:
-                    out.object({"host": target["host"], **step})
+                    out.entry({"host": target["host"], **step})
                 else:
                     render.step(out, step, target["host"])
             told[target["host"]] = len(done)

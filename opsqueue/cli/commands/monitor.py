@@ -31,9 +31,13 @@ HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCESSES", "UP
 
 def options(parser: Parser) -> None:
     """What it takes."""
-    parser.add_argument("--systems", nargs="+", default=["all"], metavar="SYSTEM", help="hosts and groups (default: all)")
+    parser.add_argument(
+        "--systems", nargs="+", default=["all"], metavar="SYSTEM", help="hosts and groups (default: all)"
+    )
     parser.add_argument("--once", action="store_true", help="one reading, on a terminal too")
-    parser.add_argument("--interval", type=seconds, default=2.0, metavar="SECONDS", help="between readings (default: 2)")
+    parser.add_argument(
+        "--interval", type=seconds, default=2.0, metavar="SECONDS", help="between readings (default: 2)"
+    )
     parser.ends((0, 2, 3, 10, 130), "opsqueue monitor", "opsqueue monitor --systems web-server-1 --once --output json")
 
 
@@ -55,9 +59,9 @@ def run(given: Namespace) -> int:
 def _once(out: Out, reading: Mapping[str, Any]) -> int:
     if out.form == "jsonl":
         for host in reading["hosts"]:
-            out.object({"at": reading["at"], **host})
+            out.entry({"at": reading["at"], **host})
     elif out.json:
-        out.object(reading)
+        out.entry(reading)
     else:
         _print(out, reading)
     return FAILED if any(host["error"] for host in reading["hosts"]) else 0

@@ -27,7 +27,7 @@ def run(given: Namespace) -> int:
     out = Out.of(given)
     data = Operations(load(given.config), config_path=given.config).plan(request_of(given))
     if out.json:
-        out.object(data)
+        out.entry(data)
     else:
         render.plan(out, data)
     return exit_status.of_plan(data)

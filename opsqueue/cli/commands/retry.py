@@ -34,7 +34,7 @@ def run(given: Namespace) -> int:
     allowed(f"Let {what} look again at {data['stage']}?", yes=given.yes, risk=risk)
     operations.retry(operation_id, reason=given.reason)
     if out.json:
-        out.object({"operation_id": operation_id, "retry_asked": True})
+        out.entry({"operation_id": operation_id, "retry_asked": True})
     else:
         out.line(f"{operation_id} looks again; `opsqueue status {operation_id[:8]} --watch` shows what comes of it")
     return 0

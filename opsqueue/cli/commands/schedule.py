@@ -77,6 +77,10 @@ def _json(entry: Entry, last: float | None, now: float) -> dict[str, Any]:
 
 
 def _cells(entry: Mapping[str, Any]) -> tuple[object, ...]:
-    when = f"every {times.length(entry['every_seconds'])}" if entry["cron"] is None else f"{entry['cron']} {entry['timezone']}"
+    when = (
+        f"every {times.length(entry['every_seconds'])}"
+        if entry["cron"] is None
+        else f"{entry['cron']} {entry['timezone']}"
+    )
     systems = ", ".join(entry["systems"])
     return entry["name"], entry["type"], systems, when, times.stamp(entry["last_slot"]), times.stamp(entry["next_slot"])

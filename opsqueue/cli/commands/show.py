@@ -25,7 +25,7 @@ def run(given: Namespace) -> int:
     with one(load(given.config), given.operation) as (store, operation_id):
         data = whole(store, operation_id, time.time())
     if out.json:
-        out.object(data)
+        out.entry(data)
     else:
         render.operation(out, data)
     return 0

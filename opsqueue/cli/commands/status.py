@@ -24,8 +24,12 @@ def options(parser: Parser) -> None:
     """What it takes."""
     parser.add_argument("operation", nargs="?", metavar="ID", help="one operation; the beginning of its id is enough")
     parser.add_argument("--watch", action="store_true", help="look again and again until Ctrl-C, or until it has ended")
-    parser.add_argument("--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
-    parser.ends((0, 2, 9, 10, 12, 130), "opsqueue status", "opsqueue status 6f1c --watch", "opsqueue status --output json")
+    parser.add_argument(
+        "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)"
+    )
+    parser.ends(
+        (0, 2, 9, 10, 12, 130), "opsqueue status", "opsqueue status 6f1c --watch", "opsqueue status --output json"
+    )
 
 
 def run(given: Namespace) -> int:
@@ -48,6 +52,8 @@ def _all(settings: Settings) -> dict[str, Any]:
             return {"operations": []}
         with store.read() as connection:
             found = history.active(connection)
+    if not found:
+        note("nothing is active; `opsqueue history` lists what ended")
     now = time.time()
     return {"operations": [brief(operation, now) for operation in found]}
 
@@ -83,8 +89,6 @@ def show(out: Out, data: Mapping[str, Any]) -> None:
         return
     now = time.time()
     out.listing("operations", data["operations"], HEADERS, lambda one: _cells(one, now))
-    if not data["operations"]:
-        note("nothing is active; `opsqueue history` lists what ended")
 
 
 def _cells(operation: Mapping[str, Any], now: float) -> tuple[object, ...]:
@@ -102,9 +106,10 @@ def _cells(operation: Mapping[str, Any], now: float) -> tuple[object, ...]:
 
 def _show_one(out: Out, data: Mapping[str, Any]) -> None:
     if out.json:
-        out.object(data)
+        out.entry(data)
         return
-    out.line(f"{out.word(data['status'])}  {safe(data['name'])}  ({safe(data['type'])} on {safe(', '.join(data['systems']))})")
+    what = f"{safe(data['type'])} on {safe(', '.join(data['systems']))}"
+    out.line(f"{out.word(data['status'])}  {safe(data['name'])}  ({what})")
     out.line(f"stage {data['stage']}, {data['operation_id']}")
     for reason in data["why"]:
         when = times.until(reason["until"], time.time())

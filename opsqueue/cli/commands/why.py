@@ -9,6 +9,7 @@ from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.record import one
+from opsqueue.cli.text import safe
 from opsqueue.pipeline.views import whole, why
 from opsqueue.settings import load
 
@@ -26,12 +27,12 @@ def run(given: Namespace) -> int:
         data = whole(store, operation_id, now)
     reasons = why(data)
     if out.json:
-        out.object({"operation_id": operation_id, "status": data["status"], "reasons": reasons})
+        out.entry({"operation_id": operation_id, "status": data["status"], "reasons": reasons})
         return 0
-    out.rows(
-        ("WHO", "SAYS", "UNTIL", "WHY"),
-        [(reason["who"], reason["verdict"], times.until(reason["until"], now), reason["why"]) for reason in reasons],
-    )
+    for reason in reasons:  # no table: a terminal would cut the reasons off
+        when = times.until(reason["until"], now)
+        end = f"; goes on {when}" if when else ""
+        out.line(f"{out.word(reason['verdict'])}  {safe(reason['who'])}: {safe(reason['why'])}{end}")
     if not reasons:
         note(f"nothing stands against it; it is {data['status']}")
     return 0

@@ -68,12 +68,15 @@ def _print(out: Out, windows: list[dict[str, Any]]) -> None:
         scope = [*window["hosts"], *window["groups"], *window["types"]]
         until = f" until {times.stamp(window['closes_at'])}" if window["closes_at"] else ""
         out.line(f"{safe(window['name'])}: {out.word(window['state'])}{until}")
-        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {safe(', '.join(scope)) or 'everything'}, {_POLICY[window['policy']]}")
+        covers = safe(", ".join(scope)) or "everything"
+        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {_POLICY[window['policy']]}")
         for one in window["next"]:
             lasts = "without end" if one["seconds"] is None else f"for {times.length(one['seconds'])}"
             out.line(f"  opens {times.stamp(one['opens_at'])}  ({one['opens_local']})  {lasts}")
         if not window["next"]:
-            out.line("  opens no more within a year" if window["state"] == "closed" else "  does not close within a year")
+            out.line(
+                "  opens no more within a year" if window["state"] == "closed" else "  does not close within a year"
+            )
 
 
 _POLICY = {"defer": "outside it changes wait", "reject": "outside it changes are denied"}

@@ -138,6 +138,8 @@ def _word(step) -> str:
 def _held_send(send):
     def held(job, stands, step):
         point(job.operation.id, f"before-{_word(step)}")
+        if _word(step) == "2":
+            point(job.operation.id, f"on-{job.host.name}")
         return send(job, stands, step)
 
     return held

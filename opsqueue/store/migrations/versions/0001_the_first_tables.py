@@ -12,13 +12,20 @@ down_revision = None
 # History is appended only; whole operations are pruned by age, single lines are never changed.
 _APPEND_ONLY = {
     "sqlite": (
-        "CREATE TRIGGER events_append_only BEFORE UPDATE ON events "
-        "BEGIN SELECT RAISE(ABORT, 'events are appended only'); END",
+        """
+        CREATE TRIGGER events_append_only BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'events are appended only'); END
+        """,
     ),
     "postgresql": (
-        "CREATE FUNCTION events_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'events are appended only'; END $$",
-        "CREATE TRIGGER events_append_only BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION events_append_only()",
+        """
+        CREATE FUNCTION events_append_only() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'events are appended only'; END $$
+        """,
+        """
+        CREATE TRIGGER events_append_only BEFORE UPDATE ON events
+        FOR EACH ROW EXECUTE FUNCTION events_append_only()
+        """,
     ),
 }
 

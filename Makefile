@@ -1,0 +1,53 @@
+# One verb per action. Everything a verb needs it installs itself, into .venv (and, as root, through apt).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-fast test-system check bench faults lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "opsqueue needs Python 3.11 or newer; found `$(PYTHON) --version 2>&1`. Say which one: make PYTHON=python3.12 …"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing opsqueue into $(VENV) (once) …"
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minute
+	@$(BIN)/python tools/demo.py
+
+test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
+	@sh tools/test_system.sh
+	@$(BIN)/python -m pytest -q tests/unit tests/operations tests/pipeline
+	@$(BIN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/operations --ignore=tests/pipeline -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds
+	@$(BIN)/python -m pytest -q tests/unit tests/operations tests/pipeline
+
+faults: $(VENV)/.installed-dev ## the fault stories, ten times in a row
+	@for n in 1 2 3 4 5 6 7 8 9 10; do echo "== $$n of 10"; $(BIN)/python -m pytest -q tests/acceptance/faults || exit 1; done
+
+check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/budgets.py
+
+bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain
+	@sh tools/test_system.sh
+	@$(BIN)/python tools/bench/bench.py
+
+lock: ## write down the versions that CI uses
+	@$(BIN)/python tools/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean: ## forget what was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

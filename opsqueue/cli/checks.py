@@ -1,0 +1,152 @@
+"""What an installation needs, looked at one by one; each check says what is missing and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from opsqueue.cli.commands.config import unreachable_channels
+from opsqueue.cli.record import no_record, opened
+from opsqueue.cli.times import length, utc
+from opsqueue.embedded.redis import find_server, running
+from opsqueue.errors import OpsqueueError
+from opsqueue.settings import Settings
+from opsqueue.store import holds
+from opsqueue.store.upgrade import head, revision
+from opsqueue.tasks.broker import connect, queue_lengths
+from opsqueue.tasks.dead import dead_count, dead_list
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `doctor`."""
+
+    check: str
+    state: str
+    """`ok`, `warn` (it works, or will) or `fail`."""
+    message: str
+    mend: str = ""
+    """The command, or the setting, that mends it."""
+
+
+Looks = tuple[Check, ...]
+
+
+def all_checks(settings: Settings) -> list[Check]:
+    """Every check, in the order in which one would mend."""
+    looks: tuple[Callable[[Settings], Looks], ...] = (
+        _state_dir, _database, _redis_server, _broker, _workers, _channels, _inventory,
+    )  # fmt: skip
+    return [check for look in looks for check in look(settings)]
+
+
+def _state_dir(settings: Settings) -> Looks:
+    path = settings.state_dir.absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return (Check(check="state directory", state="ok", message=f"{path} can be written"),)
+    mend = f"mkdir -p {path} && chown $USER {path}, or set state_dir"
+    return (Check(check="state directory", state="fail", message=f"{there} cannot be written", mend=mend),)
+
+
+def _database(settings: Settings) -> Looks:
+    try:
+        with opened(settings) as store:
+            if store is None:
+                return (Check(check="database", state="warn", message=no_record(settings), mend="opsqueue db upgrade"),)
+            with store.read() as connection:
+                found, wanted = revision(connection), head()
+    except OpsqueueError as error:
+        return (Check(check="database", state="fail", message=error.message, mend="opsqueue config show"),)
+    if found == wanted:
+        return (Check(check="database", state="ok", message=f"it answers, revision {found}"),)
+    message = f"it has revision {found}, this version of opsqueue needs {wanted}"
+    return (Check(check="database", state="fail", message=message, mend="opsqueue db upgrade"),)
+
+
+def _redis_server(settings: Settings) -> Looks:
+    if settings.broker_url is not None:
+        return ()
+    try:
+        return (Check(check="redis-server", state="ok", message=f"{find_server()} for the embedded broker"),)
+    except OpsqueueError as error:
+        return (Check(check="redis-server", state="fail", message=error.message, mend="apt install redis-server"),)
+
+
+def _broker(settings: Settings) -> Looks:
+    if settings.broker_url is None and not running(settings.state_dir / "redis"):
+        message = "the embedded broker does not run; `execute` starts one for as long as it needs it"
+        return (Check(check="broker", state="warn", message=message, mend="opsqueue up"),)
+    try:
+        with connect(settings) as client:
+            lengths = queue_lengths(client, settings)
+            buried = dead_count(client, settings.broker_prefix)
+            newest = [one.reason for one in dead_list(client, _SHOWN, settings.broker_prefix)] if buried else []
+    except (RedisError, OSError, OpsqueueError) as error:
+        mend = "look at broker_url with `opsqueue config show`"
+        return (Check(check="broker", state="fail", message=f"{type(error).__name__}: {error}", mend=mend),)
+    waiting = ", ".join(f"{queue} {count}" for queue, count in lengths.items())
+    return (
+        Check(check="broker", state="ok", message="it answers"),
+        Check(check="queues", state="ok", message=f"messages that wait: {waiting}"),
+        _dead(buried, newest),
+    )
+
+
+def _dead(buried: int, newest: list[str]) -> Check:
+    if not buried:
+        return Check(check="dead messages", state="ok", message="none")
+    message = f"{buried} could not be read; the newest: {'; '.join(newest)}"
+    return Check(check="dead messages", state="warn", message=message, mend="find who sends them")
+
+
+def _workers(settings: Settings) -> Looks:
+    try:
+        with opened(settings) as store:
+            lease = None
+            if store is not None:
+                with store.read() as connection:
+                    lease = holds.lease_of(connection, "reconciler")
+    except OpsqueueError:
+        return ()  # said above
+    now = time.time()
+    if lease and lease[1] > now:
+        return (Check(check="workers", state="ok", message=f"{lease[0]} looks for what is due"),)
+    embedded = settings.broker_url is None
+    seen = (
+        f"the last one was {lease[0]}, {length(now - lease[1])} ago ({utc(lease[1])})"
+        if lease
+        else "none was ever seen"
+    )
+    mend = "opsqueue up" if embedded else "opsqueue worker"
+    message = f"no worker runs; {seen}"
+    return (Check(check="workers", state="warn" if embedded else "fail", message=message, mend=mend),)
+
+
+def _channels(settings: Settings) -> Looks:
+    doubts = unreachable_channels(settings)
+    if not doubts:
+        return (Check(check="notification channels", state="ok", message="each can be resolved"),)
+    mend = "set what it names in the configuration"
+    return tuple(Check(check="notification channels", state="warn", message=doubt, mend=mend) for doubt in doubts)
+
+
+def _inventory(settings: Settings) -> Looks:
+    hosts = settings.inventory()
+    message = (
+        f"{len(hosts)} hosts" if settings.hosts else "no hosts are configured, so there is this machine: localhost"
+    )
+    return (Check(check="inventory", state="ok", message=message),)
+
+
+def config_check(path: Path | None) -> Check:
+    """That the configuration was read."""
+    message = f"{path} is good" if path else "no file; defaults and the environment"
+    return Check(check="configuration", state="ok", message=message)

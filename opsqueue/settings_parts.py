@@ -1,0 +1,119 @@
+"""The parts that settings are made of: hosts, windows, coordinators, schedules, workers, logs, Flower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Thresholds(_Part):
+    """Above these a finding is raised."""
+
+    cpu_usage: Percent = 80
+    memory_usage: Percent = 85
+    disk_usage: Percent = 90
+    response_time: float = Field(default=5000, gt=0)
+    """Milliseconds."""
+
+
+class HostSettings(_Part):
+    """One machine of the inventory."""
+
+    connector: Literal["local"]
+    """How it is reached; `local` is the machine that the worker runs on."""
+    address: str = ""
+    tags: tuple[str, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+
+class WindowSettings(_Part):
+    """A maintenance window that covers some hosts or types only."""
+
+    spec: str
+    timezone: str | None = None
+    hosts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    policy: Literal["defer", "reject"] | None = None
+
+
+class CoordinatorSettings(_Part):
+    """An external verification coordinator: a URL that is POSTed to, or a Python `module:object`."""
+
+    name: str
+    url: str | None = None
+    python: str | None = None
+    timeout: float = Field(default=10, gt=0, le=300)
+    """Seconds."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CoordinatorSettings:
+        if (self.url is None) == (self.python is None):
+            raise ValueError("give either url or python")
+        return self
+
+
+class ScheduleSettings(_Part):
+    """One recurring operation: every so many seconds, or by a cron expression in `timezone`."""
+
+    type: str
+    every: int | None = Field(default=None, ge=1)
+    """Seconds."""
+    cron: str | None = None
+    systems: tuple[str, ...] = ("all",)
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    priority: Literal["critical", "high", "normal", "low"] = "low"
+    notify: tuple[str, ...] = ("log",)
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> ScheduleSettings:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("give either every (seconds) or cron")
+        return self
+
+
+class WorkerSettings(_Part):
+    """How workers run."""
+
+    processes: int = Field(default=2, ge=1, le=256)
+    """Pool processes of the shared worker."""
+    reserved: int = Field(default=1, ge=0, le=64)
+    """Pool processes that take critical operations only."""
+    lease_seconds: float = Field(default=30, ge=1, le=3600)
+    """How long after its last sign of life a dead worker's operation is looked at by another."""
+    events: bool = False
+    """Send task events for Flower. They about double the cost of a chain: `up` turns them on, `worker` does not."""
+    in_process: bool = True
+    """Go on to the next stage in the same process when nothing stands against it (never while events are on)."""
+    retry_backoff_seconds: float = Field(default=2, ge=0.05, le=3600)
+    """Before the first retry; doubled for each one after it, up to a minute."""
+    renudge_seconds: float = Field(default=5, ge=0.1, le=600)
+    """How long a nudge may be on its way before the reconciler sends another."""
+
+
+class LoggingSettings(_Part):
+    """Where and how the logs are written."""
+
+    directory: Path | None = None
+    """Default: `logs` in the state directory."""
+    format: Literal["json", "plain"] = "plain"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class FlowerSettings(_Part):
+    """Where `opsqueue up` and `opsqueue flower` show Flower; loopback only unless said."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: int = Field(default=5555, ge=0, le=65535)
