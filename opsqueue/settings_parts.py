@@ -100,6 +100,8 @@ class WorkerSettings(_Part):
     """Before the first retry; doubled for each one after it, up to a minute."""
     renudge_seconds: float = Field(default=5, ge=0.1, le=600)
     """How long a nudge may be on its way before the reconciler sends another."""
+    deaf_seconds: float = Field(default=30, ge=2, le=3600)
+    """How long a worker may take nothing, with messages waiting and a process to spare, before it is started again."""
 
 
 class LoggingSettings(_Part):

@@ -26,9 +26,12 @@ What to try next (the command is .venv/bin/opsqueue):
 def main() -> int:
     settings = load()
     host = HOST if HOST in settings.inventory() else next(iter(settings.inventory()))
-    print(f"A reading of this machine's system metrics, asked for, guarded, done and remembered, as `{host}`:\n")
+    print(
+        f"A reading of this machine's system metrics, asked for, guarded, done and remembered, as `{host}`:\n",
+        flush=True,
+    )
     argv = [OPSQUEUE, "execute", "--name", "first-look", "--type", "system_monitoring", "--systems", host]
-    done = subprocess.run([*argv, "--description", "make demo", "--wait"], check=False)
+    done = subprocess.run([*argv, "--description", "make demo", "--wait"], check=False, stderr=subprocess.STDOUT)
     print(f"\nThe history lies in {settings.database.removeprefix('sqlite:///')}")
     print(NEXT.format(host=host))
     return done.returncode

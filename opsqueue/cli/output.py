@@ -54,9 +54,9 @@ class Out:
         """One JSON object; on one line as `jsonl`."""
         print(dumps(data, indent=None if self.form == "jsonl" else 2))
 
-    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """An aligned table; nothing at all when there are no rows."""
-        for text in table(headers, rows, width=self.width, colour=self.colour) if rows else ():
+    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: bool = False) -> None:
+        """An aligned table; nothing at all when there are no rows. A `whole` one is cut nowhere."""
+        for text in table(headers, rows, width=None if whole else self.width, colour=self.colour) if rows else ():
             print(text)
 
     def listing(self, name: str, items: Sequence[Mapping[str, Any]], headers: Sequence[str], cells: Any) -> None:

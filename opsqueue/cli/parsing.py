@@ -24,14 +24,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the usage error."""
-        raise InvalidRequest(f"{message}. `{self.prog} --help` shows what it takes.")
+        end = "" if message.endswith("?") else "."
+        raise InvalidRequest(f"{message}{end} `{self.prog} --help` shows what it takes.")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does it, but an unknown option is answered with the nearest known one."""
-        found, rest = self.parse_known_args(args, namespace)
+        words = list(args or ())
+        parsers = list(chosen(self, words))
+        known = [option for parser in parsers for option in options_of(parser)]
+        # Before argparse, which would first complain of the required option that a slip of the pen made missing.
+        wrong = [word for word in words if _is_option(word) and word.partition("=")[0] not in known]
+        found, rest = (None, wrong) if wrong else self.parse_known_args(words, namespace)
         if rest:
-            known = [word for parser in chosen(self, args or ()) for word in options_of(parser)]
-            self.error(f"nothing here takes {rest[0]!r}{nearest(rest[0].partition('=')[0], known)}")
+            parsers[-1].error(f"nothing here takes {rest[0]!r}{nearest(rest[0].partition('=')[0], known)}")
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -45,6 +50,11 @@ class Parser(argparse.ArgumentParser):
         self.statuses, self.examples = tuple(statuses), examples
         meanings = " · ".join(f"{number} {MEANING[number]}" for number in statuses)
         self.epilog = "\n".join([f"EXIT STATUS: {meanings}", "", "EXAMPLES:", *(f"  {one}" for one in examples)])
+
+
+def _is_option(word: str) -> bool:
+    """Whether argparse takes this word for a long option: a text with a space in it is a value."""
+    return word.startswith("--") and len(word) > len("--") and " " not in word
 
 
 def add_common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:

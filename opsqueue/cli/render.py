@@ -189,4 +189,4 @@ def plan(out: Out, data: Json) -> None:
 def _part(out: Out, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if rows:
         out.title(title)
-        out.rows(headers, rows)
+        out.rows(headers, rows, whole=True)  # reasons and problems stand in it

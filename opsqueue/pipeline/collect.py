@@ -19,6 +19,7 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import samples
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
+from opsqueue.telemetry import counted
 
 _metrics_log = logging.getLogger("opsqueue.metrics")
 _WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
@@ -40,7 +41,7 @@ def collect(world: World, operation: Operation) -> Move:
         operation=operation,
         to=Stage.ANALYZE,
         result="measured",
-        why=f"{count} metrics of {len(measured)} hosts",
+        why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
         write=lambda tx: _store(tx, measured),
     )
 

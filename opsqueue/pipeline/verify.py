@@ -18,6 +18,7 @@ from opsqueue.pipeline.move import Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import targets as store_targets
+from opsqueue.telemetry import counted
 
 _SIDE_BY_SIDE = 16
 _COORDINATOR_AGAIN = 30.0
@@ -122,7 +123,8 @@ def _why(targets: list[Target]) -> str:
 
 def _planned(targets: tuple[Target, ...]) -> str:
     steps = sum(len(target.plan.steps) for target in targets)
-    return f"{steps} commands on {len(targets)} hosts" if steps else f"{len(targets)} hosts"
+    hosts = counted(len(targets), "host")
+    return f"{counted(steps, 'command')} on {hosts}" if steps else hosts
 
 
 def _verdict(word: str, why: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from opsqueue.errors import DatabaseUnreachable, InvalidConfig
@@ -120,12 +120,10 @@ def _about_reaching(error: DBAPIError) -> bool:
         return isinstance(error.orig, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
             error.orig, sqlite3.IntegrityError | sqlite3.ProgrammingError
         )
-    return error.connection_invalidated or type(error.orig).__name__ in {
-        "OperationalError",
-        "ConnectionTimeout",
+    # OperationalError: connection, shutdown, disk full, deadlock; the names stand elsewhere in the driver's tree.
+    return isinstance(error, OperationalError) or type(error.orig).__name__ in {
         "ReadOnlySqlTransaction",
-        "AdminShutdown",
-        "CannotConnectNow",
+        "UndefinedColumn",
         "UndefinedTable",
         "InsufficientPrivilege",
     }

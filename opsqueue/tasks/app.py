@@ -75,7 +75,12 @@ def _workers(*, events: bool) -> dict[str, Any]:
 
 
 def _transport(settings: Settings) -> dict[str, Any]:
+    lease = settings.worker.lease_seconds
     options = {
+        # What a killed worker had taken and not begun is put back after two leases; a double finds nothing to do.
+        "visibility_timeout": 2 * lease,
+        "unacked_restore_interval": max(1.0, lease / 3),
+        "unacked_restore_throttle": 1,
         "queue_order_strategy": "priority",
         "priority_steps": [0],
         "socket_timeout": _SHORT,

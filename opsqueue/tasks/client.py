@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from celery import Celery, chain
 from celery.exceptions import CeleryError
@@ -19,6 +21,9 @@ from opsqueue.settings import Settings
 from opsqueue.tasks.app import make_app
 
 _AWAY = (OSError, KombuError, RedisError, CeleryError)
+_ASK_AGAIN = 5.0
+"""Seconds without a receipt after which a request is sent again, as the same message: it may have been lost with the
+Redis or the worker that had it, and one that comes twice is the same operation."""
 
 
 class Sender:
@@ -32,23 +37,31 @@ class Sender:
 
         Raises BrokerUnreachable.
         """
+        task_id, until = str(uuid4()), time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            try:
+                receipt: Mapping[str, Any] = self._request(request, task_id).get(
+                    timeout=min(left, _ASK_AGAIN), disable_sync_subtasks=False
+                )
+            except NoResult:
+                continue
+            except _AWAY as error:
+                raise unreachable(error) from error
+            return receipt
+        return None
+
+    def _request(self, request: Request, task_id: str) -> Any:
         data = request.model_dump(mode="json", exclude_unset=True) | {"operation_id": str(request.operation_id)}
-        try:
-            result = self.app.send_task(
-                "opsqueue.submit",
-                args=[data],
-                queue="intake",
-                ignore_result=False,
-                argsrepr=f"({str(request.operation_id)!r},)",  # parameters are nobody's business in Flower
-                kwargsrepr="{}",
-                shadow=f"opsqueue.submit {request.name}",
-            )
-            receipt: Mapping[str, Any] = result.get(timeout=timeout, disable_sync_subtasks=False)
-        except NoResult:
-            return None
-        except _AWAY as error:
-            raise unreachable(error) from error
-        return receipt
+        return self.app.send_task(
+            "opsqueue.submit",
+            args=[data],
+            queue="intake",
+            task_id=task_id,
+            ignore_result=False,
+            argsrepr=f"({str(request.operation_id)!r},)",  # parameters are nobody's business in Flower
+            kwargsrepr="{}",
+            shadow=f"opsqueue.submit {request.name}",
+        )
 
     def dispatch(self, operation: Operation) -> None:
         """Send the chain of the stages that are left; BrokerUnreachable when Redis does not take it."""

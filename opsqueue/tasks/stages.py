@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, TypeVar
+from uuid import UUID, uuid5
 
 from celery import Celery, Task
 
@@ -26,6 +27,7 @@ from opsqueue.tasks.client import Sender
 
 Answer = TypeVar("Answer")
 _log = logging.getLogger("opsqueue.tasks")
+_MESSAGES = UUID("2f0c6f9e-64a5-4f0c-9a57-7c1d1f6a6e53")
 
 
 class Hands:
@@ -59,8 +61,8 @@ def nudge(sender: Sender, operation: Operation) -> None:
 def register(app: Celery, hands: Hands) -> None:
     """Put every task on the application."""
 
-    def submit(request: Any = None, *_rest: Any, **_more: Any) -> Mapping[str, Any]:
-        return _submit(hands, request)
+    def submit(task: Task, request: Any = None, *_rest: Any, **_more: Any) -> Mapping[str, Any]:
+        return _submit(hands, request, str(task.request.id))
 
     def tick(name: Any = None, *_rest: Any, **_more: Any) -> None:
         _tick(hands, str(name))
@@ -68,7 +70,10 @@ def register(app: Celery, hands: Hands) -> None:
     def upkeep(*_rest: Any, **_more: Any) -> None:
         _upkeep(hands)
 
-    app.task(submit, name="opsqueue.submit", ignore_result=False, typing=False)
+    # Until it is in the record, the message is all there is of a request: acknowledged only then, and one whose worker
+    # died is taken by another. It may well come twice: that is the same operation.
+    late = {"acks_late": True, "reject_on_worker_lost": True}
+    app.task(submit, name="opsqueue.submit", bind=True, ignore_result=False, typing=False, **late)
     app.task(tick, name="opsqueue.tick", typing=False)
     app.task(upkeep, name="opsqueue.upkeep", typing=False)
     for stage in WORKED:
@@ -82,14 +87,24 @@ def _worker_of(hands: Hands, stage: Stage) -> Callable[..., None]:
     return work
 
 
-def _submit(hands: Hands, request: Any) -> Mapping[str, Any]:
+def _submit(hands: Hands, asked: Any, message_id: str) -> Mapping[str, Any]:
     """The receipt: `{"operation_id", "accepted": true}` or `{"accepted": false, "error": {…}}`; never raises."""
     try:
-        operation = take_in(hands.world, parse_request(request))
+        request = parse_request(asked)
+        if "operation_id" not in request.model_fields_set:  # a message that comes twice is one request all the same
+            request = request.model_copy(update={"operation_id": _as_uuid(message_id)})
+        operation = take_in(hands.world, request)
     except OpsqueueError as error:
         _log.warning("a request was refused: %s", error.message)
         return {"accepted": False, "error": error.as_json()}
     return {"operation_id": operation.id, "accepted": True}
+
+
+def _as_uuid(message_id: str) -> UUID:
+    try:
+        return UUID(message_id)
+    except ValueError:  # a foreign producer's messages may be numbered as it likes
+        return uuid5(_MESSAGES, message_id)
 
 
 def _stage(hands: Hands, stage: Stage, task: Task, operation_id: Any) -> None:

@@ -229,7 +229,7 @@ def postgres(folder: Path) -> Iterator[str]:
     subprocess.run([*user, where / "initdb", "-A", "trust", "-U", "bench", "-D", data], check=True, capture_output=True)
     argv = [*user, str(where / "postgres"), "-D", str(data), "-k", str(data), "-c", "listen_addresses="]
     with child(argv, dict(os.environ), folder / "pg.log"):
-        until(lambda: (data / ".s.PGSQL.5432").exists(), "PostgreSQL")
+        until((data / ".s.PGSQL.5432").exists, "PostgreSQL")
         time.sleep(1)
         yield f"postgresql+psycopg://bench@/postgres?host={data}"
 
