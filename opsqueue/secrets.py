@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from opsqueue.errors import InvalidConfig
 
 _SECRET_KEY = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|private_?key)$")
-_SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
+# A port and a query are no password: mailto://127.0.0.1:2525?from=ops@example.com
+_SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:(?![0-9]{1,5}\?)[^/@\s]+@", re.IGNORECASE)
 _PLAIN_SCHEMES = (
     "mailto",
     "mailtos",

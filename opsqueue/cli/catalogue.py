@@ -9,7 +9,7 @@ from types import ModuleType
 
 import opsqueue
 from opsqueue.cli.nearest import nearest
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_common, sentence
 from opsqueue.errors import InvalidRequest
 
 
@@ -82,7 +82,7 @@ def build(only: str | None = None, *, everything: bool = False) -> Parser:
     )
     below = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
-        added = below.add_parser(command.name, help=command.summary, description=f"{_sentence(command.summary)}")
+        added = below.add_parser(command.name, help=command.summary, description=sentence(command.summary))
         if everything or command.name == only:
             command.module().options(added)
             add_common(added)
@@ -92,7 +92,3 @@ def build(only: str | None = None, *, everything: bool = False) -> Parser:
 def file_of(name: str) -> ModuleType:
     """The file of a command."""
     return next(command for command in COMMANDS if command.name == name).module()
-
-
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from opsqueue.cli.commands.config import unreachable_channels
+from opsqueue.cli.channels import unreachable_channels
 from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.times import length, utc
 from opsqueue.embedded.redis import find_server, running
@@ -109,11 +109,7 @@ def _dead(buried: int, newest: list[str]) -> Check:
 
 def _workers(settings: Settings) -> Looks:
     try:
-        with opened(settings) as store:
-            lease = None
-            if store is not None:
-                with store.read() as connection:
-                    lease = holds.lease_of(connection, "reconciler")
+        lease = _reconciler(settings)
     except OpsqueueError:
         return ()  # said above
     now = time.time()
@@ -128,6 +124,15 @@ def _workers(settings: Settings) -> Looks:
     mend = "opsqueue up" if embedded else "opsqueue worker"
     message = f"no worker runs; {seen}"
     return (Check(check="workers", state="warn" if embedded else "fail", message=message, mend=mend),)
+
+
+def _reconciler(settings: Settings) -> tuple[str, float] | None:
+    """Who looked last for what is due, and until when it said it would: every worker takes part."""
+    with opened(settings) as store:
+        if store is None:
+            return None
+        with store.read() as connection:
+            return holds.lease_of(connection, "reconciler")
 
 
 def _channels(settings: Settings) -> Looks:

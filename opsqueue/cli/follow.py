@@ -12,8 +12,8 @@ from opsqueue.cli.text import coloured, safe
 from opsqueue.pipeline.views import why
 
 _MARKS = {
-    **dict.fromkeys(("passed", "done", "succeeded", "measured", "analyzed", "delivered", "acknowledged"), "✓"),
-    **dict.fromkeys(("failed", "denied", "cancelled"), "✗"),
+    **dict.fromkeys(("passed", "succeeded", "unchanged", "measured", "analyzed", "delivered", "acknowledged"), "✓"),
+    **dict.fromkeys(("failed", "denied", "cancelled", "partial", "rolled_back", "unknown"), "✗"),
     **dict.fromkeys(("held", "retrying", "looking", "replanned"), "…"),
     "skipped": "-",
 }
@@ -48,7 +48,8 @@ class Follower:
         """One stage: `verify   ✓  0.02 s  1 commands on 1 hosts`."""
         mark = _MARKS.get(stage["result"], "·")
         said = [] if mark == "✓" else [stage["result"]]
-        words = ": ".join([*said, *([safe(stage["why"])] if stage["why"] else [])])
+        why_so = safe(stage["why"])
+        words = ": ".join(dict.fromkeys([*said, *([why_so] if why_so else [])]))
         shown = coloured(mark, colour=self.colour)
         return f"{stage['stage']:<8} {shown} {times.length(stage['seconds']):>7}  {words}".rstrip()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsqueue.cli.text import coloured, safe, table
+from opsqueue.errors import OpsqueueError
 
 # JSON escapes the other control characters itself; these could still speak to a terminal.
 _LEFT = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -48,16 +49,16 @@ class Out:
 
     def line(self, text: str = "") -> None:
         """One line of result; the caller has made it safe."""
-        print(text)
+        put(text)
 
     def entry(self, data: Mapping[str, Any]) -> None:
         """One JSON object; on one line as `jsonl`."""
-        print(dumps(data, indent=None if self.form == "jsonl" else 2))
+        put(dumps(data, indent=None if self.form == "jsonl" else 2))
 
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: bool = False) -> None:
         """An aligned table; nothing at all when there are no rows. A `whole` one is cut nowhere."""
         for text in table(headers, rows, width=None if whole else self.width, colour=self.colour) if rows else ():
-            print(text)
+            put(text)
 
     def listing(self, name: str, items: Sequence[Mapping[str, Any]], headers: Sequence[str], cells: Any) -> None:
         """Many of the same: a table of `cells(item)`, `{name: [...]}`, or one object on each line."""
@@ -71,11 +72,26 @@ class Out:
 
     def title(self, text: str) -> None:
         """A heading between the parts of a long answer."""
-        print(f"\n\x1b[1m{text}\x1b[0m" if self.colour else f"\n{text}")
+        put(f"\n\x1b[1m{text}\x1b[0m" if self.colour else f"\n{text}")
 
     def word(self, text: str) -> str:
         """A word such as `failed`, in its colour where colours are wanted."""
         return coloured(safe(text), colour=self.colour)
+
+
+def put(text: str, *, end: str = "\n") -> None:
+    """A text for stdout; OpsqueueError when it cannot be taken, because a full disk is no success."""
+    try:
+        print(text, end=end)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise lost(error) from None
+
+
+def lost(error: OSError) -> OpsqueueError:
+    """That the result did not reach anybody."""
+    return OpsqueueError(f"the result could not be written to stdout: {error.strerror}")
 
 
 def note(text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from opsqueue.cli.exit_status import MEANING
 from opsqueue.cli.nearest import nearest
+from opsqueue.cli.output import put
 from opsqueue.errors import InvalidRequest
 
 FORMS = ("table", "json", "jsonl")
@@ -39,6 +41,13 @@ class Parser(argparse.ArgumentParser):
             parsers[-1].error(f"nothing here takes {rest[0]!r}{nearest(rest[0].partition('=')[0], known)}")
         return found
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse passes over a full disk and a closed pipe in silence.
+        if file is None or file is sys.stderr:
+            sys.stderr.write(message)
+        else:
+            put(message, end="")
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             name = "/".join(action.option_strings) or action.metavar or action.dest
@@ -67,6 +76,23 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
     group.add_argument(
         "--no-color", action="store_true", default=False if top else absent, help="no colours; NO_COLOR does the same"
     )
+
+
+def verbs(parser: Parser) -> Any:
+    """The place for the verbs of a command such as `freeze add`; one of them is needed."""
+    return parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+
+def add_verb(below: Any, name: str, summary: str) -> Parser:
+    """One verb, which takes the common options too."""
+    parser: Parser = below.add_parser(name, help=summary, description=sentence(summary))
+    add_common(parser)
+    return parser
+
+
+def sentence(summary: str) -> str:
+    """A summary with a capital letter and a full stop."""
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, Parser]]:

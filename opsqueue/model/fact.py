@@ -8,7 +8,7 @@ zero, never a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opsqueue.model.plan import Result
@@ -59,6 +59,11 @@ class Fact:
     name: str
     ask: Ask
     parse: Callable[[Any], Any] = _as_is
+
+
+def bounded(fact: Fact, seconds: int) -> Fact:
+    """The same question, given up after `seconds` at the latest."""
+    return fact if fact.ask.timeout <= seconds else replace(fact, ask=replace(fact.ask, timeout=seconds))
 
 
 def unknown(reason: str) -> dict[str, str]:

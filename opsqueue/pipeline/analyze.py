@@ -79,7 +79,7 @@ def _of_targets(targets: Sequence[Target]) -> list[Finding]:
         TargetState.UNKNOWN: (
             Severity.CRITICAL,
             "outcome_unknown",
-            "Log in and look; then `opsqueue retry` or `cancel`.",
+            "Log in and look; then `opsqueue cancel ID --reason …` closes it.",
         ),
         TargetState.UNREACHABLE: (
             Severity.WARNING,

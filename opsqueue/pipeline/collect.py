@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from opsqueue.errors import HostUnreachable
-from opsqueue.facts.system import system_reading
-from opsqueue.model.fact import why_unknown
+from opsqueue.facts.system import system_metrics
 from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.move import Move
 from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.target import HOST_READING
 from opsqueue.pipeline.world import World
 from opsqueue.store import samples
 from opsqueue.store import targets as store_targets
@@ -57,18 +57,13 @@ def _measured(world: World, operation: Operation, kind: OperationKind, target: T
 
 def _of_host(world: World, target: Target) -> dict[str, Metric]:
     """How the host itself is after the change; a host that does not answer costs these numbers, nothing else."""
-    fact = system_reading(subjects=["memory", "load"], sample_gap_s=0)
     try:
-        reading = world.connect(world.inventory[target.host]).ask([fact])[fact.name]
+        reading = world.connect(world.inventory[target.host]).ask([HOST_READING])
     except HostUnreachable:
         return {}
-    wanted = (("memory", "percent", "memory_usage", "percent"), ("load", "per_cpu_1m", "load_per_cpu_1m", "load"))
-    metrics = {}
-    for subject, key, name, unit in wanted:
-        answer = reading.get(subject) if isinstance(reading, Mapping) else None
-        if isinstance(answer, Mapping) and not why_unknown(answer) and answer.get(key) is not None:
-            metrics[name] = Metric(name=name, value=float(answer[key]), unit=unit)
-    return metrics
+    after = {metric.name: metric for metric in system_metrics(reading)}
+    before = {f"{m.name}:before": replace(m, name=f"{m.name}:before") for m in system_metrics(target.before)}
+    return {**before, **after}
 
 
 def _store(tx: Connection, targets: list[Target]) -> None:

@@ -30,11 +30,12 @@ class BuiltIn:
 
 def _problems(steps: list[dict[str, Any]], context: Mapping[str, Any]) -> list[str]:
     found = [f"step {step['title']!r} has no program" for step in steps if not step["argv"] or not step["argv"][0]]
-    total = sum(step["timeout"] for step in steps)
-    if total > context["timeout"] and len(steps) > 1:
-        longest = max(step["timeout"] for step in steps)
-        if longest > context["timeout"]:
-            found.append(f"a step may take {longest} s, the operation {context['timeout']} s")
+    longest = max((step["timeout"] for step in steps), default=0)
+    if longest > context["timeout"]:
+        found.append(
+            f"a step may take {longest} s, the operation only {context['timeout']} s: "
+            "ask for a longer timeout, or for shorter ones in the parameters"
+        )
     return found
 
 

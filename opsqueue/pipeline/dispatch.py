@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from opsqueue.errors import BrokerUnreachable
 from opsqueue.pipeline.world import World
@@ -11,17 +12,29 @@ from opsqueue.store import holds, operations
 _log = logging.getLogger("opsqueue.dispatch")
 _BATCH = 200
 _LEASE = 5.0
+_SURELY_LOST = 60.0
+"""Seconds after which a message is taken for lost even if its queue is long."""
 _WOKEN = 4
 
 
-def reconcile(world: World) -> int:
-    """Nudge every operation that is due and was not nudged lately, if it is our turn; returns how many."""
+def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
+    """Nudge every operation that is due and has no nudge on its way, if it is our turn; returns how many.
+
+    `queued` is how many messages wait in each queue: while one is not empty, what was sent to it may be in there.
+    """
     now = world.now()
+    renudge = world.settings.worker.renudge_seconds
     with world.store.begin() as tx:
         if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE):
             return 0
-        nudged_before = now - world.settings.worker.renudge_seconds
-        due = operations.due(tx, now=now, nudged_before=nudged_before, limit=_BATCH)
+        due = operations.due(
+            tx,
+            now=now,
+            nudged_before=now - renudge,
+            lost_before=now - max(_SURELY_LOST, renudge),
+            busy=[queue for queue, length in (queued or {}).items() if length],
+            limit=_BATCH,
+        )
         operations.nudged(tx, [operation.id for operation in due], now)
     for operation in due:
         world.dispatch(operation)

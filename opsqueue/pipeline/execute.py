@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from opsqueue.errors import HostUnreachable
 from opsqueue.gates import combined
+from opsqueue.model.fact import bounded
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.record import Operation, Target
@@ -18,7 +19,7 @@ from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.target import Drifted, Job, StillBusy, run
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
-from opsqueue.store import operations
+from opsqueue.store import holds, operations
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
@@ -61,7 +62,7 @@ def _look_at(world: World, operation: Operation, kind: OperationKind, target: Ta
     host = world.inventory[target.host]
     try:
         params = params_for(kind, operation.parameters, host)
-        after = world.connect(host).ask(kind.facts(params))
+        after = world.connect(host).ask([bounded(fact, operation.timeout) for fact in kind.facts(params)])
     except HostUnreachable as error:
         return replace(
             target,
@@ -157,9 +158,14 @@ class _Rollout:
         verdicts = asked(tx, self.world, self.operation, targets)
         verdict = combined(verdicts)
         if isinstance(verdict, Hold):
-            return held(replace(self.operation, verdicts=recorded(verdicts)), verdict, verdicts)
+            move = held(replace(self.operation, verdicts=recorded(verdicts)), verdict, verdicts)
+            return move if any(target.started_at for target in targets) else self._back_at_the_window(move)
         now = self.world.now()
         return Move(operation=self.operation, to=Stage.EXECUTE, result="looking", why="nothing holds it", due_at=now)
+
+    def _back_at_the_window(self, move: Move) -> Move:
+        # No host was begun: it waits where it would have waited, and others may have its slot and its locks.
+        return replace(move, to=Stage.WINDOW, write=lambda tx: holds.release(tx, self.operation.id), wake=True)
 
     def _one(self, target: Target) -> Target | Move:
         host = self.world.inventory[target.host]

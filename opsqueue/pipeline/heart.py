@@ -66,5 +66,5 @@ class Heart:
                 self._beats.pop(id(beat), None)
         except DatabaseUnreachable as error:
             _log.warning("a lease could not be renewed: %s", error.message)
-        except Exception:  # one beat must not end the others
+        except Exception:  # noqa: BLE001  # one beat must not end the others
             _log.exception("ERROR while a lease was renewed")

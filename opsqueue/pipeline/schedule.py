@@ -29,7 +29,16 @@ def latest_slot(entry: Entry, now: float) -> float:
     local = datetime.fromtimestamp(now, ZoneInfo(entry.timezone))
     # `get_prev` gives a moment strictly before; a second later, the present one counts too.
     found: float = croniter(entry.cron, local).get_prev(float, start_time=now + 1)
-    return found if found <= now else croniter(entry.cron, local).get_prev(float, start_time=found)
+    if found > now:
+        found = croniter(entry.cron, local).get_prev(float, start_time=found)
+    return _first_of_its_hour(entry, found)
+
+
+def _first_of_its_hour(entry: Entry, slot: float) -> float:
+    """In the hour that comes twice in autumn, what is to happen at an hour happens at the first, and once."""
+    if str(entry.cron).split()[1].startswith("*"):
+        return slot  # every so many minutes or hours: both of them count
+    return datetime.fromtimestamp(slot, ZoneInfo(entry.timezone)).replace(fold=0).timestamp()
 
 
 def tick(world: World, entry: Entry) -> Operation | None:

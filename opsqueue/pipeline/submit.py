@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,8 @@ def submit(world: World, request: Request, *, schedule: str | None = None, slot:
 def checked(world: World, request: Request) -> tuple[OperationKind, tuple[Host, ...]]:
     """The type and the hosts of a request that can be honoured; InvalidRequest or NotFound otherwise."""
     kind = world.kind(request.type)
+    if not all(_can_be_kept(text) for text in _texts(request.model_dump())):
+        raise InvalidRequest("the request holds a NUL, or half of a character (a lone surrogate): take it out")
     if found := literal_secrets(request.parameters, "parameters"):
         raise InvalidRequest(f'{found[0]} holds a secret in plain text; give a reference: {{"$secret": "file:/path"}}')
     hosts = world.hosts(request.target_systems)
@@ -62,6 +64,27 @@ def checked(world: World, request: Request) -> tuple[OperationKind, tuple[Host, 
                 f"there is no notification channel {channel!r}; the configuration has: {', '.join(sorted(known))}"
             )
     return kind, hosts
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value of JSON, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
+def _can_be_kept(text: str) -> bool:
+    # PostgreSQL keeps no NUL, no database a lone surrogate, and no program takes a NUL as an argument.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def params_for(kind: OperationKind, parameters: Mapping[str, Any], host: Host) -> Params:

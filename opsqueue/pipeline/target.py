@@ -12,6 +12,7 @@ from typing import Any
 
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import CommandNotSent, HostUnreachable
+from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Facts
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind, Params
@@ -23,6 +24,8 @@ from opsqueue.store import events, operations
 from opsqueue.store import targets as store_targets
 
 _MOST_OUTPUT = 8192
+HOST_READING = system_reading(subjects=["memory", "load"], sample_gap_s=0)
+"""How the host itself fares, asked with the facts of a changing type; once more after the work."""
 
 
 class Drifted(Exception):
@@ -85,7 +88,7 @@ def run(job: Job, target: Target) -> Target:
 
 def _apply(job: Job, target: Target) -> Target:
     now = job.world.now()
-    facts = job.shell.ask(job.kind.facts(job.params))
+    facts = job.shell.ask((*job.kind.facts(job.params), HOST_READING))
     if objections := job.kind.objections(job.params, facts):
         failed = replace(target, state=TargetState.FAILED, problems=objections, finished_at=now)
         return job.write(failed, job.event("refused", "; ".join(objections)))

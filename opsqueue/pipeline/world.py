@@ -59,7 +59,8 @@ class World:
         if name in self.kinds:
             return self.kinds[name]
         raise NotFound(
-            f"there is no operation type {name!r}{nearest(name, self.kinds)}. `opsqueue types` lists them.",
+            f"there is no operation type {name[:80]!r}{nearest(name, self.kinds) or '.'} "
+            f"This version has: {', '.join(sorted(self.kinds))}. `opsqueue types` tells of each.",
             known=sorted(self.kinds),
         )
 
@@ -81,6 +82,7 @@ class World:
             return [self.inventory[name] for name in self.settings.groups[system]]
         known = [*self.inventory, *self.settings.groups]
         raise NotFound(
-            f"there is no host or group {system!r}{nearest(system, known)}. `opsqueue hosts list` lists them.",
+            f"there is no host or group {system[:80]!r}{nearest(system, known) or '.'} "
+            "`opsqueue hosts list` lists them.",
             known=known[:50],
         )

@@ -61,7 +61,12 @@ def _engine(url: str) -> Engine:
     path = url.removeprefix("sqlite:///")
     if path in {"", ":memory:"} or url == path:
         raise InvalidConfig("database_url must name a file: sqlite:////var/lib/opsqueue/opsqueue.db")
-    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise DatabaseUnreachable(
+            f"the directory of the database {path} cannot be made: {error.strerror}. Look at state_dir and database_url"
+        ) from None
     engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=32)
     event.listen(engine, "connect", _tune_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -12,7 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 def insert_new(tx: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one with its key is there; True when it was new."""
-    return tx.execute(_insert_new(table, tx.dialect.name), row).rowcount == 1
+    # Without the option SQLAlchemy forgets on PostgreSQL how many rows an INSERT wrote, and says -1.
+    statement = _insert_new(table, tx.dialect.name)
+    return tx.execute(statement, row, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def insert_new_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -162,11 +162,19 @@ def _ours(rows: int, operation: Operation) -> None:
         raise LeaseLost(f"operation {operation.id} was taken over by another worker (token {operation.token})")
 
 
-def due(connection: Connection, *, now: float, nudged_before: float, limit: int) -> list[Operation]:
-    """Open operations that somebody should look at, and whose last nudge is old; the most urgent first."""
+def due(
+    connection: Connection, *, now: float, nudged_before: float, lost_before: float, busy: Sequence[str], limit: int
+) -> list[Operation]:
+    """Open operations that somebody should look at, and whose nudge is not on its way; the most urgent first.
+
+    Last nudged before `nudged_before`: unless the queue of its priority is among the `busy`, where the message may
+    still wait. Last nudged before `lost_before`: in any case. (0 stands for: not since it is due.)
+    """
+    lost = table.c.nudged_at <= lost_before
+    taken_away = (table.c.nudged_at <= nudged_before) & table.c.priority.not_in(busy)
     rows = connection.execute(
         select(table)
-        .where(OPEN, table.c.due_at <= now, table.c.nudged_at <= nudged_before)
+        .where(OPEN, table.c.due_at <= now, lost | taken_away)
         .order_by(table.c.rank, table.c.created_at)
         .limit(limit)
     ).mappings()

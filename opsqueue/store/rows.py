@@ -34,7 +34,14 @@ def pack(value: Any) -> str | None:
     """Compact JSON; None stays None."""
     if value is None:
         return None
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    # Half of a surrogate pair, as a host may send it, is written as JSON writes it: \ud800.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _kept(text: str) -> str:
+    """The text without what no database keeps: NUL, and halves of surrogate pairs, are made visible."""
+    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
 
 
 def operation_of(row: Mapping[Any, Any]) -> Operation:
@@ -89,7 +96,7 @@ def event_of(row: Mapping[Any, Any]) -> Event:
 def event_row(event: Event) -> dict[str, Any]:
     """The columns of an event that is yet to get its id."""
     data = {name: getattr(event, name) for name in Event.__dataclass_fields__ if name != "id"}
-    return {**data, "data": pack(event.data)}
+    return {**data, "message": _kept(event.message), "data": pack(event.data)}
 
 
 def delivery_of(row: Mapping[Any, Any]) -> Delivery:

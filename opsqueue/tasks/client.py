@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -40,14 +41,11 @@ class Sender:
         task_id, until = str(uuid4()), time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             try:
-                receipt: Mapping[str, Any] = self._request(request, task_id).get(
-                    timeout=min(left, _ASK_AGAIN), disable_sync_subtasks=False
-                )
-            except NoResult:
-                continue
-            except _AWAY as error:
+                receipt = _receipt(self._request(request, task_id), min(left, _ASK_AGAIN))
+            except (*_AWAY, RuntimeError) as error:  # a RuntimeError is how Celery says that Redis went away meanwhile
                 raise unreachable(error) from error
-            return receipt
+            if receipt is not None:
+                return receipt
         return None
 
     def _request(self, request: Request, task_id: str) -> Any:
@@ -90,6 +88,20 @@ class Sender:
                 "time_limit": 3 * operation.timeout + 300,
             },
         )
+
+
+def _receipt(result: Any, timeout: float) -> Mapping[str, Any] | None:
+    """What came within `timeout` seconds, None when nothing did."""
+    try:
+        receipt: Mapping[str, Any] = result.get(timeout=timeout, disable_sync_subtasks=False)
+    except NoResult:
+        return None
+    else:
+        return receipt
+    finally:
+        with suppress(*_AWAY, RuntimeError):
+            result.backend.remove_pending_result(result)
+        result.backend = None  # or it would ask Redis once more when it is collected, and complain when that is away
 
 
 def unreachable(error: Exception) -> BrokerUnreachable:

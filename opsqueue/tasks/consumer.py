@@ -22,6 +22,7 @@ from kombu.utils.encoding import safe_repr
 
 from opsqueue.tasks import transport
 from opsqueue.tasks.fitness import UnfitError, check_task, require, tame
+from opsqueue.tasks.taken import Taken
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         self._lost = False
         """Whether the connection was lost, and `on_close` is about to be called for that."""
         super().__init__(*args, **kwargs)
+        self._taken = Taken(self.app.conf.get("opsqueue_taken"))
         # A refusal of Redis (full, read-only, no permission) is waited out like its absence.
         self.connection_errors: tuple[type[Exception], ...] = (*self.connection_errors, *self.channel_errors)
 
@@ -47,6 +49,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         receive = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> None:
+            self._taken.note()
             try:
                 self._check(message)
                 receive(message)

@@ -1,7 +1,7 @@
 """Look for what is due, every second, and notice workers that have gone deaf.
 
 A Redis restart can leave a Celery worker running that takes nothing any more. It is found by its work: messages
-wait in its queues, it has processes to spare, and still takes none. It is killed, and its keeper starts another.
+wait in its queues, it has processes to spare, and for a while takes none. It is killed, and its keeper starts another.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from opsqueue.store import history
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
 from opsqueue.tasks.stages import nudge
+from opsqueue.tasks.taken import forget_old, last_taken
 
 _log = logging.getLogger("opsqueue.reconciler")
 _PULSE = 1.0
-_DEAF_AFTER = 30.0
 _IDLE_AFTER = 3.0
 _SOON = 60.0
 
@@ -47,6 +47,8 @@ class Reconciler:
         """Called when nothing is left to do; None: stay for ever."""
         self._stopping = threading.Event()
         self._deaf_since: dict[str, float] = {}
+        self._taken: dict[str, float] = {}
+        """When each worker last took a message, as seen at the last look."""
         self._idle_since: float | None = None
         self._last_call: TextIO | None = None
 
@@ -59,10 +61,12 @@ class Reconciler:
         sender = Sender(self._settings)
         name = f"reconciler-{os.uname().nodename}-{os.getpid()}"
         world = assemble(self._settings, dispatch=partial(nudge, sender), worker=name)
+        forget_old(self._settings)
         while not self._stopping.wait(_PULSE):
             try:
-                reconcile(world)
-                self._listen(world)
+                queued = self._queued()
+                reconcile(world, queued)
+                self._listen(world, queued)
                 self._perhaps_end(world)
             except OpsqueueError as error:
                 _log.warning("the reconciler will try again: %s", error.message)
@@ -71,21 +75,29 @@ class Reconciler:
             except Exception:  # noqa: BLE001  # the last one who looks must not die of one bad turn
                 _log.exception("ERROR in the reconciler; it goes on")
 
-    def _listen(self, world: World) -> None:
-        queued = self._queued()
+    def _listen(self, world: World, queued: dict[str, int]) -> None:
         now = time.monotonic()
         for child in self._keeper.status():
             if not self._is_deaf(world, child, queued):
                 self._deaf_since.pop(child.name, None)
-            elif now - self._deaf_since.setdefault(child.name, now) > _DEAF_AFTER and child.pid is not None:
+            elif self._for_long(child, now) and child.pid is not None:
                 _log.error("FAILED: worker %s takes nothing any more; it is killed and started again", child.name)
                 self._deaf_since.pop(child.name)
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
 
+    def _for_long(self, child: Status, now: float) -> bool:
+        return now - self._deaf_since.setdefault(child.name, now) > self._settings.worker.deaf_seconds
+
+    def _took_something(self, name: str) -> bool:
+        """Whether this worker took a message since it was last looked at."""
+        taken = last_taken(self._settings, name)
+        before, self._taken[name] = self._taken.get(name, 0.0), taken
+        return taken != before
+
     def _is_deaf(self, world: World, child: Status, queued: dict[str, int]) -> bool:
         role = child.name.partition("-")[0]
-        if child.state != "running" or role not in {"shared", "reserved"}:
+        if child.state != "running" or role not in {"shared", "reserved"} or self._took_something(child.name):
             return False
         processes = self._settings.worker.processes if role == "shared" else self._settings.worker.reserved
         wanted = QUEUES if role == "shared" else ("critical", "intake")

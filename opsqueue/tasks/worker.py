@@ -13,6 +13,7 @@ from opsqueue.settings import load
 from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app
 from opsqueue.tasks.stages import Hands, register
+from opsqueue.tasks.taken import place
 
 
 def main() -> int:
@@ -28,6 +29,7 @@ def main() -> int:
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
     transport.install()
     app = make_app(settings, events=given.events)
+    app.conf.opsqueue_taken = str(place(settings, given.name))
     register(app, Hands(settings, app, given.name))
     worker = app.Worker(
         hostname=f"{given.name}@{socket.gethostname()}",

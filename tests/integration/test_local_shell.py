@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -251,6 +252,18 @@ def test_a_call_that_hangs_is_given_up_and_not_begun_twice():
         assert found["good"] == 7
         assert str(found["fail"]) == "gone"
     assert begun == [1]
+
+
+def test_the_same_call_by_two_at_once_is_answered_to_both():
+    """Two targets of one operation may be this same machine."""
+
+    def slow() -> int:
+        time.sleep(0.2)
+        return 7
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(all_within, 5, {"slow": slow}) for _ in range(2)]
+        assert [one.result() for one in both] == [{"slow": 7}, {"slow": 7}]
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 1000])

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,17 @@ CHANGING = OperationKind(
     risk=lambda params: Risk.REVERSIBLE,
 )
 REDO = replace(CHANGING, name="redo_value", redo=True)
+
+
+class FreeText(Params):
+    """Whatever somebody writes."""
+
+    any: object = None
+
+
+FREE_TEXT = OperationKind(
+    name="free_text", summary="takes anything", sort=Sort.LOOKING, params=FreeText, facts=lambda params: _FACTS
+)
 LOOKING = OperationKind(
     name="look_value",
     summary="a looking type",
@@ -178,15 +190,14 @@ class Story:
     told: list = field(default_factory=list)
     receipts: dict = field(default_factory=dict)
     coordinators: tuple = ()
+    made: dict = field(default_factory=dict)
 
     def world(self, worker: str = "worker-1", **settings) -> World:
-        chosen = Settings(
-            hosts={name: {"connector": "local"} for name in self.machines}, **{**self.settings, **settings}
-        )
+        chosen = self._chosen({**self.settings, **settings})
         return World(
             store=self.store,
             settings=chosen,
-            kinds={kind.name: kind for kind in (CHANGING, REDO, LOOKING)},
+            kinds={kind.name: kind for kind in (CHANGING, REDO, LOOKING, FREE_TEXT)},
             connect=lambda host: FakeShell(self.machines[host.name]),
             tell=self._tell,
             dispatch=lambda operation: self.nudges.append((operation.id, operation.stage)),
@@ -196,6 +207,11 @@ class Story:
             inventory={name: Host(name=name) for name in self.machines},
             windows=chosen.windows(),
         )
+
+    def _chosen(self, given):
+        if (key := repr(given)) not in self.made:  # making settings costs more than working a stage
+            self.made[key] = Settings(hosts={name: {"connector": "local"} for name in self.machines}, **given)
+        return self.made[key]
 
     def _tell(self, channel, message, event_id):
         self.told.append((channel, event_id, message.title))
@@ -212,7 +228,7 @@ class Story:
         return advance(self.world(**settings), operation_id, Stage(self.show(operation_id)["stage"]))
 
     def drive(self, operation_id, steps=60, **settings):
-        """Work whatever is due, going forward in time to when it is due next, until it is closed or waits for somebody."""
+        """Work whatever is due, going forward in time to when it is due, until it is closed or waits for somebody."""
         for _ in range(steps):
             shown = self.show(operation_id)
             with self.store.read() as connection:
@@ -253,10 +269,17 @@ def migrated(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def one_store(tmp_path_factory):
+    """The same for all stories, so that each statement is compiled once; its file is another each time."""
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'story.db'}")
+
+
 @pytest.fixture
-def story(tmp_path, migrated):
-    path = tmp_path / "story.db"
+def story(tmp_path, migrated, one_store):
+    path = Path(one_store.url.removeprefix("sqlite:///"))
     shutil.copy(migrated, path)
-    store = Store(f"sqlite:///{path}")
-    yield Story(store, Clock(), {"h1": Machine(), "h2": Machine(), "h3": Machine()}, {"state_dir": tmp_path})
-    store.close()
+    yield Story(one_store, Clock(), {"h1": Machine(), "h2": Machine(), "h3": Machine()}, {"state_dir": tmp_path})
+    one_store.close()
+    for left in path.parent.glob("story.db*"):
+        left.unlink()

@@ -7,6 +7,7 @@ from argparse import Namespace
 import shtab
 
 from opsqueue.cli.catalogue import build
+from opsqueue.cli.output import put
 from opsqueue.cli.parsing import Parser
 
 
@@ -18,5 +19,5 @@ def options(parser: Parser) -> None:
 
 def run(given: Namespace) -> int:
     """Print it."""
-    print(shtab.complete(build(everything=True), given.shell))
+    put(shtab.complete(build(everything=True), given.shell))
     return 0

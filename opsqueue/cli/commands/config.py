@@ -7,10 +7,10 @@ from argparse import Namespace
 from typing import Any
 from urllib.parse import urlsplit
 
+from opsqueue.cli.channels import unreachable_channels
 from opsqueue.cli.output import Out, dumps
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.text import safe
-from opsqueue.notify.channels import NotConfigured, resolve
 from opsqueue.settings import Settings, find_config, load
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@\s:]*):[^/\s]*@", re.IGNORECASE)
@@ -19,13 +19,11 @@ _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@\s:]*):[^/\s]*@", re.IGNORECA
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.ends((0, 2), "opsqueue config check", "opsqueue config show --output json")
-    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    check = below.add_parser("check", help="whether it can be understood and honoured")
+    below = verbs(parser)
+    check = add_verb(below, "check", "whether it can be understood and honoured")
     check.ends((0, 2), "opsqueue config check --config /etc/opsqueue/opsqueue.json")
-    show = below.add_parser("show", help="every setting in force: file, environment, defaults")
+    show = add_verb(below, "show", "every setting in force: file, environment, defaults")
     show.ends((0, 2), "opsqueue config show")
-    for one in (check, show):
-        add_common(one)
 
 
 def run(given: Namespace) -> int:
@@ -49,13 +47,6 @@ def run(given: Namespace) -> int:
     for doubt in doubts:
         out.line(f"{out.word('warn')}  {safe(doubt)}")
     return 0
-
-
-def unreachable_channels(settings: Settings) -> list[str]:
-    """Why people behind configured channels cannot be told."""
-    names = dict.fromkeys((*settings.notification_channels, *settings.notification_urls, *settings.default_channels))
-    found = (resolve(name, settings.notification_channels, settings.notification_urls) for name in names)
-    return [one.why for one in found if isinstance(one, NotConfigured)]
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from opsqueue.cli.output import Out
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.settings import load
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
@@ -14,10 +14,9 @@ from opsqueue.store.upgrade import upgrade
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.ends((0, 2, 12), "opsqueue db upgrade")
-    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    up = below.add_parser("upgrade", help="make or change the tables; safe at any time, and side by side")
+    below = verbs(parser)
+    up = add_verb(below, "upgrade", "make or change the tables; safe at any time, and side by side")
     up.ends((0, 2, 12), "opsqueue db upgrade")
-    add_common(up)
 
 
 def run(given: Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from opsqueue.cli import times
 from opsqueue.cli.acting import acting
 from opsqueue.cli.output import Out, note
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import no_record, opened
 from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
@@ -28,8 +28,8 @@ def options(parser: Parser) -> None:
     parser.ends(
         (0, 2, 10, 12), "opsqueue freeze add --scope all --reason 'release week' --for 3d", "opsqueue freeze list"
     )
-    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    add = below.add_parser("add", help="forbid changes from now on")
+    below = verbs(parser)
+    add = add_verb(below, "add", "forbid changes from now on")
     add.add_argument("--scope", required=True, nargs="+", metavar="WORD", help="hosts, groups, types, or `all`")
     add.add_argument("--reason", required=True, help="everybody who has to wait reads it")
     end = add.add_mutually_exclusive_group(required=True)
@@ -37,14 +37,12 @@ def options(parser: Parser) -> None:
     end.add_argument("--until", metavar="TIME", help="when it ends: 2026-03-01T14:30, in the configured time zone")
     end.add_argument("--open-ended", action="store_true", help="until somebody lifts it")
     add.ends((0, 2, 10, 12), "opsqueue freeze add --scope web db-1 --reason 'release 4.2' --for 2h")
-    lists = below.add_parser("list", help="the freezes that stand or are to come")
+    lists = add_verb(below, "list", "the freezes that stand or are to come")
     lists.add_argument("--all", action="store_true", help="those that ended, too")
     lists.ends((0, 2, 12), "opsqueue freeze list --all")
-    lift = below.add_parser("lift", help="end a freeze now; what it held looks again")
+    lift = add_verb(below, "lift", "end a freeze now; what it held looks again")
     lift.add_argument("freeze", metavar="ID", help="as `freeze list` shows it")
     lift.ends((0, 2, 10, 12), "opsqueue freeze lift 1a2b3c4d")
-    for one in (add, lists, lift):
-        add_common(one)
 
 
 def run(given: Namespace) -> int:
@@ -89,18 +87,17 @@ def _ends_at(given: Namespace, settings: Settings) -> float | None:
 
 
 def _list(out: Out, settings: Settings, *, every: bool) -> None:
-    now = time.time()
+    now, hint = time.time(), "no freeze stands"
+    found: tuple[Freeze, ...] = ()
     with opened(settings) as store:
         if store is None:
-            note(no_record(settings))
-            found: tuple[Freeze, ...] = ()
+            hint = no_record(settings)
         else:
             with store.read() as connection:
                 found = holds.all_freezes(connection) if every else holds.active_freezes(connection, now)
-    listed = [freeze_json(freeze, now) for freeze in found]
-    out.listing("freezes", listed, HEADERS, _cells)
-    if not listed:
-        note("no freeze stands")
+    out.listing("freezes", [freeze_json(freeze, now) for freeze in found], HEADERS, _cells)
+    if not found:
+        note(hint)
 
 
 def _cells(freeze: Mapping[str, Any]) -> tuple[object, ...]:

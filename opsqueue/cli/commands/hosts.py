@@ -12,7 +12,7 @@ from opsqueue.cli import times
 from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.inventory import known, resolved
 from opsqueue.cli.output import Out, note
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.text import safe
 from opsqueue.errors import OpsqueueError
 from opsqueue.facts.system import system_reading
@@ -28,17 +28,15 @@ _SUBJECTS = ("host", "cpu", "memory", "disk", "load")
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.ends((0, 2, 3, 10), "opsqueue hosts list", "opsqueue hosts check")
-    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    lists = below.add_parser("list", help="every host of the configuration")
+    below = verbs(parser)
+    lists = add_verb(below, "list", "every host of the configuration")
     lists.ends((0, 2), "opsqueue hosts list")
-    shows = below.add_parser("show", help="one host, with the defaults of parameters that it brings")
+    shows = add_verb(below, "show", "one host, with the defaults of parameters that it brings")
     shows.add_argument("host", metavar="HOST", help="its name")
     shows.ends((0, 2, 10), "opsqueue hosts show web-server-1")
-    checks = below.add_parser("check", help="ask each host something, and say who answered; changes nothing")
+    checks = add_verb(below, "check", "ask each host something, and say who answered; changes nothing")
     checks.add_argument("systems", nargs="*", metavar="SYSTEM", help="hosts and groups (default: all)")
     checks.ends((0, 2, 3, 10), "opsqueue hosts check web-server-1")
-    for one in (lists, shows, checks):
-        add_common(one)
 
 
 def run(given: Namespace) -> int:

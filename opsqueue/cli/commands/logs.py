@@ -59,13 +59,17 @@ def _tell(out: Out, looks: Iterator[dict[str, Any]], *, follow: bool) -> int:
     for data in looks:
         for target in data["targets"]:
             done = _answered(target["steps"], last=not follow or settled(data))
-            for step in done[told.get(target["host"], 0) :]:
-                if out.json:
-                    out.entry({"host": target["host"], **step})
-                else:
-                    render.step(out, step, target["host"])
+            _say(out, target["host"], done[told.get(target["host"], 0) :])
             told[target["host"]] = len(done)
     return sum(told.values())
+
+
+def _say(out: Out, host: str, steps: list[dict[str, Any]]) -> None:
+    for step in steps:
+        if out.json:
+            out.entry({"host": host, **step})
+        else:
+            render.step(out, step, host)
 
 
 def _answered(steps: list[dict[str, Any]], *, last: bool) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from opsqueue.cli import render
 from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.inventory import resolved
-from opsqueue.cli.output import Out
+from opsqueue.cli.output import Out, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.errors import OpsqueueError
 from opsqueue.facts.system import system_metrics, system_reading
@@ -26,7 +26,7 @@ _GAP_S = 0.5
 """Seconds between the two samples whose difference is a rate."""
 _SUBJECTS = ("host", "cpu", "memory", "swap", "disk", "load", "network", "io", "processes")
 _SHOWN = ("cpu_usage", "memory_usage", "swap_usage", "disk_usage", "load_per_cpu_1m", "processes", "uptime")
-HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCESSES", "UP", "IN", "OUT", "ERROR")
+HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCS", "UP", "IN", "OUT", "ERROR")
 
 
 def options(parser: Parser) -> None:
@@ -50,7 +50,7 @@ def run(given: Namespace) -> int:
     while True:
         began = time.monotonic()
         reading = read(hosts)
-        print("\x1b[H\x1b[2J", end="")
+        put("\x1b[H\x1b[2J", end="")
         out.line(f"opsqueue monitor  {reading['at']}  (Ctrl-C leaves)\n")
         _print(out, reading)
         time.sleep(max(0.0, given.interval - (time.monotonic() - began)))

@@ -14,7 +14,7 @@ from croniter import croniter
 from opsqueue.beat_schedule import Entry, build
 from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
-from opsqueue.cli.parsing import Parser, add_common
+from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import opened
 from opsqueue.model.instant import utc_text
 from opsqueue.operations import catalogue
@@ -27,10 +27,9 @@ HEADERS = ("NAME", "TYPE", "SYSTEMS", "WHEN", "LAST", "NEXT")
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.ends((0, 2, 12), "opsqueue schedule list")
-    below = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    lists = below.add_parser("list", help="the built-in entries, and those of the setting `schedule`")
+    below = verbs(parser)
+    lists = add_verb(below, "list", "the built-in entries, and those of the setting `schedule`")
     lists.ends((0, 2, 12), "opsqueue schedule list", "opsqueue schedule list --output json")
-    add_common(lists)
 
 
 def run(given: Namespace) -> int:

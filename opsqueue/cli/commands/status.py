@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opsqueue.cli import render, times
-from opsqueue.cli.output import Out, note
+from opsqueue.cli.output import Out, note, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.record import no_record, one, opened
 from opsqueue.cli.text import safe
@@ -17,6 +17,8 @@ from opsqueue.pipeline.views import brief, whole, why
 from opsqueue.settings import Settings, load
 from opsqueue.store import history, operations
 
+Look = Callable[[], tuple[Mapping[str, Any], str]]
+"""What is found, and a hint for people when that is nothing."""
 HEADERS = ("ID", "STATUS", "NAME", "TYPE", "PRIORITY", "SYSTEMS", "AGE", "WAITS FOR")
 
 
@@ -35,55 +37,53 @@ def options(parser: Parser) -> None:
 def run(given: Namespace) -> int:
     """Look once, or again and again."""
     out, settings = Out.of(given), load(given.config)
-    look: Callable[[], Mapping[str, Any]] = (
-        (lambda: _one(settings, given.operation)) if given.operation else (lambda: _all(settings))
-    )
+    look: Look = (lambda: _one(settings, given.operation)) if given.operation else (lambda: _all(settings))
     if given.watch:
         watch(out, look, given.interval)
     else:
-        show(out, look())
+        show(out, *look())
     return 0
 
 
-def _all(settings: Settings) -> dict[str, Any]:
+def _all(settings: Settings) -> tuple[Mapping[str, Any], str]:
     with opened(settings) as store:
         if store is None:
-            note(no_record(settings))
-            return {"operations": []}
+            return {"operations": []}, no_record(settings)
         with store.read() as connection:
             found = history.active(connection)
-    if not found:
-        note("nothing is active; `opsqueue history` lists what ended")
     now = time.time()
-    return {"operations": [brief(operation, now) for operation in found]}
+    hint = "" if found else "nothing is active; `opsqueue history` lists what ended"
+    return {"operations": [brief(operation, now) for operation in found]}, hint
 
 
-def _one(settings: Settings, prefix: str) -> dict[str, Any]:
+def _one(settings: Settings, prefix: str) -> tuple[Mapping[str, Any], str]:
     now = time.time()
     with one(settings, prefix) as (store, operation_id):
         with store.read() as connection:
             operation = operations.get(connection, operation_id)
         reasons = why(whole(store, operation_id, now))
-    return {**brief(operation, now), "why": reasons}
+    return {**brief(operation, now), "why": reasons}, ""
 
 
-def watch(out: Out, look: Callable[[], Mapping[str, Any]], interval: float) -> None:
+def watch(out: Out, look: Look, interval: float) -> None:
     """Show again whenever something changed, on a terminal in place; ends when the one operation has ended."""
     shown: Mapping[str, Any] | None = None
     while True:
-        data = look()
+        data, hint = look()
         if data != shown or out.terminal:
             if out.terminal and not out.json:
-                print("\x1b[H\x1b[2J", end="")
-            show(out, data)
+                put("\x1b[H\x1b[2J", end="")
+            show(out, data, hint)
             shown = data
         if data.get("stage") == Stage.CLOSED:
             return
         time.sleep(interval)
 
 
-def show(out: Out, data: Mapping[str, Any]) -> None:
-    """Print one look."""
+def show(out: Out, data: Mapping[str, Any], hint: str) -> None:
+    """Print one look, and the hint beside it."""
+    if hint:
+        note(hint)
     if "operations" not in data:
         _show_one(out, data)
         return

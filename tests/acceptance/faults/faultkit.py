@@ -81,11 +81,11 @@ def _verify(params: TallyParams, before, after) -> tuple[str, ...]:
 
 
 def _rollback(params: TallyParams, before, after) -> Plan:
-    return NOTHING if before == after else Plan(steps=(_command(params, "back", before["value"]),))
+    return NOTHING if before["value"] == after["value"] else Plan(steps=(_command(params, "back", before["value"]),))
 
 
 def _restored(_params: TallyParams, before, after) -> tuple[str, ...]:
-    return () if before == after else (f"the number is {after['value']}, it was {before['value']}",)
+    return () if before["value"] == after["value"] else (f"the number is {after['value']}, it was {before['value']}",)
 
 
 TALLY = OperationKind(

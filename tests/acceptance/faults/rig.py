@@ -153,7 +153,8 @@ class Rig:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faultkit\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[opsqueue.operations]\ntally_change = faultkit:TALLY\n")
         clean = {key: value for key, value in os.environ.items() if not key.startswith("OPSQUEUE_")}
-        return {**clean, "PYTHONPATH": str(site), "FAULTKIT": str(self.directory)}
+        path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+        return {**clean, "PYTHONPATH": path, "FAULTKIT": str(self.directory)}
 
     # -- parts
 
@@ -255,6 +256,12 @@ class Rig:
         query = select(table.c.id).where(table.c.id.in_(list(ids)), table.c.stage != "closed")
         with self.store.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def known(self, ids):
+        """Whether all of them are in the record."""
+        query = select(operations_table.c.id).where(operations_table.c.id.in_(list(ids)))
+        with self.store.read() as connection:
+            return len(list(connection.execute(query))) == len(ids)
 
     def closed(self, *ids, seconds=30.0):
         """Wait until all have closed; their JSON."""

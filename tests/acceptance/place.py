@@ -1,0 +1,167 @@
+"""A place of its own for an acceptance test: a home, a state directory, a configuration, and the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PROJECT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+HOSTS = ("web-server-1", "web-server-2", "api-server-1", "db-server-1")
+SIX = ["verify", "window", "execute", "collect", "analyze", "notify"]
+
+
+def until(true, seconds=30.0, what="the awaited"):
+    """Wait until a condition holds and return what it gave; fail in words when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what() if callable(what) else what} did not come about within {seconds} s")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command said, and its exit status."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        assert self.out, f"nothing on stdout; exit {self.code}: {self.err}"
+        return json.loads(self.out)
+
+
+class Place:
+    """Everything under one short directory; whatever was started in it ends with it."""
+
+    def __init__(self, *, prefix: Sequence[str] = (), **settings: Any) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="oqa"))
+        self.prefix = tuple(prefix)
+        """Put before each command: the way into a name space."""
+        self.home = self.directory / "home"
+        self.home.mkdir()
+        self.state = self.directory / "state"
+        self.config = self.directory / "opsqueue.json"
+        self.settings = {
+            "state_dir": str(self.state),
+            "hosts": {name: {"connector": "local"} for name in HOSTS},
+            **settings,
+        }
+        self.config.write_text(json.dumps(self.settings))
+        self.started: list[subprocess.Popen[Any]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPSQUEUE_", "XDG_", "PYTEST"))}
+        path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**kept, "HOME": str(self.home), "PATH": path, "OPSQUEUE_CONFIG": str(self.config)}
+
+    def sh(self, line: str, *, timeout: float = 90, cwd: Path = PROJECT, **environment: str) -> Done:
+        """Run a line as a person types it."""
+        return self.run("sh", "-c", line, timeout=timeout, cwd=cwd, **environment)
+
+    def ops(self, *words: str, timeout: float = 90, **environment: str) -> Done:
+        """Run `opsqueue` with these words."""
+        return self.run("opsqueue", *words, timeout=timeout, **environment)
+
+    def run(self, *argv: str, timeout: float = 90, cwd: Path = PROJECT, **environment: str) -> Done:
+        """Run a program here to its end, without a terminal."""
+        began = time.monotonic()
+        done = subprocess.run(
+            self._argv(argv, cwd), env={**self.environment, **environment}, cwd=cwd, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+    def start(self, *argv: str, **environment: str) -> subprocess.Popen[Any]:
+        """Start a program that goes on; its output is in `said`."""
+        with (self.directory / f"said{len(self.started)}").open("wb") as said:
+            process = subprocess.Popen(
+                self._argv(argv, PROJECT), env={**self.environment, **environment}, cwd=PROJECT,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def said(self, process: subprocess.Popen[Any]) -> str:
+        """What a started program printed so far."""
+        return (self.directory / f"said{self.started.index(process)}").read_text(errors="replace")
+
+    def _argv(self, argv: Sequence[str], cwd: Path) -> list[str]:
+        return [*self.prefix, "env", "-C", str(cwd), *argv] if self.prefix else list(argv)
+
+    def show(self, operation_id: str) -> dict[str, Any]:
+        """The JSON of one operation, as the command gives it."""
+        return self.ops("show", operation_id, "--output", "json").json
+
+    def nothing_recorded(self) -> bool:
+        """Whether history and status are empty, asked with the command."""
+        lists = [self.ops(word, "--output", "json").json["operations"] for word in ("history", "status")]
+        return lists == [[], []]
+
+    def processes(self) -> list[psutil.Process]:
+        """Whoever runs with this place's home, or speaks of its directory: all that was started here, and below it."""
+        own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+        return [process for process in psutil.process_iter() if process.pid not in own and self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            words = " ".join(process.cmdline())
+            return str(self.directory) in words or process.environ().get("HOME") == str(self.home)
+        return False
+
+    def ended_by_itself(self, seconds: float = 15) -> None:
+        """Wait until nothing that was started here runs any more."""
+        until(lambda: not self.processes(), seconds, lambda: f"the end of {self.processes()}")
+
+    def log(self, name: str = "operations.log") -> str:
+        """A log of this place; empty while there is none."""
+        path = self.state / "logs" / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def end(self) -> None:
+        """End what still runs, first those who end the others, and forget the directory."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                if "opsqueue" in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGTERM)
+        with suppress(AssertionError):
+            self.ended_by_itself(20)
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.kill()
+        for process in self.started:
+            process.wait(10)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def stages(data: Mapping[str, Any]) -> list[str]:
+    """The stages that were worked, in order."""
+    return [stage["stage"] for stage in data["stages"]]

@@ -1,0 +1,257 @@
+"""What people read, to the letter."""
+
+from __future__ import annotations
+
+import pty
+import sys
+from contextlib import ExitStack
+
+import pytest
+
+from opsqueue.cli import render
+from opsqueue.cli.confirm import allowed
+from opsqueue.cli.follow import Follower
+from opsqueue.cli.output import Out
+from opsqueue.errors import ConfirmationNeeded
+from opsqueue.model.names import Risk
+
+PLAN = {
+    "name": "restart-nginx",
+    "type": "service_restart",
+    "priority": "high",
+    "parameters": {},
+    "risk": "reversible",
+    "digest": "ab12",
+    "targets": [
+        {
+            "host": "web-1",
+            "reachable": True,
+            "problems": [],
+            "note": "",
+            "steps": [{"title": "restart nginx", "command": "sudo -n systemctl restart nginx", "timeout": 60}],
+        },
+        {"host": "web-2", "reachable": True, "problems": [], "note": "it is up already", "steps": []},
+        {"host": "web-3", "reachable": True, "problems": ["no such service: nginx"], "note": "", "steps": []},
+        {"host": "web-4", "reachable": False, "problems": ["no route"], "note": "", "steps": []},
+    ],
+    "verdicts": [
+        {"gate": "freeze", "verdict": "pass", "why": "no freeze covers it", "until": None},
+        {"gate": "maintenance_window", "verdict": "hold", "why": "closed now", "until": "2020-01-01T02:00:00.000Z"},
+    ],
+}
+
+
+def test_a_plan(capsys):
+    render.plan(Out(), PLAN)
+    assert (
+        capsys.readouterr().out
+        == """\
+restart-nginx: service_restart, risk reversible, priority high
+digest ab12
+
+web-1
+$ sudo -n systemctl restart nginx    # restart nginx
+
+web-2
+it is up already
+
+web-3
+failed  no such service: nginx
+
+web-4: cannot be reached
+failed  no route
+
+gates
+GATE                VERDICT  UNTIL                 WHY
+freeze              pass                           no freeze covers it
+maintenance_window  hold     2020-01-01 02:00:00Z  closed now
+"""
+    )
+
+
+OPERATION = {
+    "operation_id": "6f1c2d1e-0000-4000-8000-000000000000",
+    "name": "restart-nginx",
+    "type": "service_restart",
+    "priority": "high",
+    "description": "",
+    "parameters": {"service_name": "nginx"},
+    "status": "partial",
+    "outcome": "partial",
+    "requested_by": "ann@desk",
+    "reason": "slow\x1b[2J",
+    "digest": "ab12",
+    "created_at": "2020-01-01T02:00:00.000Z",
+    "finished_at": "2020-01-01T02:00:09.500Z",
+    "stages": [
+        {
+            "stage": "execute", "result": "partial", "why": "1 succeeded, 1 failed", "worker": "w",
+            "started_at": "2020-01-01T02:00:01.000Z", "finished_at": "2020-01-01T02:00:09.000Z", "seconds": 8.0,
+        }
+    ],
+    "verdicts": [],
+    "targets": [
+        {
+            "host": "web-1", "status": "succeeded", "changed": True, "problems": [],
+            "steps": [
+                {"title": "restart", "command": "systemctl restart nginx", "exit_code": 0, "seconds": 1.5, "output": ""}
+            ],
+        },
+        {
+            "host": "web-2", "status": "failed", "changed": True, "problems": ["it is down", "twice"],
+            "steps": [
+                {
+                    "title": "restart", "command": "systemctl restart nginx",
+                    "exit_code": None, "seconds": None, "output": "a\n\x1b]0;b",
+                }
+            ],
+        },
+    ],
+    "metrics": {"web-1": {"memory_usage": {"value": 12.34, "unit": "percent"}, "up": {"value": None, "unit": "state"}}},
+    "health_score": 79.5,
+    "findings": [
+        {
+            "severity": "critical", "code": "down", "host": "web-2", "message": "nginx is down",
+            "evidence": {}, "advice": "Look at it.",
+        }
+    ],
+    "notifications": [
+        {"channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None}
+    ],
+    "stage": "closed",
+    "systems": ["web-1", "web-2"],
+    "waits_for": [],
+    "due_at": None,
+}  # fmt: skip
+
+
+def test_an_operation(capsys):
+    render.operation(Out(), OPERATION)
+    assert (
+        capsys.readouterr().out
+        == """\
+operation    6f1c2d1e-0000-4000-8000-000000000000
+name         restart-nginx
+type         service_restart
+priority     high
+status       partial
+systems      web-1, web-2
+parameters   service_name='nginx'
+asked by     ann@desk
+reason       slow\\x1b[2J
+created      2020-01-01 02:00:00Z
+ended        2020-01-01 02:00:09Z
+health       79.5 of 100
+digest       ab12
+
+stages
+STAGE    RESULT   TOOK    BEGAN                 WHY
+execute  partial  8.00 s  2020-01-01 02:00:01Z  1 succeeded, 1 failed
+
+hosts
+HOST   STATUS     CHANGED  COMMANDS  PROBLEMS
+web-1  succeeded  yes      1
+web-2  failed     yes      1         it is down; twice
+
+commands on web-1
+$ systemctl restart nginx    # restart: exit code 0, 1.50 s
+
+commands on web-2
+$ systemctl restart nginx    # restart: exit code not known
+  a
+  \\x1b]0;b
+
+metrics
+METRIC        web-1
+memory_usage  12.3 %
+up            ?
+
+findings
+critical  web-2: nginx is down  [down]
+    Look at it.
+
+notifications
+CHANNEL  STATUS    TRIES  AT                    ERROR
+log      accepted  1      2020-01-01 02:00:09Z
+"""
+    )
+
+
+def test_metrics_of_many_hosts_are_a_line_each(capsys):
+    render.metrics(Out(), {f"h{n}": {"up": {"value": n, "unit": "state"}} for n in range(5)})
+    assert capsys.readouterr().out.splitlines()[1:4] == ["metrics", "HOST  METRIC  VALUE", "h0    up      0"]
+
+
+def test_following_tells_each_stage_once_and_why_it_waits(story):
+    said, told = [], []
+    follow = Follower(said.append, tell=told.append)
+    operation_id = story.ask()
+    follow(story.show(operation_id))
+    story.step(operation_id)
+    story.step(operation_id, maintenance_windows={"daily": "02:00-04:00"})
+    follow(story.show(operation_id))
+    follow(story.show(operation_id))
+    story.clock.at = 1_800_000_000 + 86_400
+    follow(story.drive(operation_id, maintenance_windows={"daily": "00:00-24:00"}))
+    words = [line.split()[:2] for line in said]
+    assert words == [
+        ["verify", "✓"], ["window", "…"], ["waits:", "maintenance_window:"], ["window", "✓"],
+        ["execute", "✓"], ["collect", "✓"], ["analyze", "✓"], ["notify", "✓"],
+    ]  # fmt: skip
+    assert "held: h1: closed now" in said[1]
+    assert "; goes on 2027-01-16 02:00:00Z" in said[2]
+    assert [stage["stage"] for stage in told] == [
+        "verify",
+        "window",
+        "window",
+        "execute",
+        "collect",
+        "analyze",
+        "notify",
+    ]
+
+
+def test_following_a_stage_that_looks_again_and_again_says_it_once():
+    said = []
+    stage = {"stage": "window", "result": "held", "why": "h1 is busy", "seconds": 0.0}
+    data = {**OPERATION, "stages": [stage] * 5}
+    Follower(said.append)(data)
+    assert said == ["window   …  0.00 s  held: h1 is busy"]
+
+
+@pytest.mark.parametrize(
+    ("result", "why", "line"),
+    [
+        ("passed", "1 host", "verify   ✓  0.02 s  1 host"),
+        ("passed", "", "verify   ✓  0.02 s"),
+        ("skipped", "skipped", "verify   -  0.02 s  skipped"),
+        ("denied", "evil\x1b[2J", "verify   ✗  0.02 s  denied: evil\\x1b[2J"),
+        ("something new", "x", "verify   ·  0.02 s  something new: x"),
+    ],
+)
+def test_a_stage_is_one_line(result, why, line):
+    assert Follower(print).line({"stage": "verify", "result": result, "why": why, "seconds": 0.02}) == line
+
+
+def test_what_destroys_is_refused_without_a_terminal_and_without_yes():
+    with pytest.raises(ConfirmationNeeded, match="say --yes"):
+        allowed("Do it?", yes=False, risk=Risk.DESTRUCTIVE)
+    allowed("Do it?", yes=True, risk=Risk.DESTRUCTIVE)
+    allowed("Do it?", yes=False, risk=Risk.REVERSIBLE)
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("y", True), ("YES", True), ("n", False), ("", False)])
+def test_at_a_terminal_it_asks(monkeypatch, answer, goes_on):
+    ours, theirs = pty.openpty()
+    with ExitStack() as stack:
+        keys = stack.enter_context(open(ours, "wb", buffering=0))  # noqa: PTH123 - a descriptor
+        terminal = stack.enter_context(open(theirs, encoding="utf-8"))  # noqa: PTH123 - likewise
+        screen = stack.enter_context(open(theirs, "w", encoding="utf-8", closefd=False))
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stderr", screen)
+        keys.write(f"{answer}\n".encode())
+        if goes_on:
+            allowed("Do it?", yes=False, risk=Risk.DESTRUCTIVE)
+        else:
+            with pytest.raises(ConfirmationNeeded, match="nothing was done"):
+                allowed("Do it?", yes=False)

@@ -1,0 +1,199 @@
+"""Commands about the installation: configuration, inventory, windows, types, schedule, doctor, documentation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from opsqueue.cli.commands.windows import window_json
+from opsqueue.cli.reference import markdown
+from opsqueue.model.window import parse_window
+from opsqueue.operations import catalogue
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_documentation_is_up_to_date():
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == markdown(), "run `python tools/cli_reference.py`"
+
+
+HEAVY = (
+    "celery",
+    "kombu",
+    "redis",
+    "fabric",
+    "apprise",
+    "alembic",
+    "rich",
+    "httpx",
+    "psutil",
+    "cryptography",
+    "croniter",
+)
+
+
+@pytest.mark.parametrize("word", ["history", "--help"])
+def test_reading_pays_for_nothing_that_it_does_not_need(line, word):
+    code = (
+        "import sys; from opsqueue.cli.main import main; main(sys.argv[1:]);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    argv = [sys.executable, "-c", code, "--config", str(line.config), word]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_windows_tell_their_next_openings_in_utc_and_in_their_own_zone():
+    window = parse_window("w", "Sunday 01:00-05:00", timezone="America/New_York")
+    data = window_json(window, 1_772_700_000.0)  # 2026-03-05, and on the 8th the clocks go forward
+    assert (data["state"], data["closes_at"]) == ("closed", None)
+    assert [(one["opens_at"], one["opens_local"][:25], one["seconds"]) for one in data["next"]] == [
+        ("2026-03-08T06:00:00Z", "2026-03-08T01:00:00-05:00", 3 * 3600),
+        ("2026-03-15T05:00:00Z", "2026-03-15T01:00:00-04:00", 4 * 3600),
+        ("2026-03-22T05:00:00Z", "2026-03-22T01:00:00-04:00", 4 * 3600),
+    ]
+
+
+def test_an_open_window_tells_when_it_closes_and_then_the_next():
+    data = window_json(parse_window("w", "02:00-04:00"), 1_772_676_000.0)  # 02:00
+    assert (data["state"], data["closes_at"]) == ("open", "2026-03-05T04:00:00Z")
+    assert [one["opens_at"] for one in data["next"]] == [f"2026-03-0{day}T02:00:00Z" for day in (6, 7, 8)]
+    always = window_json(parse_window("w", "00:00-24:00"), 1_772_676_000.0)
+    assert (always["state"], always["next"]) == ("open", [])
+
+
+def test_windows_for_people(empty):
+    empty.set(maintenance_windows={"always": {"spec": "00:00-24:00", "policy": "reject", "hosts": ["h1"]}})
+    assert empty("windows").out.splitlines() == [
+        "always: open",
+        "  00:00-24:00 in UTC, for h1, outside it changes are denied",
+        "  does not close within a year",
+    ]
+
+
+def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
+    listed = empty("types", "--output", "json").json["types"]
+    assert {one["name"] for one in listed} == set(catalogue())
+    assert {one["risk"] for one in listed} <= {"read_only", "reversible", "destructive", "by parameters"}
+    for name in catalogue():
+        one = empty("types", name, "--output", "json").json
+        assert all(field["type"] != "anything" for field in one["parameters"]), name
+    assert "  settle_seconds: integer, default 5, at least 1, at most 600" in empty("types", "service_restart").out
+    fields = {
+        field["name"]: field for field in empty("types", "service_restart", "--output", "json").json["parameters"]
+    }
+    assert fields["service_name"]["required"]
+    assert fields["settle_seconds"] == {
+        "name": "settle_seconds",
+        "type": "integer",
+        "required": False,
+        "default": 5,
+        "limits": "at least 1, at most 600",
+        "meaning": "Seconds for which the new instance must stay up.",
+    }
+    assert fields["health_check.tcp"]["meaning"] == "host:port."
+
+
+def test_hosts_are_listed_shown_and_checked(empty):
+    empty.set(hosts={"h1": {"connector": "local", "tags": ["web"]}}, groups={"all-web": ["h1"]})
+    assert empty("hosts", "list").out.splitlines()[1].split() == ["h1", "local", "all-web", "web"]
+    assert empty("hosts", "show", "h1", "--output", "json").json["groups"] == ["all-web"]
+    checked = empty("hosts", "check", "all-web", "--output", "json")
+    assert checked.status == 0
+    assert [(host["host"], host["error"]) for host in checked.json["hosts"]] == [("h1", None)]
+
+
+def test_the_schedule_tells_last_and_next(line):
+    line.set(schedule={"nightly": {"type": "health_check", "cron": "30 2 * * *"}, "system-monitoring": False})
+    listed = {one["name"]: one for one in line("schedule", "list", "--output", "json").json["schedule"]}
+    assert "system-monitoring" not in listed
+    assert listed["nightly"]["next_slot"].endswith("T02:30:00Z")
+    assert listed["nightly"]["last_slot"] is None
+    assert "every 5 min" in line("schedule", "list").out
+
+
+def test_the_configuration_shows_no_secret(empty, monkeypatch, tmp_path):
+    (tmp_path / "slack").write_text("slack://xoxb-hush/#ops")
+    (tmp_path / "slack").chmod(0o600)
+    empty.set(
+        notification_urls={"slack": {"$secret": f"file:{tmp_path / 'slack'}"}, "hook": "json://example.com/hush?x=1"},
+        notification_channels={"webhook": "https://hooks.example.com/hush", "email": "a@example.com"},
+    )
+    monkeypatch.setenv("OPSQUEUE_BROKER_URL", "redis://:hush@localhost/0")
+    monkeypatch.setenv("OPSQUEUE_DATABASE_URL", "postgresql+psycopg://ann:hush@db/ops")
+    for words in (("config", "show"), ("config", "show", "--output", "json")):
+        said = empty(*words)
+        assert said.status == 0
+        assert "hush" not in said.out + said.err
+    shown = empty("config", "show", "--output", "json").json
+    assert shown["notification_urls"] == {
+        "slack": {"$secret": f"file:{tmp_path / 'slack'}"},
+        "hook": "json://example.com/…",
+    }
+    assert shown["notification_channels"] == {"webhook": "https://hooks.example.com/…", "email": "a@example.com"}
+    assert (shown["broker_url"], shown["database_url"]) == (
+        "redis://:…@localhost/0",
+        "postgresql+psycopg://ann:…@db/ops",
+    )
+
+
+def test_the_configuration_is_checked(empty):
+    said = empty("config", "check", "--output", "json")
+    assert said.json == {"config": str(empty.config), "good": True, "doubts": []}
+    empty.set(notification_channels={"slack": "#ops"})
+    assert "set notification_urls.slack" in empty("config", "check").out
+
+
+def _states(said):
+    return {one["check"]: one["state"] for one in said.json["checks"]}
+
+
+def test_the_doctor_finds_a_fresh_installation_usable(empty):
+    said = empty("doctor", "--output", "json")
+    states = _states(said)
+    assert {states[name] for name in ("configuration", "state directory", "inventory", "notification channels")} == {
+        "ok"
+    }
+    assert {states[name] for name in ("database", "broker", "workers")} == {"warn"}
+    assert said.status == (3 if states["redis-server"] == "fail" else 0)
+    assert all(one["mend"] for one in said.json["checks"] if one["state"] != "ok")
+
+
+def test_the_doctor_says_what_is_broken_and_what_mends_it(line, monkeypatch):
+    monkeypatch.setenv("OPSQUEUE_BROKER_URL", "redis://127.0.0.1:1/0")
+    said = line("doctor", "--output", "json")
+    assert said.status == 3
+    assert {name: state for name, state in _states(said).items() if state == "fail"} == {
+        "broker": "fail",
+        "workers": "fail",
+    }
+    assert _states(said)["database"] == "ok"
+    text = line("doctor").out
+    assert "fail  broker: " in text
+    assert "      mend it: opsqueue worker" in text
+
+
+def test_the_doctor_reports_a_configuration_that_cannot_be_read(empty):
+    empty.config.write_text("{")
+    said = empty("doctor", "--output", "json")
+    assert (said.status, _states(said)) == (3, {"configuration": "fail"})
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_command(empty, shell):
+    said = empty("completion", shell)
+    assert said.status == 0
+    for word in ("execute", "history", "freeze", "--priority" if shell != "tcsh" else "doctor"):
+        assert word in said.out
+
+
+def test_bash_accepts_the_completion(empty):
+    said = empty("completion", "bash")
+    found = subprocess.run(
+        ["bash", "-n"], input=said.out, text=True, capture_output=True, check=False, env=dict(os.environ)
+    )
+    assert (found.returncode, found.stderr) == (0, "")
