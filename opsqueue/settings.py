@@ -215,7 +215,7 @@ def _refuse_unknown(data: Mapping[str, Any], where: str) -> None:
 
 
 def nearest(word: str, known: Any) -> str:
-    """`; did you mean …?` where a known word is near."""
+    """`; did you mean …?` where a known word is near, else nothing."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 

@@ -12,6 +12,7 @@ from opsqueue.tasks.broker import QUEUES, broker_url
 
 RECEIPT_SECONDS = 60
 _SHORT = 2.0
+_BRIEFLY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 def make_app(settings: Settings, *, events: bool = False) -> Celery:
@@ -42,9 +43,9 @@ def _messages(settings: Settings) -> dict[str, Any]:
         "task_default_queue": "intake",
         "task_create_missing_queues": False,
         "broker_transport_options": _transport(settings),
-        "result_backend_transport_options": {"global_keyprefix": settings.broker_prefix},
+        "result_backend_transport_options": {"global_keyprefix": settings.broker_prefix, "retry_policy": _BRIEFLY},
         # A producer hears within two seconds that Redis is away, instead of hanging for a minute.
-        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
+        "task_publish_retry_policy": _BRIEFLY,
         "redis_socket_timeout": _SHORT,
         "redis_socket_connect_timeout": _SHORT,
         "broker_connection_retry_on_startup": True,

@@ -20,6 +20,7 @@ from opsqueue.model.record import Operation
 from opsqueue.model.request import Request
 from opsqueue.settings import Settings
 from opsqueue.tasks.app import make_app
+from opsqueue.tasks.broker import connect
 
 _AWAY = (OSError, KombuError, RedisError, CeleryError)
 _ASK_AGAIN = 5.0
@@ -31,6 +32,7 @@ class Sender:
     """The one place from which messages go."""
 
     def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self.settings = settings
         self.app = app or make_app(settings)
 
     def submit(self, request: Request, timeout: float) -> Mapping[str, Any] | None:
@@ -38,6 +40,7 @@ class Sender:
 
         Raises BrokerUnreachable.
         """
+        self._reach()
         task_id, until = str(uuid4()), time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             try:
@@ -47,6 +50,14 @@ class Sender:
             if receipt is not None:
                 return receipt
         return None
+
+    def _reach(self) -> None:
+        # Asked first, because Redis' own words say more than Celery's, which are that its retries are used up.
+        try:
+            with connect(self.settings) as client:
+                client.ping()
+        except _AWAY as error:
+            raise unreachable(error) from error
 
     def _request(self, request: Request, task_id: str) -> Any:
         data = request.model_dump(mode="json", exclude_unset=True) | {"operation_id": str(request.operation_id)}
@@ -107,6 +118,6 @@ def _receipt(result: Any, timeout: float) -> Mapping[str, Any] | None:
 def unreachable(error: Exception) -> BrokerUnreachable:
     """The error for people, from whatever the broker's libraries raised."""
     return BrokerUnreachable(
-        f"the broker (Redis) cannot be reached: {type(error).__name__}: {error}. "
+        f"the broker (Redis) cannot be reached: {type(error).__name__}: {str(error).rstrip('.')}. "
         "Look at broker_url with `opsqueue config show`; `opsqueue doctor` says what is missing."
     )

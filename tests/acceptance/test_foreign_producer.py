@@ -31,8 +31,10 @@ else:
 
 app = Celery(broker=sys.argv[1], backend=sys.argv[1])
 for line in sys.stdin:
-    receipt = app.send_task("opsqueue.submit", args=[json.loads(line)], queue="intake")
-    print(json.dumps(receipt.get(timeout=20)), flush=True)
+    wanted, asked = json.loads(line)
+    receipt = app.send_task("opsqueue.submit", args=[asked], queue="intake")
+    if wanted:
+        print(json.dumps(receipt.get(timeout=20)), flush=True)
 """
 NEEDED = ("celery", "redis", "packaging")  # as `pip install "celery[redis]"` brings them
 
@@ -90,9 +92,12 @@ class Producer:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def ask(self, request):
-        self.process.stdin.write(json.dumps(request) + "\n")
+    def send(self, request, *, wanted=False):
+        self.process.stdin.write(json.dumps([wanted, request]) + "\n")
         self.process.stdin.flush()
+
+    def ask(self, request):
+        self.send(request, wanted=True)
         line = self.process.stdout.readline()
         assert line, "the producer ended"
         return json.loads(line)
@@ -195,10 +200,21 @@ def test_a_hostile_request_is_refused_in_words(city, which):
     assert "hunter2" not in json.dumps(receipt)
 
 
-def test_a_request_of_a_megabyte(city):
-    receipt = city.producer.ask(request(description="x" * 1_000_000))
+def test_a_request_of_half_a_megabyte(city):
+    receipt = city.producer.ask(request(description="x" * 500_000))
     assert (receipt["accepted"], receipt["error"]["code"]) == (False, "invalid_request")
     assert len(json.dumps(receipt)) < 2000
+
+
+def test_a_message_of_more_than_a_megabyte_is_buried(city):
+    """It is not even parsed, so there is no receipt; `doctor` tells of it, and the next request is answered."""
+    city.producer.send(request(description="x" * 1_000_000))
+    assert city.producer.ask(request())["accepted"]
+    checks = city.ops("doctor", "--output", "json").json["checks"]
+    (dead,) = [check for check in checks if check["check"] == "dead messages"]
+    assert dead["state"] == "warn"
+    assert "1 could not be read" in dead["message"]
+    assert "at most 1048576" in dead["message"]
 
 
 def test_after_all_of_that_the_workers_are_the_same(city):

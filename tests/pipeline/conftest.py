@@ -14,7 +14,7 @@ from opsqueue.errors import HostUnreachable
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params
-from opsqueue.model.names import Risk, Severity, Sort, Stage
+from opsqueue.model.names import WORKED, Risk, Severity, Sort, Stage
 from opsqueue.model.plan import NOTHING, Command, Plan, Result, Step
 from opsqueue.model.request import parse_request
 from opsqueue.notify.receipt import Receipt
@@ -23,7 +23,7 @@ from opsqueue.pipeline.submit import submit
 from opsqueue.pipeline.views import whole
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
-from opsqueue.store import operations
+from opsqueue.store import holds, operations
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
 
@@ -225,15 +225,14 @@ class Story:
 
     def step(self, operation_id, **settings):
         """Work the stage where the operation rests, once, if it is due."""
-        return advance(self.world(**settings), operation_id, Stage(self.show(operation_id)["stage"]))
+        return advance(self.world(**settings), operation_id, self.raw(operation_id).stage)
 
     def drive(self, operation_id, steps=60, **settings):
         """Work whatever is due, going forward in time to when it is due, until it is closed or waits for somebody."""
         for _ in range(steps):
-            shown = self.show(operation_id)
-            with self.store.read() as connection:
-                due = operations.get(connection, operation_id).due_at
-            if shown["stage"] == "closed" or due is None or due > self.clock.at + 600:
+            now = self.raw(operation_id)
+            due = now.due_at
+            if now.stage is Stage.CLOSED or due is None or due > self.clock.at + 600:
                 break
             self.clock.at = max(self.clock.at, due)
             try:
@@ -255,6 +254,20 @@ class Story:
     def show(self, operation_id):
         return whole(self.store, operation_id, self.clock.at)
 
+    def check(self, operation_id, host="h1"):
+        """What must hold of any operation at rest, whatever happened to its workers."""
+        shown, tally = self.show(operation_id), self.machines[host].tally
+        assert list(dict.fromkeys(stage["stage"] for stage in shown["stages"])) == [stage.value for stage in WORKED]
+        assert len(tally) == len(set(tally)), tally
+        assert shown["outcome"] in {"succeeded", "rolled_back", "failed", "unknown", "unchanged"}
+        if shown["stage"] != "closed":
+            assert shown["outcome"] == "unknown"
+            assert shown["waits_for"], "it stays open and does not say for what"
+        with self.store.read() as connection:
+            assert not holds.running(connection, "nobody")
+            assert not holds.lock_holders(connection, [host], "nobody")
+        return shown
+
     def results(self, operation_id):
         return [(stage["stage"], stage["result"]) for stage in self.show(operation_id)["stages"]]
 
@@ -270,16 +283,18 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def one_store(tmp_path_factory):
-    """The same for all stories, so that each statement is compiled once; its file is another each time."""
-    return Store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'story.db'}")
+def shared(tmp_path_factory):
+    """One store for all stories, so that each statement is compiled once, and the settings that were made so far."""
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'story.db'}"), {}
 
 
 @pytest.fixture
-def story(tmp_path, migrated, one_store):
-    path = Path(one_store.url.removeprefix("sqlite:///"))
+def story(migrated, shared):
+    store, made = shared
+    path = Path(store.url.removeprefix("sqlite:///"))
     shutil.copy(migrated, path)
-    yield Story(one_store, Clock(), {"h1": Machine(), "h2": Machine(), "h3": Machine()}, {"state_dir": tmp_path})
-    one_store.close()
+    machines = {name: Machine() for name in ("h1", "h2", "h3")}
+    yield Story(store, Clock(), machines, {"state_dir": path.parent}, made=made)
+    store.close()
     for left in path.parent.glob("story.db*"):
         left.unlink()

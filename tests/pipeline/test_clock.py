@@ -86,7 +86,7 @@ def test_a_schedule_that_cannot_be_submitted_leaves_the_others_alone(story):
 def test_a_nightly_slot_comes_once_a_night_whatever_the_clock_does(year_day):
     zone = ZoneInfo("Europe/Berlin")
     start = datetime.fromisoformat(year_day).replace(hour=12, tzinfo=zone)
-    moments = [start.timestamp() + 600 * step for step in range(6 * 24 * 5)]
+    moments = [start.timestamp() + 1800 * step for step in range(2 * 24 * 5)]
     slots = sorted({latest_slot(DAILY, at) for at in moments})
     assert all(latest_slot(DAILY, at) <= at for at in moments)
     nights = [datetime.fromtimestamp(slot, zone).date() for slot in slots]

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 
 from opsqueue.model.names import WORKED
 from opsqueue.store import holds
 
 SIX = [stage.value for stage in WORKED]
-SANE = {"succeeded", "rolled_back", "failed", "unknown", "unchanged"}
-
-
-def sane(story, operation_id, shown, host="h1"):
-    """What must hold of any operation, whatever happened to its workers."""
-    names = [stage["stage"] for stage in shown["stages"]]
-    assert list(dict.fromkeys(names)) == SIX, names
-    tally = story.machines[host].tally
-    assert len(tally) == len(set(tally)), tally
-    assert shown["outcome"] in SANE
-    if shown["stage"] != "closed":
-        assert shown["outcome"] == "unknown"
-        assert shown["waits_for"], "it stays open and does not say for what"
-    with story.store.read() as connection:
-        assert not holds.running(connection, "nobody")
-        assert not holds.lock_holders(connection, [host], "nobody")
-
-
-def dies_at_each_write(story, kept, prepare=lambda machine: None, ask=None, **more):
-    """Tell the story once for each write at which its worker can die; yields the stories' ends."""
-    record = story.store
-    for number in count(1):
-        machine = story.machines["h1"]
-        machine.value, machine.tally, machine.breaks, machine.wrong = 0, [], set(), False
-        prepare(machine)
-        story.store = record
-        operation_id = story.ask(parameters={"to": 2, "steps": 2}, **(ask or {}))
-        dying = story.dying(number, kept=kept)
-        shown = story.drive(operation_id, **more)
-        sane(story, operation_id, shown)
-        yield shown
-        if dying.writes < number:
-            return
-
-
-@pytest.mark.parametrize("kept", [False, True])
-def test_dying_at_any_write_of_a_good_change(story, kept):
-    ends = [shown["outcome"] for shown in dies_at_each_write(story, kept)]
-    assert len(ends) > 16
-    assert ends[-1] == "succeeded"
-    assert set(ends) <= {"succeeded", "failed", "rolled_back"}
-
-
-@pytest.mark.parametrize("kept", [False, True])
-def test_dying_at_any_write_of_a_change_that_is_rolled_back(story, kept):
-    def second_breaks(machine):
-        machine.breaks = {"set 2"}
-
-    ends = dies_at_each_write(story, kept, second_breaks, {"retry_count": 0})
-    outcomes = [shown["outcome"] for shown in ends]
-    assert len(outcomes) > 18
-    assert outcomes[-1] == "rolled_back"
-    assert set(outcomes) <= {"rolled_back", "failed", "unknown"}
 
 
 @pytest.mark.parametrize("stage", SIX)
 def test_dying_in_a_stage_after_its_lease_was_taken(story, stage):
     operation_id = story.ask()
-    while story.show(operation_id)["stage"] != stage:
+    while story.raw(operation_id).stage != stage:
         story.step(operation_id)
     story.dying(1, kept=True)
     shown = story.drive(operation_id)
-    sane(story, operation_id, shown)
+    story.check(operation_id)
     assert shown["outcome"] == "succeeded"
 
 
@@ -90,7 +35,7 @@ def test_dying_between_any_two_commands(story, fault, word, after, before):
     setattr(machine, fault, word)
     operation_id = story.ask(parameters={"to": 3, "steps": 3})
     shown = story.drive(operation_id)
-    sane(story, operation_id, shown)
+    story.check(operation_id)
     assert shown["outcome"] == (after if fault == "crash_after" else before)
     assert machine.value == (3 if shown["outcome"] == "succeeded" else 0)
     assert shown["stage"] == "closed"
@@ -124,7 +69,7 @@ def test_found_rolling_back_it_is_looked_at_and_not_rolled_back_again(story, fau
     setattr(machine, fault, "back 0")
     operation_id = story.ask(parameters={"to": 2, "steps": 2}, retry_count=0)
     shown = story.drive(operation_id)
-    sane(story, operation_id, shown)
+    story.check(operation_id)
     assert shown["outcome"] == outcome
     assert machine.tally == ["set 1", "set 2"] + (["back 0"] if fault == "crash_after" else [])
 

@@ -18,7 +18,7 @@ DEAD = Receipt(status="dead", error="no such address", permanent=True)
 
 
 def until(story, operation_id, stage):
-    while story.show(operation_id)["stage"] != stage:
+    while story.raw(operation_id).stage != stage:
         story.step(operation_id)
 
 

@@ -14,7 +14,7 @@ def states(shown):
 
 
 def until(story, operation_id, stage):
-    while story.show(operation_id)["stage"] != stage:
+    while story.raw(operation_id).stage != stage:
         story.step(operation_id)
 
 

@@ -1,32 +1,74 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from opsqueue.secrets import literal_secrets
+from opsqueue.errors import InvalidConfig
+from opsqueue.secrets import SecretRef, literal_secrets
 
 REF = {"$secret": "env:NAME"}
+MAIL = "mailto://127.0.0.1:2525?from=ops@example.com&to=a@example.com"
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "place"),
     [
-        ({"password": "x"}, ["password"]),
-        ({"a": {"api_key": "x", "keys": "x"}}, ["a.api_key"]),
-        ({"password": REF, "list": [REF]}, []),
-        ({"broker_url": "redis://:hunter2@redis:6379/0"}, ["broker_url"]),
-        ({"broker_url": "redis://redis:6379/0"}, []),
-        ({"notification_urls": {"slack": "slack://xoxb-1/ops"}}, ["notification_urls.slack"]),
-        (
-            {"notification_urls": {"web": ["json://localhost:8000/x", "json://me:pw@localhost/x"]}},
-            ["notification_urls.web[1]"],
-        ),
-        ({"notification_urls": {"email": "mailto://127.0.0.1:2525?from=ops@example.com&to=a@example.com"}}, []),
-        ({"notification_urls": {"email": "mailtos://me:pa?ss@example.com"}}, ["notification_urls.email"]),
-        (
-            {"notification_urls": {"email": "mailtos://me:pw@example.com:587?from=a@example.com"}},
-            ["notification_urls.email"],
-        ),
+        ({"password": "x"}, "password"),
+        ({"a": {"api_key": "x", "keys": "x"}}, "a.api_key"),
+        ({"DB_PASSWORD": "x"}, "DB_PASSWORD"),
+        ({"broker_url": "redis://:hunter2@redis:6379/0"}, "broker_url"),
+        ({"list": [{"token": "x"}]}, "list[0].token"),
+        ({"notification_urls": {"slack": "slack://xoxb-1/ops"}}, "notification_urls.slack"),
+        ({"notification_urls": {"web": ["json://h:8000/x", "json://me:pw@h/x"]}}, "notification_urls.web[1]"),
+        ({"notification_urls": {"email": "mailtos://me:pa?ss@example.com"}}, "notification_urls.email"),
+        ({"notification_urls": {"email": "mailtos://me:pw@h:587?from=a@b.org"}}, "notification_urls.email"),
     ],
 )
-def test_what_is_a_secret_in_plain_text(data, found):
-    assert literal_secrets(data) == found
+def test_a_secret_in_plain_text_is_found(data, place):
+    assert literal_secrets(data) == [place]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"password": REF, "list": [REF]},
+        {"broker_url": "redis://redis:6379/0"},
+        {"passwords_per_day": "3", "tokens": "4"},
+        {"notification_urls": {"email": MAIL, "web": "json://127.0.0.1:8000/x"}},
+    ],
+)
+def test_what_is_none_is_left_alone(data):
+    assert literal_secrets(data) == []
+
+
+def test_a_reference_is_read_when_it_is_needed(tmp_path, monkeypatch):
+    file = tmp_path / "secret"
+    file.write_text("hunter2\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("NAME", "hunter3")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    refs = (f"file:{file}", "env:NAME", "systemd:secret")
+    assert [SecretRef(ref=ref).resolve() for ref in refs] == ["hunter2", "hunter3", "hunter2"]
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("hunter2")
+    file.chmod(0o644)
+    with pytest.raises(InvalidConfig, match="chmod 600") as caught:
+        SecretRef(ref=f"file:{file}").resolve()
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("ref", ["env:OPSQUEUE_NO_SUCH", "file:/no/such", "systemd:none"])
+def test_a_reference_to_nothing_names_itself(ref, monkeypatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(InvalidConfig, match=ref):
+        SecretRef(ref=ref).resolve()
+
+
+@pytest.mark.parametrize("ref", ["vault:x", "file:", "hunter2", "env:a\nb"])
+def test_a_reference_of_no_known_kind_is_none(ref):
+    with pytest.raises(ValidationError):
+        SecretRef(ref=ref)
