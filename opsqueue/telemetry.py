@@ -16,7 +16,9 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters of 7 and 8 bits, Unicode's own ends of lines, and the signs that turn the direction of text."""
+_BYTE = 0xFF
 _OWN = ("operation_id", "stage", "host", "event")
 
 
@@ -29,7 +31,12 @@ def iso(at: float | None) -> str | None:
 
 def printable(text: str) -> str:
     """The text with control characters made visible, so that no host output can forge a line or colour a terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    return _CONTROL.sub(_shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return f"\\x{code:02x}" if code <= _BYTE else f"\\u{code:04x}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -49,7 +56,8 @@ class _Json(logging.Formatter):
         line = {"at": iso(record.created), "level": record.levelname, "logger": record.name}
         trace = {"trace": _trace(record).strip()} if record.exc_info else {}
         message = {"message": record.getMessage()}
-        return json.dumps({**line, **message, **_fields(record), **trace}, default=str, ensure_ascii=False)
+        text = json.dumps({**line, **message, **_fields(record), **trace}, default=str, ensure_ascii=False)
+        return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

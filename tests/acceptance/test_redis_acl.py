@@ -49,7 +49,9 @@ def port(tmp_path_factory):
             subprocess.run(**opsqueue(place, port, "db", "upgrade"), check=True, **said)
             worker = opsqueue(place, port, "worker", OPSQUEUE_WORKER__EVENTS="true")
             looks = opsqueue(place, port, "flower", user="flower", OPSQUEUE_FLOWER__PORT=str(flower))
-            started += [subprocess.Popen(leashed(one["args"]), env=one["env"], cwd=place, **said) for one in (worker, looks)]
+            started += [
+                subprocess.Popen(leashed(one["args"]), env=one["env"], cwd=place, **said) for one in (worker, looks)
+            ]
             yield port
         finally:
             for process in reversed(started):
@@ -96,5 +98,8 @@ def test_worker_and_flower_are_refused_nothing_that_they_ask(port: int) -> None:
 
 
 def test_nobody_comes_in_without_a_name(port: int) -> None:
-    with Redis(port=port) as client, pytest.raises(Exception, match=r"NOAUTH|Authentication required|without any password"):
+    with (
+        Redis(port=port) as client,
+        pytest.raises(Exception, match=r"NOAUTH|Authentication required|without any password"),
+    ):
         client.ping()

@@ -178,6 +178,10 @@ class Dying:
         return getattr(self.store, name)
 
 
+_MADE: dict[str, Settings] = {}
+"""Settings that stories asked for so far: frozen, and making some costs more than working a stage."""
+
+
 @dataclass
 class Story:
     """One record, one clock, some hosts; `drive` works what is due until nothing is, as workers would."""
@@ -190,7 +194,6 @@ class Story:
     told: list = field(default_factory=list)
     receipts: dict = field(default_factory=dict)
     coordinators: tuple = ()
-    made: dict = field(default_factory=dict)
 
     def world(self, worker: str = "worker-1", **settings) -> World:
         chosen = self._chosen({**self.settings, **settings})
@@ -209,9 +212,10 @@ class Story:
         )
 
     def _chosen(self, given):
-        if (key := repr(given)) not in self.made:  # making settings costs more than working a stage
-            self.made[key] = Settings(hosts={name: {"connector": "local"} for name in self.machines}, **given)
-        return self.made[key]
+        key = repr((sorted(self.machines), given))
+        if key not in _MADE:
+            _MADE[key] = Settings(hosts={name: {"connector": "local"} for name in self.machines}, **given)
+        return _MADE[key]
 
     def _tell(self, channel, message, event_id):
         self.told.append((channel, event_id, message.title))
@@ -283,18 +287,16 @@ def migrated(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """One store for all stories, so that each statement is compiled once, and the settings that were made so far."""
-    return Store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'story.db'}"), {}
+def one_store(tmp_path_factory):
+    """The same for all stories, so that each statement is compiled once; its file is another each time."""
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('record') / 'story.db'}")
 
 
 @pytest.fixture
-def story(migrated, shared):
-    store, made = shared
-    path = Path(store.url.removeprefix("sqlite:///"))
+def story(migrated, one_store):
+    path = Path(one_store.url.removeprefix("sqlite:///"))
     shutil.copy(migrated, path)
-    machines = {name: Machine() for name in ("h1", "h2", "h3")}
-    yield Story(store, Clock(), machines, {"state_dir": path.parent}, made=made)
-    store.close()
+    yield Story(one_store, Clock(), {"h1": Machine(), "h2": Machine(), "h3": Machine()}, {"state_dir": path.parent})
+    one_store.close()
     for left in path.parent.glob("story.db*"):
         left.unlink()

@@ -56,7 +56,6 @@ def test_whatever_a_host_says_it_stays_one_line(logs, form):
 @pytest.mark.parametrize(
     ("form", "sign"), [("json", "\x9b"), ("json", "\x85"), ("json", "\u2028"), ("plain", "\u2028")]
 )
-@pytest.mark.xfail(reason="telemetry: JSON keeps 8-bit controls, both forms keep Unicode's own line ends")
 def test_no_sign_of_another_alphabet_ends_a_line_or_steers_a_terminal(logs, form, sign):
     operations, _ = logs(form)
     _LOG.warning("answer: a%sb", sign)
