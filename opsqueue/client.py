@@ -205,6 +205,8 @@ class Operations:
             return
         with using(self.settings.state_dir):
             if not running(self.settings.state_dir / "redis"):
+                with self._store.begin():  # a record that cannot be written is told here, not by a system that dies
+                    pass
                 self._start_embedded()
             yield
 

@@ -8,12 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from opsqueue.errors import DatabaseUnreachable
+
 
 @contextmanager
 def using(state_dir: Path) -> Iterator[None]:
-    """Keep the embedded system from ending by itself while the block runs."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state_dir / "embedded.users").open("a") as file:
+    """Keep the embedded system from ending by itself while the block runs; DatabaseUnreachable if it has no place."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = (state_dir / "embedded.users").open("a")
+    except OSError as error:
+        raise DatabaseUnreachable(
+            f"the state directory {state_dir} cannot be written: {error.strerror}. "
+            "Mend that or set state_dir; `opsqueue doctor` looks at it."
+        ) from None
+    with opened as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opsqueue.gates.evidence import Evidence
 from opsqueue.model.instant import utc_text
-from opsqueue.model.names import TargetState
+from opsqueue.model.names import Outcome, TargetState
 from opsqueue.model.record import Delivery, Target
 from opsqueue.model.verdict import Hold, Pass, Verdict
 
@@ -23,6 +23,8 @@ def delivery(evidence: Evidence) -> Verdict:
     operation = evidence.operation
     reasons = [] if operation.outcome else ["it has no outcome yet: a person must look"]
     reasons += [reason for target in evidence.targets if (reason := _open_change(target))]
+    if operation.outcome is Outcome.UNKNOWN:
+        reasons.append(f"its outcome is unknown: look, then `opsqueue cancel {operation.id} --reason …` closes it")
     reasons += [_open_message(each, operation.id) for each in evidence.deliveries if each.status not in _DONE]
     times = [each.next_at for each in evidence.deliveries if each.status in _TRYING]
     if not evidence.deliveries:

@@ -31,7 +31,10 @@ def collect(world: World, operation: Operation) -> Move:
         targets = store_targets.of(connection, operation.id)
     worked = [target for target in targets if target.state in _WORKED and target.started_at]
     if not worked:
-        return Move(operation=operation, to=Stage.ANALYZE, result="skipped")
+        left = [_not_begun(world, operation, target) for target in targets if not target.state.settled]
+        return Move(
+            operation=operation, to=Stage.ANALYZE, result="skipped", write=lambda tx: store_targets.save(tx, left)
+        )
     kind = world.kind(operation.type)
     measured = [_measured(world, operation, kind, target) for target in worked]
     count = sum(len(target.metrics) for target in measured)
@@ -44,6 +47,13 @@ def collect(world: World, operation: Operation) -> Move:
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
         write=lambda tx: _store(tx, measured),
     )
+
+
+def _not_begun(world: World, operation: Operation, target: Target) -> Target:
+    why = f"not begun: the operation was {operation.outcome}" if operation.outcome else "not begun"
+    if target.state is not TargetState.PENDING:
+        return target  # in doubt: it stays so, and a person must look
+    return replace(target, state=TargetState.SKIPPED, problems=target.problems or (why,), finished_at=world.now())
 
 
 def _measured(world: World, operation: Operation, kind: OperationKind, target: Target) -> Target:

@@ -19,12 +19,13 @@ from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.target import Drifted, Job, StillBusy, run
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
-from opsqueue.store import holds, operations
+from opsqueue.store import events, holds, operations
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
 _SIDE_BY_SIDE = 16
 _LOOK_AGAIN = 1.0
+_MOST_PLANS = 5
 _DONE = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED})
 
 
@@ -180,8 +181,7 @@ class _Rollout:
         try:
             after = run(job, target)
         except Drifted as drift:
-            now = self.world.now()
-            return Move(operation=self.operation, to=Stage.VERIFY, result="replanned", why=str(drift), due_at=now)
+            return self._anew(target, str(drift))
         except StillBusy as busy:
             due = self.world.now() + _LOOK_AGAIN
             return Move(operation=self.operation, to=Stage.EXECUTE, result="looking", why=str(busy), due_at=due)
@@ -190,6 +190,16 @@ class _Rollout:
         if target.state is not TargetState.PENDING:
             return after  # a worker died on it: what was found decides, it is never applied again
         return self._retried(after)
+
+    def _anew(self, target: Target, why: str) -> Target | Move:
+        """Back to verify; a host that never keeps still for as long as it takes to act on its plan fails."""
+        with self.world.store.read() as connection:
+            times = events.count_results(connection, self.operation.id, "replanned")
+        now = self.world.now()
+        if times < _MOST_PLANS:
+            return Move(operation=self.operation, to=Stage.VERIFY, result="replanned", why=why, due_at=now)
+        gone = f"{why}, for the {times + 1}th time: something else keeps changing it"
+        return replace(target, state=TargetState.FAILED, problems=(gone,), finished_at=now)
 
     def _unreachable(self, target: Target, why: str) -> Target | Move:
         # Read again: commands may have been sent before the host went away.

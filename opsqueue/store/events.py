@@ -30,6 +30,11 @@ def of(connection: Connection, operation_id: str, after: int = 0) -> tuple[Event
     return tuple(event_of(row) for row in rows)
 
 
+def count_results(connection: Connection, operation_id: str, result: str) -> int:
+    """How many times a stage of this operation ended with this word."""
+    return sum(line.kind == "stage" and line.data.get("result") == result for line in of(connection, operation_id))
+
+
 def latest(connection: Connection, kind: str, limit: int = 50) -> tuple[Event, ...]:
     """The newest lines of one kind, newest first."""
     rows = connection.execute(

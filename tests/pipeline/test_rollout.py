@@ -334,3 +334,37 @@ def test_a_host_that_is_begun_too_late_is_skipped(story):
     assert states(shown) == {"h1": "succeeded", "h2": "skipped"}
     assert shown["targets"][1]["problems"] == ["not begun within the operation's 60 s"]
     assert shown["outcome"] == "partial"
+
+
+def test_a_host_that_never_keeps_still_fails_instead_of_being_planned_for_ever(story):
+    class Restless(type(story.machines["h1"])):
+        """Another state at every look."""
+
+        @property
+        def value(self):
+            return 1 if self.asked % 2 else 0
+
+        @value.setter
+        def value(self, _value):
+            pass
+
+    story.machines["h1"] = Restless()
+    shown = story.drive(story.ask())
+    assert (shown["outcome"], story.machines["h1"].tally) == ("failed", [])
+    assert sum(stage["result"] == "replanned" for stage in shown["stages"]) == 5
+    assert "something else keeps changing it" in shown["targets"][0]["problems"][0]
+
+
+def test_a_denied_operation_says_that_no_target_was_begun(story):
+    class No:
+        name = "no"
+
+        def ask(self, kind, context):
+            return {"overall_status": "FAILED", "reason": "no"}
+
+    story.coordinators = (No(),)
+    shown = story.drive(story.ask())
+    assert shown["outcome"] == "denied"
+    assert [(t["status"], t["problems"]) for t in shown["targets"]] == [
+        ("skipped", ["not begun: the operation was denied"])
+    ]
