@@ -123,7 +123,7 @@ def _send_all(job: Job, target: Target, plan: Plan) -> tuple[Target, tuple[str, 
 def _send(job: Job, target: Target, step: Step) -> tuple[Target, Result]:
     asked = {"title": step.title, "command": str(step.command), "exit_code": None, "seconds": None, "output": ""}
     sending = replace(target, steps=(*target.steps, asked), changed_at=job.world.now())
-    job.write(sending, job.event("step", f"sending: {step.command}", {"title": step.title}))
+    _announce(job, sending, job.event("step", f"sending: {step.command}", {"title": step.title}))
     try:
         result = job.shell.run(step.command, job.mark)
     except (CommandNotSent, HostUnreachable) as error:
@@ -132,6 +132,18 @@ def _send(job: Job, target: Target, step: Step) -> tuple[Target, Result]:
     sent = replace(sending, steps=(*target.steps, done), changed_at=job.world.now())
     how = "ended by its time limit" if result.timed_out else f"exit code {result.exit_code}"
     return job.write(sent, job.event("answer", f"{step.title}: {how}", done)), result
+
+
+def _announce(job: Job, target: Target, line: Event) -> None:
+    """Write that a command is about to be sent; LeaseLost, and it is not sent, when the operation is not ours any more.
+
+    A process that was stopped right after it wrote (SIGSTOP, a paused machine) may have lost its lease meanwhile.
+    """
+    asked = job.world.now()
+    job.write(target, line)
+    while job.world.now() - asked > job.world.settings.worker.lease_seconds / 2:
+        asked = job.world.now()
+        job.write(target)
 
 
 def _kept(output: str) -> str:

@@ -43,8 +43,7 @@ def _narrowed(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple
         if value is not None:
             query = query.where(column == value)
     if wanted.system is not None:
-        on_host = (targets.c.operation_id == table.c.id) & (targets.c.host == wanted.system)
-        query = query.where(exists().where(on_host))
+        query = query.where(table.c.id.in_(select(targets.c.operation_id).where(targets.c.host == wanted.system)))
     if wanted.since is not None:
         query = query.where(table.c.created_at >= wanted.since)
     if wanted.until is not None:
@@ -56,12 +55,6 @@ def active(connection: Connection, limit: int = 500) -> list[Operation]:
     """Open operations, the most urgent first."""
     query = select(table).where(OPEN).order_by(table.c.rank, table.c.created_at).limit(limit)
     return [operation_of(row) for row in connection.execute(query).mappings()]
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """How many operations rest at each stage."""
-    rows = connection.execute(select(table.c.stage, func.count()).group_by(table.c.stage))
-    return {row[0]: row[1] for row in rows}
 
 
 def prune(tx: Connection, before: float, limit: int = 500) -> int:
@@ -91,17 +84,16 @@ def prune(tx: Connection, before: float, limit: int = 500) -> int:
 
 def durations(connection: Connection, operation: Operation, limit: int = 20) -> list[float]:
     """Seconds that the slowest target took in the last operations of this name and type."""
-    seconds = func.max(targets.c.finished_at - targets.c.started_at)
-    query = (
-        select(seconds)
-        .join(table, table.c.id == targets.c.operation_id)
-        .where(table.c.type == operation.type, table.c.name == operation.name, table.c.id != operation.id)
-        .where(targets.c.finished_at.is_not(None), targets.c.started_at.is_not(None))
-        .group_by(table.c.id, table.c.created_at)
+    last = (
+        select(table.c.id)
+        .where(table.c.name == operation.name, table.c.type == operation.type, table.c.id != operation.id)
         .order_by(table.c.created_at.desc())
         .limit(limit)
+        .subquery()
     )
-    return [float(value) for value in connection.execute(query).scalars()]
+    seconds = func.max(targets.c.finished_at - targets.c.started_at)
+    query = select(seconds).join(last, last.c.id == targets.c.operation_id).group_by(targets.c.operation_id)
+    return [float(value) for value in connection.execute(query).scalars() if value is not None]
 
 
 def held_by_worker(connection: Connection, prefix: str, now: float) -> int:

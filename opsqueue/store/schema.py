@@ -80,6 +80,8 @@ Index(
 OPEN = operations.c.stage != literal_column("'closed'")
 Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
+Index("ix_operations_outcome_created", operations.c.outcome, operations.c.created_at)
+Index("ix_operations_name_created", operations.c.name, operations.c.created_at)
 
 targets = Table(
     "targets",
@@ -101,7 +103,7 @@ targets = Table(
     Column("verified_at", Double),
     Column("finished_at", Double),
 )
-Index("ix_targets_host", targets.c.host)
+Index("ix_targets_host_started", targets.c.host, targets.c.started_at)
 
 events = Table(
     "events",

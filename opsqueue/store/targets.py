@@ -41,24 +41,28 @@ def save(tx: Connection, targets: Sequence[Target]) -> None:
         tx.execute(_SAVE, [_changes(target) for target in targets])
 
 
+_FAR_BACK = 200
+"""How many of a host's last targets are looked through; so that a long history costs no more than a short one."""
+
+
 def latest_metrics(connection: Connection, operation_type: str, host: str, before: float) -> dict[str, object]:
-    """The metrics that the last ended operation of this type measured on this host; empty when there is none."""
-    row = (
-        connection.execute(
-            select(table)
-            .join(operations, operations.c.id == table.c.operation_id)
-            .where(
-                table.c.host == host,
-                operations.c.type == operation_type,
-                operations.c.created_at < before,
-                table.c.metrics != "{}",
-            )
-            .order_by(operations.c.created_at.desc())
-            .limit(1)
-        )
-        .mappings()
-        .first()
+    """The metrics that the last operation of this type measured on this host; empty when none did lately."""
+    lately = (
+        select(table.c.operation_id, table.c.started_at)
+        .where(table.c.host == host, table.c.started_at < before, table.c.metrics != "{}")
+        .order_by(table.c.started_at.desc())
+        .limit(_FAR_BACK)
+        .subquery()
     )
+    query = (
+        select(table)
+        .join(lately, (lately.c.operation_id == table.c.operation_id) & (table.c.host == host))
+        .join(operations, operations.c.id == table.c.operation_id)
+        .where(operations.c.type == operation_type)
+        .order_by(lately.c.started_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().first()
     return dict(target_of(row).metrics) if row else {}
 
 

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 HOSTS = ("web-server-1", "web-server-2", "api-server-1", "db-server-1")
+CHANGE = ("--name", "change", "--type", "service_restart", "--systems", "web-server-1", "--parameters", "{}")
+"""A request that restarts the service of a place, see `with_service`."""
 SIX = ["verify", "window", "execute", "collect", "analyze", "notify"]
 
 
@@ -148,9 +151,10 @@ class Place:
 
     def end(self) -> None:
         """End what still runs, first those who end the others, and forget the directory."""
+        own = {process.pid for process in self.started}
         for process in self.processes():
             with suppress(psutil.Error):
-                if "opsqueue" in " ".join(process.cmdline()):
+                if process.pid in own or "opsqueue" in " ".join(process.cmdline()):
                     process.send_signal(signal.SIGTERM)
         with suppress(AssertionError):
             self.ended_by_itself(20)
@@ -165,3 +169,42 @@ class Place:
 def stages(data: Mapping[str, Any]) -> list[str]:
     """The stages that were worked, in order."""
     return [stage["stage"] for stage in data["stages"]]
+
+
+def closed_now() -> str:
+    """A window of one hour that opens in about half a day, UTC."""
+    hour = (time.gmtime().tm_hour + 12) % 24
+    return f"{hour:02}:00-{(hour + 1) % 24:02}:00"
+
+
+def opening(now: float) -> float:
+    """When the window of `closed_now` opens next, in UNIX seconds."""
+    return now - now % 3600 + 12 * 3600
+
+
+def with_service(place: Place) -> Place:
+    """Start a supervisor with a service in it, which the configuration then gives to web-server-1."""
+    if shutil.which("supervisord") is None:
+        pytest.skip("not installed: supervisord")
+    where = place.directory
+    config = where / "supervisord.conf"
+    config.write_text(
+        f"[supervisord]\nnodaemon=true\nlogfile={where}/s.log\npidfile={where}/s.pid\nchildlogdir={where}\n"
+        f"[unix_http_server]\nfile={where}/s.sock\n[supervisorctl]\nserverurl=unix://{where}/s.sock\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        "[program:web]\ncommand=sleep 300\n"
+    )
+    service = {"service_name": "web", "manager": "supervisor", "supervisor_config": str(config), "sudo": False}
+    place.settings["hosts"]["web-server-1"]["parameters"] = {"service_restart": {**service, "settle_seconds": 1}}
+    place.config.write_text(json.dumps(place.settings))
+    place.start("supervisord", "-c", str(config))
+    until(lambda: service_pid(place), what="the service")
+    return place
+
+
+def service_pid(place: Place) -> int | None:
+    """The process of the service; None while there is none."""
+    config = str(place.directory / "supervisord.conf")
+    words = place.run("supervisorctl", "-c", config, "status", "web").out.split()
+    return int(words[3].rstrip(",")) if words[1:2] == ["RUNNING"] else None

@@ -72,7 +72,7 @@ def until(found, seconds: float = 20) -> None:
                 return
         except OSError:
             pass
-        except Exception as error:  # noqa: BLE001 - redis' own ConnectionError among them
+        except Exception as error:  # redis has a ConnectionError of its own
             if time.monotonic() > end - 1:
                 raise AssertionError(str(error)) from error
         time.sleep(0.1)
@@ -100,6 +100,6 @@ def test_worker_and_flower_are_refused_nothing_that_they_ask(port: int) -> None:
 def test_nobody_comes_in_without_a_name(port: int) -> None:
     with (
         Redis(port=port) as client,
-        pytest.raises(Exception, match=r"NOAUTH|Authentication required|without any password"),
+        pytest.raises(Exception, match=r"(?i)auth"),
     ):
         client.ping()

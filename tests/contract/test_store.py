@@ -307,7 +307,8 @@ def test_targets_come_back_in_their_order_and_as_they_were(store):
 def test_the_metrics_before_are_those_of_the_last_operation_of_the_type(store):
     for number in (1, 2, 3):
         create(store, an_operation(f"op-{number}", created_at=AT + number))
-        target = replace(a_target(), operation_id=f"op-{number}", metrics={"n": {"value": number, "unit": "count"}})
+        metrics = {"n": {"value": number, "unit": "count"}}
+        target = replace(a_target(), operation_id=f"op-{number}", metrics=metrics, started_at=AT + number)
         with store.begin() as tx:
             store_targets.replace_all(tx, target.operation_id, [replace(target, metrics={}) if number == 2 else target])
     with store.read() as connection:
@@ -550,7 +551,6 @@ def test_history_is_narrowed(store):
     assert found(limit=1) == ["c"]
     with store.read() as connection:
         assert [one.id for one in history.active(connection)] == ["open"]
-        assert history.counts(connection) == {"closed": 3, "verify": 1}
 
 
 def test_history_is_forgotten_by_age_and_nothing_that_is_open(store):
@@ -575,7 +575,7 @@ def test_how_long_the_last_ones_took(store):
         create(store, closed(f"op-{number}", number))
         with_target(store, f"op-{number}", "h1", AT, None if seconds is None else AT + seconds)
     with store.read() as connection:
-        assert history.durations(connection, an_operation("now")) == [5.0, 3.0]
+        assert sorted(history.durations(connection, an_operation("now"))) == [3.0, 5.0]
         assert history.durations(connection, an_operation("op-1")) == [3.0]
         assert history.durations(connection, replace(an_operation("now"), name="other")) == []
 

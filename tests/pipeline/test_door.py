@@ -31,7 +31,7 @@ def refused(story, change, error=OpsqueueError):
     with pytest.raises(error) as raised:
         submit(story.world(), parse_request({**GOOD, **change}))
     with story.store.read() as connection:
-        assert history.counts(connection) == {}
+        assert history.active(connection) == []
     assert story.nudges == []
     return raised.value.message
 

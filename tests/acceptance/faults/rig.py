@@ -53,6 +53,14 @@ def until(true, seconds=30.0, what="the awaited"):
     raise AssertionError(f"{what() if callable(what) else what} did not come about within {seconds} s")
 
 
+def _lives(process):
+    """Whether it still runs; one that nobody has collected does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Part:
     """One `opsqueue worker` or `opsqueue beat`: the keeper process and its children."""
 
@@ -74,7 +82,7 @@ class Part:
                 with suppress(psutil.NoSuchProcess):
                     argv = child.cmdline()
                     if "opsqueue.tasks.worker" in argv:
-                        found[next(word for word in argv if word.endswith(self.name))] = child
+                        found[next(word for word in argv if word.endswith(f"-{self.name}"))] = child
             return found
         return {}
 
@@ -83,11 +91,13 @@ class Part:
         if self.process.poll() is not None:
             return
         os.kill(self.process.pid, signal.SIGSTOP)  # so that it starts nothing again meanwhile
-        for child in psutil.Process(self.process.pid).children():
+        mains = psutil.Process(self.process.pid).children()
+        for main in mains:
             with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+                os.killpg(main.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
+        until(lambda: not any(_lives(main) for main in mains), 5, "the end of the workers")
 
     def freeze(self, number=signal.SIGSTOP):
         """Stop, or continue, every process of it; commands on hosts go on."""

@@ -18,10 +18,12 @@ SOME = 20
 
 
 def _twenty_in_flight(rig):
-    """Twenty operations on ten hosts: some run, some wait for their host, some for a process."""
-    ids = [rig.ask(f"h{number % 10 + 1}", hold=["command-1"] if number < 4 else ()) for number in range(SOME)]
-    for one in ids[:4]:
+    """Twenty operations on ten hosts: four run on every process there is, sixteen wait on their queue."""
+    ids = [rig.ask(f"h{number + 1}", hold=["command-1"]) for number in range(4)]
+    for one in ids:
         rig.at(one, "command-1")
+    ids += [rig.ask(f"h{number % 10 + 1}") for number in range(4, SOME)]
+    assert rig.queued()["normal"] >= SOME - 4 - 4  # some were taken and wait in the worker
     return ids
 
 
@@ -36,7 +38,7 @@ def _let_go_and_end(rig, ids, fault, since):
 
 @pytest.fixture
 def ten_hosts(make_rig):
-    rig = make_rig(hosts=10, worker={"processes": 4, "in_process": False})
+    rig = make_rig(hosts=10, worker={"processes": 4, "reserved": 1, "in_process": False})
     rig.worker()
     return rig
 
@@ -45,6 +47,7 @@ def test_flushall_with_twenty_operations_in_flight(ten_hosts):
     ids = _twenty_in_flight(ten_hosts)
     with ten_hosts.client() as client:
         client.flushall()
+    assert not any(ten_hosts.queued().values())
     _let_go_and_end(ten_hosts, ids, "FLUSHALL with 20 operations in flight", time.time())
 
 
@@ -86,17 +89,17 @@ def test_every_message_delivered_three_times(make_rig, mode):
 
 def _asked_by_others(rig):
     """Requests without an id of their own, from a foreign producer that sends each message three times."""
-    found = []
     for number in range(3):
         request = {"name": "foreign", "type": "tally_change", "target_systems": [f"h{number + 1}"]}
         request["parameters"] = {"key": f"foreign-{number}"}
         for _ in range(3):
             rig.sender.app.send_task("opsqueue.submit", args=[request], queue="intake", task_id=f"foreign-{number}")
-    rows = "SELECT id FROM operations WHERE name = 'foreign'"
+    return until(lambda: _foreign(rig) if len(_foreign(rig)) >= 3 else None, what="the foreign requests")
+
+
+def _foreign(rig):
     with rig.store.read() as connection:
-        until(lambda: len(list(connection.exec_driver_sql(rows))) >= 3, what="the foreign requests")
-        found = [row[0] for row in connection.exec_driver_sql(rows)]
-    return found
+        return [row[0] for row in connection.exec_driver_sql("SELECT id FROM operations WHERE name = 'foreign'")]
 
 
 def test_malformed_messages_on_every_queue_while_twenty_operations_run(ten_hosts):

@@ -128,6 +128,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("stage <> 'closed'"),
         )
         batch_op.create_index("ix_operations_type_created", ["type", "created_at"], unique=False)
+        batch_op.create_index("ix_operations_outcome_created", ["outcome", "created_at"], unique=False)
+        batch_op.create_index("ix_operations_name_created", ["name", "created_at"], unique=False)
 
     op.create_table(
         "samples",
@@ -202,6 +204,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operation_id", "host", name=op.f("pk_targets")),
     )
     with op.batch_alter_table("targets", schema=None) as batch_op:
-        batch_op.create_index("ix_targets_host", ["host"], unique=False)
+        batch_op.create_index("ix_targets_host_started", ["host", "started_at"], unique=False)
     for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)
