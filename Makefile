@@ -14,11 +14,11 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	  { echo "opsqueue needs Python 3.11 or newer; found `$(PYTHON) --version 2>&1`. Say which one: make PYTHON=python3.12 …"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing opsqueue into $(VENV) (once) …"
-	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
 demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minute

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST_LINES, MOST_MODULE, DEEPEST = 40, 300, 3
-_WHY = "lines because"
+_WHY = "because"
 _NESTS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.AsyncFor, ast.AsyncWith, ast.Match)
 
 
@@ -35,7 +35,7 @@ def complaints(path: Path) -> Iterator[str]:
     tree = ast.parse(text)
     lines = text.count("\n")
     if lines > MOST_MODULE and _WHY not in (ast.get_docstring(tree) or ""):
-        yield f"{path}: {lines} lines; split it, or say in its docstring '… {_WHY} …'"
+        yield f"{path}: {lines} lines; split it, or say in its docstring why it is longer ({_WHY} …)"
     if ast.get_docstring(tree) is None:
         yield f"{path}: no docstring"
     for function in functions(tree):

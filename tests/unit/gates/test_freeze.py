@@ -69,7 +69,7 @@ ROWS = [
 @pytest.mark.parametrize(
     ("freezes", "change", "wanted", "why", "until"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_freeze(evidence, freezes, change, wanted, why, until):  # noqa: PLR0917 - the columns of the table
+def test_freeze(evidence, freezes, change, wanted, why, until):
     verdict = freeze(evidence(freezes=freezes, **change))
     assert isinstance(verdict, wanted)
     assert why in verdict.why
