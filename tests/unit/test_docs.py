@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from opsqueue import errors, settings
+from opsqueue import errors, settings_parts
 from opsqueue.cli import schema
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
@@ -29,14 +29,14 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 PARTS = {
-    "alert_thresholds": settings.Thresholds,
-    "hosts": settings.HostSettings,
-    "maintenance_windows": settings.WindowSettings,
-    "verification": settings.CoordinatorSettings,
-    "schedule": settings.ScheduleSettings,
-    "worker": settings.WorkerSettings,
-    "logging": settings.LoggingSettings,
-    "flower": settings.FlowerSettings,
+    "alert_thresholds": settings_parts.Thresholds,
+    "hosts": settings_parts.HostSettings,
+    "maintenance_windows": settings_parts.WindowSettings,
+    "verification": settings_parts.CoordinatorSettings,
+    "schedule": settings_parts.ScheduleSettings,
+    "worker": settings_parts.WorkerSettings,
+    "logging": settings_parts.LoggingSettings,
+    "flower": settings_parts.FlowerSettings,
 }
 
 
@@ -223,6 +223,12 @@ def test_every_error_has_its_row_with_code_and_exit_status() -> None:
     }
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.OpsqueueError)]
     assert said == {one.__name__: (one.code, one.exit_code) for one in classes}
+
+
+def test_every_exit_status_of_an_error_stands_in_the_table_of_the_command_line() -> None:
+    told = {int(number) for number in re.findall(r"^\| (\d+) \|", section("docs/cli.md", "Exit status"), re.MULTILINE)}
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.OpsqueueError)]
+    assert {one.exit_code for one in classes} <= told
 
 
 # -- links, words, fences -----------------------------------------------------------------------------------
