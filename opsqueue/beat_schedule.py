@@ -31,7 +31,7 @@ def build(settings: Settings, types: Collection[str]) -> dict[str, Entry]:
     entries = {entry.name: entry for entry in _built_in(settings) if entry.type in types}
     for name, given in settings.schedule.items():
         entries.pop(name, None)
-        if isinstance(given, bool) or not given.enabled:
+        if given is False or not given.enabled:
             continue
         entries[name] = Entry(
             name=name,

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     hosts: Mapping[str, HostSettings] = Field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     verification: tuple[CoordinatorSettings, ...] = ()
-    schedule: Mapping[str, ScheduleSettings | bool] = Field(default_factory=dict)
+    schedule: Mapping[str, ScheduleSettings | Literal[False]] = Field(default_factory=dict)
     """Recurring operations beside the built-in ones; `false` under a built-in name turns it off."""
     worker: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()

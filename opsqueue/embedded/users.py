@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from opsqueue.errors import DatabaseUnreachable
 
@@ -27,12 +27,32 @@ def using(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def last_call(state_dir: Path) -> TextIO | None:
-    """If nobody uses it: a file that must be kept open until the system has ended, so that nobody begins to."""
-    file = (state_dir / "embedded.users").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+class LastCall:
+    """The right to end the embedded system; kept from `take` until the block ends, so that nobody begins to use it.
+
+    Enter it before what is to be ended: then a newcomer waits until all of that has ended, and starts its own.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "embedded.users"
+        self._file: TextIO | None = None
+
+    def take(self) -> bool:
+        """Whether nobody uses the system; from then on nobody can begin to."""
+        if self._file is not None:
+            return True
+        file = self._path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -25,6 +25,7 @@ SHORTEST_LIMIT = 300.0
 """Seconds; a shorter time limit in a message has no effect, for it could end an operation half-way."""
 
 _ID = re.compile(r"[!-~]{1,256}")
+_TOLD = re.compile(r"\('[0-9a-f-]{36}',\)")
 _WORDS = ("lang", "root_id", "parent_id", "group", "origin", "meth")
 _TEXTS = ("argsrepr", "kwargsrepr", "shadow")
 _NUMBERS = ("retries", "group_index", "replaced_task_nesting")
@@ -102,11 +103,17 @@ def check_task(headers: Mapping[str, Any], payload: Any, tasks: Container[str]) 
 
 
 def tame(headers: dict[str, Any]) -> None:
-    """Take from the headers of a fit call what must have no effect: short time limits, and odd names for people."""
+    """Take from the headers of a fit call what must have no effect: short time limits, and odd names for people.
+
+    Of the arguments an operation's id alone may be told: a plain Celery client would tell Flower the parameters too.
+    """
     limits = headers.get("timelimit") or (None, None)
     headers["timelimit"] = [limit if limit is not None and limit >= SHORTEST_LIMIT else None for limit in limits]
     if headers.get("shadow"):
         headers["shadow"] = "".join(letter for letter in headers["shadow"] if letter.isprintable())[:LONGEST_WORD]
+    if not _TOLD.fullmatch(str(headers.get("argsrepr"))):
+        headers["argsrepr"] = "(…)"
+    headers["kwargsrepr"] = "{}"
 
 
 def _call(headers: Mapping[str, Any], payload: Any) -> dict[str, Any]:

@@ -12,17 +12,19 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from opsqueue import telemetry
 from opsqueue.embedded.keeper import Child, Keeper
 from opsqueue.embedded.redis import EmbeddedRedis
+from opsqueue.embedded.users import LastCall
 from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
-from opsqueue.tasks.broker import QUEUES, broker_url
+from opsqueue.tasks.broker import QUEUES
 from opsqueue.tasks.reconciler import Reconciler
 
 _log = logging.getLogger("opsqueue.parts")
@@ -35,6 +37,7 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
     """
     _logs(settings, stderr=not transient)
     with ExitStack() as stack:
+        last_call = stack.enter_context(LastCall(settings.state_dir))  # given back after Redis has ended
         if settings.broker_url is None:
             stack.enter_context(EmbeddedRedis(settings.state_dir / "redis"))
         _upgraded(settings)
@@ -43,9 +46,9 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
         if not transient:
             children.append(beat_child(config))
         if flower:
-            children.append(flower_child(settings))
+            children.append(flower_child(config))
             print(f"Flower: http://{settings.flower.address}:{settings.flower.port}", file=sys.stderr)  # noqa: T201
-        _keep(settings, children, transient=transient)
+        _keep(settings, children, end=partial(_end_if_unused, last_call) if transient else None)
     return 0
 
 
@@ -68,9 +71,8 @@ def beat(settings: Settings, *, config: str | None = None) -> int:
 
 def flower(settings: Settings, *, config: str | None = None) -> int:
     """Flower alone, kept alive."""
-    del config
     _logs(settings, stderr=True)
-    Keeper([flower_child(settings)]).run()
+    Keeper([flower_child(config)]).run()
     return 0
 
 
@@ -102,15 +104,9 @@ def beat_child(config: str | None) -> Child:
     return Child(name="beat", argv=_module("beat", config))
 
 
-def flower_child(settings: Settings) -> Child:
-    """Flower, for reading only; the broker's URL travels in the environment, because it may hold a password."""
-    where = (f"--address={settings.flower.address}", f"--port={settings.flower.port}")
-    # Flower must use the stock transport name; with a prefix it has to be told of it as well.
-    argv = (sys.executable, "-m", "celery", "flower", *where, "--read_only=True", "--logging=warning")
-    environment = {**os.environ, "CELERY_BROKER_URL": broker_url(settings)}
-    for key in [key for key in environment if key.startswith("OPSQUEUE_")]:
-        del environment[key]
-    return Child(name="flower", argv=argv, env=environment)
+def flower_child(config: str | None) -> Child:
+    """Flower, for reading only."""
+    return Child(name="flower", argv=_module("flower", config))
 
 
 def _module(name: str, config: str | None) -> tuple[str, ...]:
@@ -135,9 +131,9 @@ def _upgraded(settings: Settings) -> None:
         store.close()
 
 
-def _keep(settings: Settings, children: list[Child], *, transient: bool = False) -> None:
+def _keep(settings: Settings, children: list[Child], *, end: Callable[[], None] | None = None) -> None:
     keeper = Keeper(children)
-    reconciler = Reconciler(settings, keeper, end=_end_of_process if transient else None)
+    reconciler = Reconciler(settings, keeper, end=end)
     thread = threading.Thread(target=reconciler.run, name="opsqueue-reconciler", daemon=True)
     thread.start()
     try:
@@ -147,5 +143,6 @@ def _keep(settings: Settings, children: list[Child], *, transient: bool = False)
         thread.join(5)
 
 
-def _end_of_process() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_if_unused(last_call: LastCall) -> None:
+    if last_call.take():
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TextIO
 
 from redis.exceptions import RedisError
 
 from opsqueue.embedded.keeper import Keeper, Status
-from opsqueue.embedded.users import last_call
 from opsqueue.errors import OpsqueueError
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.dispatch import reconcile
@@ -44,13 +42,12 @@ class Reconciler:
         self._settings = settings
         self._keeper = keeper
         self._end = end
-        """Called when nothing is left to do; None: stay for ever."""
+        """Called, perhaps more than once, when nothing is left to do; None: stay for ever."""
         self._stopping = threading.Event()
         self._deaf_since: dict[str, float] = {}
         self._taken: dict[str, float] = {}
         """When each worker last took a message, as seen at the last look."""
         self._idle_since: float | None = None
-        self._last_call: TextIO | None = None
 
     def stop(self) -> None:
         """End the loop at its next turn."""
@@ -117,10 +114,8 @@ class Reconciler:
             self._idle_since = None
             return
         self._idle_since = self._idle_since or time.monotonic()
-        if time.monotonic() - self._idle_since > _IDLE_AFTER and self._last_call is None:
-            self._last_call = last_call(self._settings.state_dir)
-            if self._last_call is not None:
-                self._end()
+        if time.monotonic() - self._idle_since > _IDLE_AFTER:
+            self._end()
 
     def _busy(self, world: World) -> bool:
         if any(self._queued().values()):

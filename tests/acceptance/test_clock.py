@@ -81,7 +81,14 @@ def _asked_from_elsewhere(city):
     request = {"name": "foreign", "type": "health_check", "target_systems": ["all"], "parameters": PARAMETERS}
     url = f"redis+socket://{socket_of(city.state / 'redis')}"
     with Celery(broker=url, backend=url, set_as_current=False) as app:
-        return app.send_task("opsqueue.submit", args=[request], queue="intake").get(timeout=20)["operation_id"]
+        receipts = [
+            app.send_task("opsqueue.submit", args=[{**request, "parameters": parameters}], queue="intake").get(
+                timeout=20
+            )
+            for parameters in ({"password": CANARY}, PARAMETERS)
+        ]
+    assert [receipt["accepted"] for receipt in receipts] == [False, True]
+    return receipts[1]["operation_id"]
 
 
 def _tasks(city):
