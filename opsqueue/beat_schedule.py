@@ -47,6 +47,11 @@ def build(settings: Settings, types: Collection[str]) -> dict[str, Entry]:
     return entries
 
 
+def built_in_names(settings: Settings) -> frozenset[str]:
+    """The names that `schedule` may turn off with `false`."""
+    return frozenset(entry.name for entry in _built_in(settings))
+
+
 def _built_in(settings: Settings) -> tuple[Entry, ...]:
     zone = settings.timezone
     return (

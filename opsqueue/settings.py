@@ -118,7 +118,21 @@ class Settings(BaseSettings):
         for group, members in self.groups.items():
             if lost := [name for name in members if name not in self.hosts]:
                 raise ValueError(f"groups.{group} names hosts that are not in hosts: {', '.join(lost)}")
+        self._windows_cover_what_there_is()
         return self
+
+    def _windows_cover_what_there_is(self) -> None:
+        # A window for a host that is misspelt would protect nothing, and nobody would see that.
+        for window in self.windows():
+            for what, named, known in (
+                ("hosts", window.hosts, self.inventory()),
+                ("groups", window.groups, self.groups),
+            ):
+                if lost := [name for name in named if name not in known]:
+                    raise ValueError(
+                        f"maintenance_windows.{window.name}.{what} names {lost[0]!r}, which is not in "
+                        f"{what}{nearest(lost[0], known)}"
+                    )
 
     def windows(self) -> tuple[Window, ...]:
         """The maintenance windows, parsed."""

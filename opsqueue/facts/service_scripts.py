@@ -16,6 +16,18 @@ clock() { cut -d . -f 1 /proc/uptime; }
 started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 missing() { say phase absent; say detail "$1"; }
 unasked() { say phase error; say detail "$1"; }
+# Whether nobody but root and ourselves can put another file at path $1: what lies there is run, with our rights.
+trusted() {
+  for at in "$1" "$(readlink -f -- "$1")"; do
+    while [ -n "$at" ]; do
+      set -- $(ls -ldLn -- "$at" 2>/dev/null)
+      case ${3:-none} in 0 | "$(id -u)") ;; *) return 1 ;; esac
+      case $1 in d???????wt*) ;; ????????w*) return 1 ;; esac
+      [ "$at" = / ] && break
+      at=${at%/*}; at=${at:-/}
+    done
+  done
+}
 # Whether this very command runs below process $1: then a restart could end the connection it came by.
 ours() {
   up=$$
@@ -77,6 +89,8 @@ _SUPERVISOR = r"""
 ctl() { if [ -n "$conf" ]; then timeout 10 supervisorctl -c "$conf" "$@"; else timeout 10 supervisorctl "$@"; fi; }
 state_supervisor() {
   command -v supervisorctl >/dev/null || { missing 'supervisorctl is not installed'; return; }
+  [ "$name" = all ] && { missing 'for supervisor `all` is every program at once'; return; }
+  [ -z "$conf" ] || trusted "$conf" || { unasked "$conf is missing, or others than root and us can change it"; return; }
   shown=$(ctl status "$name" 2>&1 </dev/null); target=$name
   case $shown in *'(no such process)'* | *'(no such group)'*)
     target="$name:*"; shown=$(ctl status "$target" 2>&1 </dev/null) ;;
@@ -165,6 +179,7 @@ place() {
 }
 state_runit() {
   command -v sv >/dev/null || { missing 'sv is not installed'; return; }
+  [ -z "$dir" ] || trusted "$dir" || { unasked "$dir is missing, or others than root and us can change it"; return; }
   place supervise/stat || { missing 'no supervised service directory of that name'; return; }
   shown=$(sv status "$where" 2>&1); first=${shown%%;*}; pid=''
   case $first in
@@ -175,7 +190,9 @@ state_runit() {
     'down: '*) phase=stopped ;;
     *) unasked "$shown"; return ;;
   esac
-  if [ $phase = up ] && [ -x "$where/check" ] && ! sv -w 1 check "$where" >/dev/null 2>&1; then phase=unhealthy; fi
+  if [ $phase = up ] && [ -x "$where/check" ] && trusted "$where/check"; then
+    sv -w 1 check "$where" >/dev/null 2>&1 || phase=unhealthy
+  fi
   say target "$where"; say phase "$phase"; say pid "$pid"; say detail "$shown"
   if [ -n "$pid" ]; then say identity "$pid:$(started "$pid")"; ours "$pid"; fi
 }
@@ -186,6 +203,7 @@ dirty_runit() { :; }
 _S6 = r"""
 state_s6() {
   command -v s6-svstat >/dev/null || { missing 's6-svstat is not installed'; return; }
+  [ -z "$dir" ] || trusted "$dir" || { unasked "$dir is missing, or others than root and us can change it"; return; }
   { place event && [ -e "$where/supervise/status" ]; } || {
     missing 'no supervised service directory of that name'; return
   }

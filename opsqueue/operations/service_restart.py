@@ -39,8 +39,10 @@ from opsqueue.operations.service_verdict import (
 
 _PROTECTED = re.compile(
     r"ssh|sshd|dropbear|network|networking|NetworkManager|wpa_supplicant|dbus|dbus-broker|elogind"
-    r"|init|systemd-.*|opsqueue.*|celery.*"
+    r"|init|systemd-.*|opsqueue.*|celery.*|rc|rcS|single|halt|reboot|poweroff|killprocs|sendsigs|umount.*"
 )
+_UNITS = (".service", ".socket", ".timer", ".path")
+"""The units of systemd that are restarted here; starting `poweroff.target` is no way to start a service."""
 _HAS_PREFLIGHT = {"systemd", "sysv"}
 """The managers that run a service with its usual configuration; others may give it another one."""
 _CHANGE_S = 30
@@ -138,6 +140,8 @@ def _about_state(params: ServiceRestartParams, unit: Unit) -> tuple[str, ...]:
 
 def _about_systemd(params: ServiceRestartParams, unit: Unit) -> tuple[str, ...]:
     props, name, found = unit.props, unit.target, []
+    if unit.manager == "systemd" and not name.endswith(_UNITS):
+        found.append(f"{name} is no service; this restarts units that end with {', '.join(_UNITS)}")
     load, verb = props.get("LoadState", "loaded"), verb_for(params, unit)
     if load != "loaded":
         found.append(
@@ -156,8 +160,13 @@ def _about_systemd(params: ServiceRestartParams, unit: Unit) -> tuple[str, ...]:
 
 def _is_protected(params: ServiceRestartParams, unit: Unit) -> bool:
     names = {params.service_name, unit.target, *unit.props.get("Names", "").split()}
-    stems = {name.removesuffix(".service").partition("@")[0].partition(":")[0] for name in names}
+    stems = {_stem(part) for name in names for part in (name, *name.split(":"))}
     return unit.carries_us or any(_PROTECTED.fullmatch(stem) for stem in stems)
+
+
+def _stem(name: str) -> str:
+    base, dot, kind = name.rpartition(".")
+    return (base if dot + kind in _UNITS else name).partition("@")[0].partition(":")[0]
 
 
 def _is_detached(params: ServiceRestartParams, unit: Unit) -> bool:

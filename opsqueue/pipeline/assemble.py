@@ -22,6 +22,7 @@ from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
+from opsqueue.pipeline.honoured import honoured
 from opsqueue.pipeline.world import Coordinator, World
 from opsqueue.settings import Settings
 from opsqueue.settings_parts import CoordinatorSettings
@@ -36,11 +37,13 @@ def assemble(
     coordinators: tuple[Coordinator, ...] = (),
     now: Callable[[], float] = time.time,
 ) -> World:
-    """The world of one process. Raises InvalidConfig for a coordinator that cannot be loaded."""
+    """The world of one process. Raises InvalidConfig for what the settings ask for and cannot be honoured."""
+    kinds = catalogue()
+    honoured(settings, kinds)
     return World(
         store=Store(settings.database),
         settings=settings,
-        kinds=catalogue(),
+        kinds=kinds,
         connect=connect,
         tell=lambda channel, message, event_id: tell(settings, channel, message, event_id),
         recipients=lambda channel: recipients(settings, channel),

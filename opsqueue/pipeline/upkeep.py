@@ -6,10 +6,13 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opsqueue.model.record import Event
 from opsqueue.pipeline.world import World
-from opsqueue.store import history, holds, samples
+from opsqueue.store import events, history, holds, samples
+from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
+BURIED = "messages_buried"
 _DAY = 86_400.0
 _CHUNKS = 20
 _EVERY = 3600.0
@@ -37,6 +40,19 @@ def _prune_history(world: World, before: float) -> None:
         if not gone:
             return
         _log.info("forgot %d operations that ended long ago", gone)
+
+
+def note_buried(world: World, total: int) -> None:
+    """Write into the history that messages were buried since it was last written; `total` is counted by Redis."""
+    with world.store.begin() as tx:
+        last = events.latest(tx, BURIED, 1)
+        known = int(last[0].data["total"]) if last else 0
+        new = total - known if total >= known else total  # Redis was emptied, and counts anew
+        if total == known:
+            return
+        message = f"{counted(new, 'message')} that could not be read: buried"
+        data = {"total": total, "new": new}
+        events.append(tx, [Event(operation_id=None, at=world.now(), kind=BURIED, message=message, data=data)])
 
 
 def rotate_logs(directory: Path, days: int, now: float) -> None:

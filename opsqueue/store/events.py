@@ -36,8 +36,8 @@ def count_results(connection: Connection, operation_id: str, result: str) -> int
 
 
 def latest(connection: Connection, kind: str, limit: int = 50) -> tuple[Event, ...]:
-    """The newest lines of one kind, newest first."""
-    rows = connection.execute(
-        select(table).where(table.c.kind == kind).order_by(table.c.id.desc()).limit(limit)
-    ).mappings()
+    """The newest lines of one kind that belong to no operation, newest first."""
+    # `operation_id IS NULL` is what the index finds: these lines are few, however long the history is.
+    query = select(table).where(table.c.operation_id.is_(None), table.c.kind == kind)
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
     return tuple(event_of(row) for row in rows)

@@ -26,10 +26,18 @@ def entries(settings: Settings) -> dict[str, Any]:
 
 
 def _celery(entry: Entry) -> dict[str, Any]:
-    when = float(entry.every) if entry.every is not None else crontab.from_string(entry.cron)
+    when = float(entry.every) if entry.every is not None else _crontab(str(entry.cron))
     # A tick that nobody took before the next is worth nothing: the worker finds the newest slot by itself.
     lasting = {"expires": entry.every or 3600}
     return {"task": "opsqueue.tick", "schedule": when, "args": (entry.name,), "options": {"queue": "intake", **lasting}}
+
+
+def _crontab(cron: str) -> crontab | float:
+    # The record decides what is due; what Celery cannot read (`0 0 * * 7`, `L`) is looked at each minute instead.
+    try:
+        return crontab.from_string(cron)
+    except ValueError:
+        return float(UPKEEP_SECONDS)
 
 
 def main() -> int:

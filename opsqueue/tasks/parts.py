@@ -58,7 +58,7 @@ def worker(
     """Workers for this machine, kept alive, with their reconciler."""
     _logs(settings, stderr=True)
     children = worker_children(settings, config, events=settings.worker.events, queues=queues, name=name)
-    _keep(settings, children)
+    _keep(settings, children, queues=queues)
     return 0
 
 
@@ -131,9 +131,15 @@ def _upgraded(settings: Settings) -> None:
         store.close()
 
 
-def _keep(settings: Settings, children: list[Child], *, end: Callable[[], None] | None = None) -> None:
+def _keep(
+    settings: Settings,
+    children: list[Child],
+    *,
+    end: Callable[[], None] | None = None,
+    queues: Sequence[str] | None = None,
+) -> None:
     keeper = Keeper(children)
-    reconciler = Reconciler(settings, keeper, end=end)
+    reconciler = Reconciler(settings, keeper, end=end, queues=queues)
     thread = threading.Thread(target=reconciler.run, name="opsqueue-reconciler", daemon=True)
     thread.start()
     try:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,11 +21,13 @@ from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.dispatch import reconcile
+from opsqueue.pipeline.upkeep import note_buried
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
 from opsqueue.store import history
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
+from opsqueue.tasks.dead import dead_total
 from opsqueue.tasks.stages import nudge
 from opsqueue.tasks.taken import forget_old, last_taken
 
@@ -38,8 +40,17 @@ _SOON = 60.0
 class Reconciler:
     """The reconciler of one `opsqueue worker` or `opsqueue up`."""
 
-    def __init__(self, settings: Settings, keeper: Keeper, *, end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keeper: Keeper,
+        *,
+        end: Callable[[], None] | None = None,
+        queues: Sequence[str] | None = None,
+    ) -> None:
         self._settings = settings
+        self._queues = queues or QUEUES
+        """What the shared worker of this keeper takes."""
         self._keeper = keeper
         self._end = end
         """Called, perhaps more than once, when nothing is left to do; None: stay for ever."""
@@ -48,6 +59,7 @@ class Reconciler:
         self._taken: dict[str, float] = {}
         """When each worker last took a message, as seen at the last look."""
         self._idle_since: float | None = None
+        self._buried = 0
 
     def stop(self) -> None:
         """End the loop at its next turn."""
@@ -61,10 +73,13 @@ class Reconciler:
         forget_old(self._settings)
         while not self._stopping.wait(_PULSE):
             try:
-                queued = self._queued()
+                queued, buried = self._ask_redis()
+                if buried != self._buried:
+                    note_buried(world, buried)
+                    self._buried = buried
                 reconcile(world, queued)
                 self._listen(world, queued)
-                self._perhaps_end(world)
+                self._perhaps_end(world, queued)
             except OpsqueueError as error:
                 _log.warning("the reconciler will try again: %s", error.message)
             except RedisError as error:
@@ -97,28 +112,27 @@ class Reconciler:
         if child.state != "running" or role not in {"shared", "reserved"} or self._took_something(child.name):
             return False
         processes = self._settings.worker.processes if role == "shared" else self._settings.worker.reserved
-        wanted = QUEUES if role == "shared" else ("critical", "intake")
+        wanted = self._queues if role == "shared" else ("critical", "intake")
         if not any(queued.get(queue, 0) for queue in wanted):
             return False
         with world.store.read() as connection:
             return history.held_by_worker(connection, f"{child.name}:", world.now()) < processes
 
-    def _queued(self) -> dict[str, int]:
+    def _ask_redis(self) -> tuple[dict[str, int], int]:
         with connect(self._settings) as client:
-            return queue_lengths(client, self._settings)
+            return queue_lengths(client, self._settings), dead_total(client, self._settings.broker_prefix)
 
-    def _perhaps_end(self, world: World) -> None:
+    def _perhaps_end(self, world: World, queued: dict[str, int]) -> None:
         if self._end is None:
             return
-        if self._busy(world):
+        if any(queued.values()) or _due_soon(world):
             self._idle_since = None
             return
         self._idle_since = self._idle_since or time.monotonic()
         if time.monotonic() - self._idle_since > _IDLE_AFTER:
             self._end()
 
-    def _busy(self, world: World) -> bool:
-        if any(self._queued().values()):
-            return True
-        with world.store.read() as connection:
-            return history.due_soon(connection, world.now() + _SOON)
+
+def _due_soon(world: World) -> bool:
+    with world.store.read() as connection:
+        return history.due_soon(connection, world.now() + _SOON)

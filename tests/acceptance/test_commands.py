@@ -230,7 +230,7 @@ def test_history_status_why_show_and_logs(town):
     assert ended[0]["operation_id"] == operation_id
     for one in ended:
         exactly(one, brief)
-    assert town.ops("status", "--output", "json").json == {"operations": []}
+    assert town.ops("status", "--output", "json").json == {"operations": [], "messages_buried": []}
     exactly(town.ops("status", operation_id, "--output", "json").json, brief.replace("|", "| why"))
     assert town.ops("why", operation_id, "--output", "json").json == {
         "operation_id": operation_id,

@@ -329,7 +329,7 @@ def test_events_are_read_in_the_order_in_which_they_were_written(store):
         found = events.of(connection, "op-1")
         assert [replace(line, id=0) for line in found] == lines
         assert [line.data["n"] for line in events.of(connection, "op-1", after=found[0].id)] == [1, 2]
-        assert [line.data["n"] for line in events.latest(connection, "stage", limit=2)] == [2, 1]
+        assert events.latest(connection, "stage") == ()  # those belong to an operation
         assert [line.operation_id for line in events.latest(connection, "freeze_added")] == [None]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from opsqueue.beat_schedule import Entry
 from opsqueue.errors import NotFound
 from opsqueue.pipeline.schedule import latest_slot, tick, tick_all
-from opsqueue.pipeline.upkeep import rotate_logs, upkeep
+from opsqueue.pipeline.upkeep import BURIED, note_buried, rotate_logs, upkeep
 from opsqueue.store import events, history, operations
 
 DAY = 86_400.0
@@ -194,3 +194,13 @@ def test_logs_get_their_date_and_old_ones_go(tmp_path):
         "operations.log-20260609",
         "system-metrics.log",
     ]
+
+
+def test_messages_that_were_buried_are_written_into_the_history_once(story):
+    world = story.world()
+    for total in (0, 3, 3, 5, 1):  # at the end Redis was emptied, and counts anew
+        note_buried(world, total)
+    with world.store.read() as connection:
+        lines = events.latest(connection, BURIED)
+    assert [line.data["new"] for line in reversed(lines)] == [3, 2, 1]
+    assert lines[0].message == "1 message that could not be read: buried"

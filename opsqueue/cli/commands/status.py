@@ -15,10 +15,12 @@ from opsqueue.cli.text import safe
 from opsqueue.model.names import Stage
 from opsqueue.pipeline.views import brief, whole, why
 from opsqueue.settings import Settings, load
-from opsqueue.store import history, operations
+from opsqueue.store import events, history, operations
+from opsqueue.telemetry import iso
 
 Look = Callable[[], tuple[Mapping[str, Any], str]]
 """What is found, and a hint for people when that is nothing."""
+_LATELY = 86_400.0
 HEADERS = ("ID", "STATUS", "NAME", "TYPE", "PRIORITY", "SYSTEMS", "AGE", "WAITS FOR")
 
 
@@ -48,12 +50,16 @@ def run(given: Namespace) -> int:
 def _all(settings: Settings) -> tuple[Mapping[str, Any], str]:
     with opened(settings) as store:
         if store is None:
-            return {"operations": []}, no_record(settings)
+            return {"operations": [], "messages_buried": []}, no_record(settings)
         with store.read() as connection:
             found = history.active(connection)
+            buried = events.latest(connection, "messages_buried", limit=1)
     now = time.time()
-    hint = "" if found else "nothing is active; `opsqueue history` lists what ended"
-    return {"operations": [brief(operation, now) for operation in found]}, hint
+    hints = [] if found else ["nothing is active; `opsqueue history` lists what ended"]
+    if lately := [line for line in buried if line.at > now - _LATELY]:
+        hints.append(f"{lately[0].message} {times.length(now - lately[0].at)} ago; `opsqueue doctor` shows them")
+    told = [{"at": iso(line.at), **line.data} for line in lately]
+    return {"operations": [brief(operation, now) for operation in found], "messages_buried": told}, "\n".join(hints)
 
 
 def _one(settings: Settings, prefix: str) -> tuple[Mapping[str, Any], str]:

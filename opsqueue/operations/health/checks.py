@@ -18,6 +18,10 @@ _PLUGIN = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 )
 """Where the administrator of a host keeps programs that check; a name in it, no path below or above."""
+_NO_CHECK = re.compile(r".*/(negate|urlize|check_by_ssh|check_log)(\.[a-z]+)?")
+"""Plugins that run what their arguments say, here or elsewhere, or copy one file over another."""
+_UPGRADES = re.compile(r"-[A-Za-z]*[uU].*|--up.*")
+"""The options with which check_apt installs packages."""
 _USERINFO = re.compile(r"(?i)^https?://[^/?#]*@")
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -235,6 +239,13 @@ class CommandCheck(Check):
             raise ValueError(
                 f"argv begins with a plugin of the host, such as /usr/lib/nagios/plugins/check_users; found "
                 f"{argv[0][:80]!r}. Put a check of your own into /etc/opsqueue/checks/ on the host."
+            )
+        if _NO_CHECK.fullmatch(argv[0]) or (
+            argv[0].endswith("/check_apt") and any(_UPGRADES.fullmatch(word) for word in argv[1:])
+        ):
+            raise ValueError(
+                f"{argv[0].rpartition('/')[2]} does more than look: it runs, copies or installs what its arguments "
+                "say. Put a check of your own that takes no such arguments into /etc/opsqueue/checks/ on the host"
             )
         named = [word for word in argv if re.match(r"-{0,2}[\w-]*=.", word) and _SECRET_NAME.search(word.split("=")[0])]
         if named:

@@ -38,7 +38,7 @@ SIX = ["verify", "window", "execute", "collect", "analyze", "notify"]
 LEASE = 3.0
 _PART = "from opsqueue.tasks import parts; from opsqueue.settings import load; import sys; p = sys.argv[1]; "
 _PARTS = {
-    "worker": _PART + "raise SystemExit(parts.worker(load(p), config=p, name=sys.argv[2]))",
+    "worker": _PART + "raise SystemExit(parts.worker(load(p), config=p, name=sys.argv[2], queues=sys.argv[3:]))",
     "beat": _PART + "raise SystemExit(parts.beat(load(p), config=p))",
 }
 
@@ -64,10 +64,10 @@ def _lives(process):
 class Part:
     """One `opsqueue worker` or `opsqueue beat`: the keeper process and its children."""
 
-    def __init__(self, rig, kind, name):
+    def __init__(self, rig, kind, name, queues=()):
         self.name = name
         self.log = rig.directory / f"{name}.log"
-        argv = leashed([sys.executable, "-c", _PARTS[kind], str(rig.config), name])
+        argv = leashed([sys.executable, "-c", _PARTS[kind], str(rig.config), name, *queues])
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 argv, env=rig.environment, cwd=rig.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -168,14 +168,14 @@ class Rig:
 
     # -- parts
 
-    def worker(self, name="a"):
-        return self._start("worker", name)
+    def worker(self, name="a", queues=()):
+        return self._start("worker", name, queues)
 
     def beat(self, name="beat"):
         return self._start("beat", name)
 
-    def _start(self, kind, name):
-        self.parts.append(Part(self, kind, name))
+    def _start(self, kind, name, queues=()):
+        self.parts.append(Part(self, kind, name, queues))
         return self.parts[-1]
 
     def close(self):

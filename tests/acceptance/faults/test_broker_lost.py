@@ -38,8 +38,9 @@ def _let_go_and_end(rig, ids, fault, since):
 
 @pytest.fixture
 def ten_hosts(make_rig):
-    rig = make_rig(hosts=10, worker={"processes": 4, "reserved": 1, "in_process": False})
-    rig.worker()
+    rig = make_rig(hosts=10, worker={"processes": 4, "in_process": False})
+    rig.worker("a", ["critical", "high", "normal", "low"])
+    rig.worker("b", ["intake"])
     return rig
 
 
@@ -104,9 +105,8 @@ def _foreign(rig):
 
 def test_malformed_messages_on_every_queue_while_twenty_operations_run(ten_hosts):
     """Each is buried, none harms the worker."""
-    (worker,) = ten_hosts.parts
     ids = _twenty_in_flight(ten_hosts)
-    mains = {name: process.pid for name, process in worker.mains.items()}
+    mains = _mains(ten_hosts)
     bad = hostile(str(ten_hosts.directory / "pickled"))
     with ten_hosts.client() as client:
         for _, payload in bad:
@@ -114,8 +114,13 @@ def test_malformed_messages_on_every_queue_while_twenty_operations_run(ten_hosts
                 client.lpush(queue, payload)
         _let_go_and_end(ten_hosts, ids, "hundreds of malformed messages with 20 operations in flight", time.time())
         until(lambda: dead.dead_total(client) == len(bad) * len(QUEUES), what="the burial of each")
-    assert {name: process.pid for name, process in worker.mains.items()} == mains != {}
+    assert _mains(ten_hosts) == mains
+    assert len(mains) == 2
     assert not (ten_hosts.directory / "pickled").exists()
+
+
+def _mains(rig):
+    return {name: process.pid for part in rig.parts for name, process in part.mains.items()}
 
 
 def test_a_request_whose_message_was_lost_is_asked_again(rig):
