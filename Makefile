@@ -28,7 +28,8 @@ test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 	@sh tools/test_system.sh
 	@$(BIN)/python -m pytest -q tests/unit tests/operations
 	@$(BIN)/python -m pytest -q tests/pipeline tests/contract tests/integration -n 2 --dist loadgroup
-	@$(BIN)/python -m pytest -q tests/acceptance -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q tests/acceptance --ignore=tests/acceptance/faults -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q tests/acceptance/faults
 
 test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds
 	@$(BIN)/python -m pytest -q tests/unit tests/operations

@@ -78,6 +78,16 @@ class EmbeddedRedis:
                 time.sleep(_STEP_SECONDS)
         return self
 
+    def revive(self) -> None:
+        """Start a server if the one that was used has ended: ours, or that of another system; raises BrokerUnreachable.
+
+        The first of several systems on a directory takes its server along when it ends.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return  # alive and silent: it may answer again
+        self._process = None
+        self.start()
+
     def stop(self) -> None:
         """End the server if this object started it, after it has written everything down."""
         process, self._process = self._process, None

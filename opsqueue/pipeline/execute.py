@@ -12,11 +12,11 @@ from opsqueue.model.fact import bounded
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.record import Operation, Target
-from opsqueue.model.verdict import Deny, Hold, Verdict
+from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
 from opsqueue.pipeline.evidence import recorded
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.submit import params_for
-from opsqueue.pipeline.target import Drifted, Job, StillBusy, run
+from opsqueue.pipeline.target import Closed, Drifted, Job, StillBusy, run
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
 from opsqueue.store import events, holds, operations
@@ -118,7 +118,7 @@ class _Rollout:
                 return self._over([*done, *(self._skip(other, stop) for other in rest)])
             if target.state is TargetState.PENDING and (move := self._gates(targets, done, rest)):
                 return move
-            outcome = self._one(target)
+            outcome = self._one(target, targets)
             if isinstance(outcome, Move):
                 return outcome
             done.append(outcome)
@@ -168,7 +168,12 @@ class _Rollout:
         # No host was begun: it waits where it would have waited, and others may have its slot and its locks.
         return replace(move, to=Stage.WINDOW, write=lambda tx: holds.release(tx, self.operation.id), wake=True)
 
-    def _one(self, target: Target) -> Target | Move:
+    def _may(self, targets: tuple[Target, ...]) -> bool:
+        with self.world.store.read() as connection:
+            open_still = isinstance(combined(asked(connection, self.world, self.operation, targets)), Pass)
+            return open_still and not operations.cancel_asked(connection, self.operation.id)
+
+    def _one(self, target: Target, targets: tuple[Target, ...]) -> Target | Move:
         host = self.world.inventory[target.host]
         job = Job(
             world=self.world,
@@ -177,9 +182,13 @@ class _Rollout:
             host=host,
             params=params_for(self.kind, self.operation.parameters, host),
             shell=self.world.connect(host),
+            may=lambda: self._may(targets),
         )
         try:
             after = run(job, target)
+        except Closed as closed:
+            now = self.world.now()
+            return Move(operation=self.operation, to=Stage.EXECUTE, result="looking", why=str(closed), due_at=now)
         except Drifted as drift:
             return self._anew(target, str(drift))
         except StillBusy as busy:

@@ -6,7 +6,7 @@ applied again: what is found decides between success, rollback and unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,10 @@ class Drifted(Exception):
     """The host changed since its plan was verified: plan anew, and ask everybody again."""
 
 
+class Closed(Exception):
+    """A gate closed, or somebody cancelled, while the host was asked: nothing was sent, ask the gates again."""
+
+
 class StillBusy(Exception):
     """A command of a worker that died still runs on the host: look again when it has ended."""
 
@@ -46,6 +50,8 @@ class Job:
     host: Host
     params: Params
     shell: Shell
+    may: Callable[[], bool] = lambda: True
+    """Whether it may still be begun: to ask a slow host can take a minute, in which a freeze may come."""
 
     @property
     def mark(self) -> str:
@@ -77,7 +83,7 @@ class Job:
 def run(job: Job, target: Target) -> Target:
     """Bring one target to its end, from wherever it stands.
 
-    Raises Drifted, StillBusy, HostUnreachable (nothing was sent) and LeaseLost.
+    Raises Drifted, Closed, StillBusy, HostUnreachable (nothing was sent) and LeaseLost.
     """
     if target.state is TargetState.APPLYING:
         return _found(job, target)
@@ -102,6 +108,8 @@ def _apply(job: Job, target: Target) -> Target:
         state = TargetState.SUCCEEDED if target.changed else TargetState.UNCHANGED
         same = replace(started, state=state, after=facts, verified_at=now, finished_at=now)
         return job.write(same, job.event("unchanged", plan.note or "nothing needs to be done"))
+    if not job.may():
+        raise Closed(f"a gate closed while {job.host.name} was asked")
     applying = job.write(replace(started, state=TargetState.APPLYING), job.event("applying", plan.note or "applying"))
     sent, problems = _send_all(job, applying, plan)
     return _judge(job, sent, problems)

@@ -38,8 +38,9 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
     _logs(settings, stderr=not transient)
     with ExitStack() as stack:
         last_call = stack.enter_context(LastCall(settings.state_dir))  # given back after Redis has ended
+        redis = None
         if settings.broker_url is None:
-            stack.enter_context(EmbeddedRedis(settings.state_dir / "redis"))
+            redis = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis"))
         _upgraded(settings)
         flower = events and settings.flower.enabled and not transient
         children = [*worker_children(settings, config, events=flower or settings.worker.events)]
@@ -48,7 +49,8 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
         if flower:
             children.append(flower_child(config))
             print(f"Flower: http://{settings.flower.address}:{settings.flower.port}", file=sys.stderr)  # noqa: T201
-        _keep(settings, children, end=partial(_end_if_unused, last_call) if transient else None)
+        end = partial(_end_if_unused, last_call) if transient else None
+        _keep(settings, children, end=end, revive=redis.revive if redis else None)
     return 0
 
 
@@ -137,9 +139,10 @@ def _keep(
     *,
     end: Callable[[], None] | None = None,
     queues: Sequence[str] | None = None,
+    revive: Callable[[], None] | None = None,
 ) -> None:
     keeper = Keeper(children)
-    reconciler = Reconciler(settings, keeper, end=end, queues=queues)
+    reconciler = Reconciler(settings, keeper, end=end, queues=queues, revive=revive)
     thread = threading.Thread(target=reconciler.run, name="opsqueue-reconciler", daemon=True)
     thread.start()
     try:

@@ -47,8 +47,11 @@ class Reconciler:
         *,
         end: Callable[[], None] | None = None,
         queues: Sequence[str] | None = None,
+        revive: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
+        self._revive = revive
+        """Called when Redis does not answer; starts the embedded one again, if it has ended."""
         self._queues = queues or QUEUES
         """What the shared worker of this keeper takes."""
         self._keeper = keeper
@@ -84,8 +87,17 @@ class Reconciler:
                 _log.warning("the reconciler will try again: %s", error.message)
             except RedisError as error:
                 _log.warning("Redis does not answer the reconciler: %s", error)
+                self._perhaps_revive()
             except Exception:  # noqa: BLE001  # the last one who looks must not die of one bad turn
                 _log.exception("ERROR in the reconciler; it goes on")
+
+    def _perhaps_revive(self) -> None:
+        if self._revive is None or self._stopping.is_set():
+            return
+        try:
+            self._revive()
+        except (OpsqueueError, OSError) as error:
+            _log.error("FAILED to start Redis again: %s", error)
 
     def _listen(self, world: World, queued: dict[str, int]) -> None:
         now = time.monotonic()

@@ -21,10 +21,15 @@ FULL = os.environ.get("DEMO") == "full"
 
 @pytest.fixture
 def clone(place):
-    """The files that git knows, in a directory of their own."""
+    """The files that a clone has once all of it is committed, in a directory of their own."""
     if shutil.which("git") is None or not (PROJECT / ".git").exists():
         pytest.skip("not a git clone")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        check=True,
+    ).stdout
     there = place.directory / "clone"
     for name in filter(None, names.decode().split("\0")):
         if (PROJECT / name).is_file():

@@ -45,6 +45,8 @@ class Pages(BaseHTTPRequestHandler):
             "/ok": self.ok, "/error": self.error, "/drip": self.drip, "/loop": self.loop, "/moved": self.moved,
             "/huge": self.huge, "/half": self.half, "/flaky": self.sometimes, "/slow-head": self.slow_head,
             "/charset": self.charset,
+            "/charset-idna": lambda: self.reply(200, b"\xff." + b"a" * 70, Content_Type="text/plain; charset=idna"),
+            "/no-gzip": lambda: self.reply(200, b"\x1f\x8bno", Content_Encoding="gzip"),
         }[self.path]()  # fmt: skip
 
     do_POST = do_GET  # noqa: N815 - the name that http.server calls
@@ -165,6 +167,14 @@ def test_half_a_body_is_a_broken_answer(web: str) -> None:
 
 def test_an_unknown_charset_is_read_as_utf8(web: str) -> None:
     assert ask("http", url=f"{web}/charset")["body"].startswith("caf")
+
+
+def test_a_charset_that_is_none_for_bodies_is_read_as_utf8(web: str) -> None:
+    assert ask("http", url=f"{web}/charset-idna")["status"] == 200
+
+
+def test_a_body_that_is_not_encoded_as_it_says_is_a_broken_answer(web: str) -> None:
+    assert ask("http", url=f"{web}/no-gzip")["error"] == "protocol_error"
 
 
 def test_redirects_are_followed_only_when_asked(web: str) -> None:

@@ -56,6 +56,8 @@ class Machine:
     asked: int = 0
     during: dict[str, Callable] = field(default_factory=dict)
     """What happens elsewhere while a command runs here, once for each command."""
+    while_asked: dict[int, Callable] = field(default_factory=dict)
+    """What happens elsewhere while the host is asked for the n-th time."""
 
 
 @dataclass
@@ -66,6 +68,7 @@ class FakeShell:
         if not self.machine.reachable:
             raise HostUnreachable("the host is down")
         self.machine.asked += 1
+        self.machine.while_asked.pop(self.machine.asked, lambda: None)()
         return {fact.name: {"value": self.machine.value} if fact.name == "value" else {} for fact in facts}
 
     def run(self, command, mark=""):

@@ -9,7 +9,7 @@ import pytest
 
 from opsqueue.model.names import Stage
 from opsqueue.pipeline.advance import advance
-from opsqueue.pipeline.control import add_freeze, lift_freeze
+from opsqueue.pipeline.control import add_freeze, cancel, lift_freeze
 from opsqueue.store import holds
 
 DAILY = {"maintenance_windows": {"daily": "02:00-04:00"}}
@@ -287,3 +287,28 @@ def test_a_coordinator_is_shown_exactly_what_is_sent(story):
     (seen,) = witness.seen
     assert [step["argv"] for step in seen["plans"]["h1"]] == [["set", "1"], ["set", "2"]]
     assert seen["digest"] == shown["digest"]
+
+
+def frozen_now(story):
+    add_freeze(story.world(), scope=("h1",), reason="stop", ends_at=None, starts_at=None, actor="bob")
+
+
+def window_over(story):
+    story.clock.at = MORNING + 2 * 3600
+
+
+def cancelled(story):
+    operation_id = story.operation_id
+    cancel(story.world(), operation_id, actor="bob", reason="not now")
+
+
+@pytest.mark.parametrize(
+    ("comes", "status"), [(frozen_now, "waiting"), (window_over, "waiting"), (cancelled, "cancelled")]
+)
+def test_what_comes_while_a_slow_host_is_asked_counts_before_the_first_command(story, comes, status):
+    story.settings |= DAILY
+    story.clock.at = MORNING + 60
+    story.operation_id = operation_id = story.ask()
+    story.machines["h1"].while_asked[2] = lambda: comes(story)  # 1: verify; 2: execute, after its gates
+    assert story.drive(operation_id)["status"] == status
+    assert story.machines["h1"].tally == []

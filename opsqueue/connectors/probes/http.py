@@ -43,6 +43,8 @@ async def probe(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         raise TargetError("too_many_redirects", f"more than {_MOST_REDIRECTS} redirects") from None
     except httpx.UnsupportedProtocol as error:
         raise TargetError("protocol_error", f"redirected to something that is not HTTP: {error}") from None
+    except httpx.DecodingError as error:
+        raise TargetError("protocol_error", f"the body is not what its Content-Encoding says: {error}") from None
     except httpx.RemoteProtocolError as error:
         word = "reset" if "disconnected" in str(error) else "protocol_error"
         raise TargetError(word, str(error)) from None
@@ -108,7 +110,7 @@ async def _read(response: httpx.Response, most: int, watch: Watch) -> tuple[byte
 def _text(body: bytes, charset: str | None) -> str:
     try:
         return body.decode(charset or "utf-8", errors="replace")
-    except LookupError:  # the server names an encoding that there is not
+    except (LookupError, UnicodeError):  # the server names an encoding that there is not, or that is none for a body
         return body.decode("utf-8", errors="replace")
 
 

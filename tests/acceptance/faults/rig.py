@@ -230,6 +230,13 @@ class Rig:
         assert receipt == {"operation_id": operation_id, "accepted": True} or not wait
         return operation_id
 
+    def opsqueue(self, *words):
+        """A command, as a person types it."""
+        argv = [sys.executable, "-m", "opsqueue", *words]
+        environment = {**self.environment, "OPSQUEUE_CONFIG": str(self.config)}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def _path(self, kind, operation_id, where):
         return self.directory / kind / f"{operation_id}.{where}"
 

@@ -10,8 +10,6 @@ import pytest
 from rig import SIX, until
 from server import slow_web_server
 
-from opsqueue.client import Operations
-
 pytestmark = pytest.mark.service
 
 POINTS = ("taken", "decided")
@@ -145,7 +143,7 @@ def _a_person_looks(rig, operation_id):
     until(lambda: rig.row(operation_id).hold == ("delivery",), what="a hold for a person")
     assert (rig.row(operation_id).outcome, rig.row(operation_id).due_at) == ("unknown", None)
     assert rig.sent(operation_id, rig.row(operation_id).systems[0]) == ["1", "2"]
-    Operations(rig.settings).cancel(operation_id, reason="looked at")
+    rig.opsqueue("cancel", operation_id, "--reason", "looked at", "--yes")
     rig.closed(operation_id)
     rig.sound({operation_id: "unknown"}, left=False)
 
