@@ -151,7 +151,8 @@ class Operations:
                 seen = mark
                 if end is not None and time.monotonic() > end:
                     raise StillWaiting(
-                        f"operation {operation_id} still waits; it goes on: `opsqueue why {operation_id}`"
+                        f"operation {operation_id} still waits; it goes on, as long as a worker runs (`opsqueue up`): "
+                        f"`opsqueue why {operation_id[:8]}`"
                     )
                 time.sleep(_LOOK_EVERY)
 

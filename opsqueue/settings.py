@@ -40,7 +40,12 @@ _LATER = ("approvals", "roles", "rollout", "inventory")
 
 
 def _state_home() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "opsqueue"
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "opsqueue"
+    except RuntimeError:
+        raise InvalidConfig(
+            "this user has no home directory, so there is no place for the state: set state_dir"
+        ) from None
 
 
 class Settings(BaseSettings):

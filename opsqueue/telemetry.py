@@ -16,6 +16,8 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal
 
+from opsqueue.errors import InvalidConfig
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters of 7 and 8 bits, Unicode's own ends of lines, and the signs that turn the direction of text."""
 _BYTE = 0xFF
@@ -79,7 +81,10 @@ def configure(
     level: str = "INFO",
     stderr: bool = False,
 ) -> None:
-    """Send opsqueue's logs to the files of `directory` (made with mode 0750), and to stderr if asked."""
+    """Send opsqueue's logs to the files of `directory` (made with mode 0750), and to stderr if asked.
+
+    Raises InvalidConfig when they cannot be written.
+    """
     formatter: logging.Formatter = _Json() if form == "json" else _Plain()
     root = logging.getLogger("opsqueue")
     root.setLevel(level)
@@ -87,12 +92,21 @@ def configure(
     _replace(root, [logging.StreamHandler(sys.stderr)] if stderr else [], formatter)
     if directory is None:
         return
-    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-    # Watched: a log rotation may rename the file under a running worker, and no line may be lost.
-    _replace(root, [*root.handlers, WatchedFileHandler(directory / "operations.log", encoding="utf-8")], formatter)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        # Watched: a log rotation may rename the file under a running worker, and no line may be lost.
+        happened, read = (
+            WatchedFileHandler(directory / name, encoding="utf-8") for name in ("operations.log", "system-metrics.log")
+        )
+    except OSError as error:
+        raise InvalidConfig(
+            f"the logs cannot be written to {directory}: {error.strerror}. "
+            "Mend that, or set logging.directory or state_dir"
+        ) from None
+    _replace(root, [*root.handlers, happened], formatter)
     metrics = logging.getLogger("opsqueue.metrics")
     metrics.propagate = False
-    _replace(metrics, [WatchedFileHandler(directory / "system-metrics.log", encoding="utf-8")], formatter)
+    _replace(metrics, [read], formatter)
 
 
 def _replace(logger: logging.Logger, handlers: list[logging.Handler], formatter: logging.Formatter) -> None:

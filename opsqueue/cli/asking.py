@@ -76,7 +76,8 @@ def _read(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             text = file.read(_MOST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"--parameters @{path} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InvalidRequest(f"--parameters @{path} cannot be read: {why}") from None
     if len(text) > _MOST_FILE:
         raise InvalidRequest(f"--parameters @{path} has more than {_MOST_FILE} characters")
     return text

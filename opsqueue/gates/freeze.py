@@ -34,7 +34,9 @@ def _names(evidence: Evidence) -> set[str]:
 
 def _in_force(each: Freeze, now: float) -> bool:
     ended = each.ends_at is not None and each.ends_at <= now
-    return each.lifted_at is None and each.starts_at <= now and not ended
+    # One that began when it was made stays in force though the clock is set back.
+    begun = each.starts_at <= max(now, each.created_at)
+    return each.lifted_at is None and begun and not ended
 
 
 def _reason(each: Freeze, names: set[str]) -> str:

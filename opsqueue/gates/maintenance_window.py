@@ -68,4 +68,5 @@ def _closed(needs: Needs, windows: tuple[Window, ...], now: float) -> str:
     if not openings:
         return f"{who}: {what} is closed and does not open in the next {HORIZON_DAYS} days"
     at, first = min(openings, key=lambda opening: opening[0])
-    return f"{who}: closed now; {what} next opens {utc_text(at)} ({local_text(at, first.timezone)})"
+    local = "" if first.timezone == "UTC" else f" ({local_text(at, first.timezone)})"
+    return f"{who}: closed now; {what} next opens {utc_text(at)}{local}"

@@ -92,8 +92,13 @@ def explain(error: ValidationError, what: str) -> str:
     parts = []
     for item in error.errors(include_input=False, include_context=False, include_url=False):
         where = ".".join(str(part) for part in item["loc"]) or what
-        parts.append(f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+        wrong = _WORDS.get(item["type"]) or f"{item['msg'][:1].lower()}{item['msg'][1:]}"
+        parts.append(f"{where}: {wrong}")
     return f"{what} cannot be accepted: " + "; ".join(parts[:12])
+
+
+_WORDS = {"extra_forbidden": "there is nothing of this name"}
+"""Better words than pydantic's, by its type of error."""
 
 
 def kind_of(value: Any) -> str:

@@ -36,12 +36,16 @@ def _types(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[s
 
 
 def _parameters(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
-    for host, given in settings.hosts.items():
-        for kind in set(given.parameters) & set(kinds):
-            known = kinds[kind].params.model_fields
-            for name in given.parameters[kind]:
-                if name not in known:
-                    yield _no(f"hosts.{host}.parameters.{kind}", "parameter", name, known)
+    named = [
+        (host, kind, name)
+        for host, given in settings.hosts.items()
+        for kind in given.parameters
+        for name in given.parameters[kind]
+        if kind in kinds
+    ]
+    for host, kind, name in named:
+        if name not in (known := kinds[kind].params.model_fields):
+            yield _no(f"hosts.{host}.parameters.{kind}", "parameter", name, known)
 
 
 def _schedule(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Store:
         self._reading = {"reads_only": True} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         try:
             self.engine = _engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             raise InvalidConfig(
                 f"database_url cannot be used: {error}. Write sqlite:///path or postgresql+psycopg://host/name"
             ) from None

@@ -102,15 +102,16 @@ def get(connection: Connection, operation_id: str) -> Operation:
 
 def resolve(connection: Connection, prefix: str) -> str:
     """The one id that begins with `prefix` (4 characters or more); NotFound, or Conflict when several do."""
-    if len(prefix) >= _LEAST_PREFIX:
-        found = connection.execute(
-            select(table.c.id).where(table.c.id.startswith(prefix.lower(), autoescape=True)).limit(3)
-        ).scalars()
-        ids = list(found)
-        if len(ids) == 1:
-            return str(ids[0])
-        if ids:
-            raise Conflict(f"several operations begin with {prefix}: {', '.join(ids)}. Write more of the id.")
+    if len(prefix) < _LEAST_PREFIX:
+        raise NotFound(f"{prefix!r} is too short for an id; write at least its first {_LEAST_PREFIX} characters")
+    found = connection.execute(
+        select(table.c.id).where(table.c.id.startswith(prefix.lower(), autoescape=True)).limit(3)
+    ).scalars()
+    ids = list(found)
+    if len(ids) == 1:
+        return str(ids[0])
+    if ids:
+        raise Conflict(f"several operations begin with {prefix}: {', '.join(ids)}. Write more of the id.")
     raise NotFound(f"there is no operation {prefix!r}; `opsqueue history` and `opsqueue status` list them")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from opsqueue.embedded.redis import EmbeddedRedis
+from opsqueue.errors import InvalidConfig
 from opsqueue.settings import Settings, revealed
 
 QUEUES = ("intake", "critical", "high", "normal", "low")
@@ -15,10 +18,27 @@ _SHORT = 2.0
 
 
 def broker_url(settings: Settings) -> str:
-    """Where messages go, in Celery's form: the configured Redis, or the embedded one's socket."""
+    """Where messages go, in Celery's form: the configured Redis, or the embedded one's socket.
+
+    Raises InvalidConfig for what is no such URL; never shows it, for it may hold a password.
+    """
     if settings.broker_url is not None:
-        return revealed(settings.broker_url)
+        return _redis_url(revealed(settings.broker_url))
     return EmbeddedRedis(settings.state_dir / "redis").url
+
+
+def _redis_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise InvalidConfig(
+            "broker_url is no URL of a Redis: wanted redis://host:port/number or rediss://…; in a password, signs such "
+            "as / : @ # are written as %2F %3A %40 %23"
+        )
+    return url
 
 
 def connect(settings: Settings) -> Redis:

@@ -104,6 +104,21 @@ class TestRedis:
                 assert second.url == first.url
             assert running(tmp_path), "the second one ended the first one's server"
 
+    def test_who_used_a_server_that_ended_starts_its_own(self, tmp_path):
+        first, second = EmbeddedRedis(tmp_path).start(), EmbeddedRedis(tmp_path).start()
+        first.stop()
+        second.revive()
+        with second:
+            assert second.pid is not None
+            assert running(tmp_path)
+            before = second.pid
+            second.revive()
+            assert second.pid == before, "a server that lives is left alone"
+            os.kill(before, signal.SIGKILL)
+            until(lambda: not alive(before))
+            second.revive()
+            assert running(tmp_path)
+
     def test_of_many_starters_at_once_one_starts_it(self, tmp_path):
         servers = [EmbeddedRedis(tmp_path) for _ in range(6)]
         try:

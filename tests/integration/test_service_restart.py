@@ -164,6 +164,23 @@ def test_an_unknown_program_is_refused(supervisor: Path) -> None:
 
 
 @needs("supervisord")
+def test_all_programs_at_once_are_no_service(supervisor: Path) -> None:
+    run = supervised(supervisor, "all")
+    assert "every program at once" in run.objections[0]
+
+
+@needs("supervisord")
+def test_a_configuration_that_everybody_can_change_is_not_read(supervisor: Path) -> None:
+    mode = supervisor.stat().st_mode
+    supervisor.chmod(0o666)
+    try:
+        run = supervised(supervisor, "good")
+    finally:
+        supervisor.chmod(mode)
+    assert "others than root and us can change it" in run.objections[0]
+
+
+@needs("supervisord")
 def test_a_stopped_program_is_left_or_refused_or_started_as_asked(supervisor: Path) -> None:
     assert "is stopped" in supervised(supervisor, "stopped").objections[0]
     skipped = supervised(supervisor, "stopped", when_inactive="skip")
@@ -291,6 +308,23 @@ def test_a_service_whose_own_check_fails_is_not_up(runit: Path) -> None:
 
     run = looked_after(runit, "checked", start_timeout_seconds=2, meanwhile=spoil)
     assert "unhealthy" in run.problems[0]
+
+
+@needs("runsvdir")
+def test_a_directory_that_everybody_can_change_is_not_asked(runit: Path) -> None:
+    # Looking runs the service's own check, with our rights, and before any gate was asked.
+    ran, check = runit / "good" / "ran", runit / "good" / "check"
+    check.write_text(f"#!/bin/sh\n: >{ran}\n")
+    check.chmod(0o755)
+    (runit / "good").chmod(0o777)
+    try:
+        run = looked_after(runit, "good")
+        seen = ran.exists()
+    finally:
+        (runit / "good").chmod(0o755)
+        check.unlink()
+    assert "others than root and us can change it" in run.objections[0]
+    assert not seen
 
 
 @needs("runsvdir")

@@ -312,3 +312,10 @@ def test_what_comes_while_a_slow_host_is_asked_counts_before_the_first_command(s
     story.machines["h1"].while_asked[2] = lambda: comes(story)  # 1: verify; 2: execute, after its gates
     assert story.drive(operation_id)["status"] == status
     assert story.machines["h1"].tally == []
+
+
+def test_a_freeze_stays_in_force_though_the_clock_is_set_back(story):
+    frozen_now(story)
+    story.clock.at -= 3600
+    assert story.drive(story.ask())["waits_for"] == ["freeze"]
+    assert story.machines["h1"].tally == []

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from opsqueue.errors import InvalidConfig
 from opsqueue.telemetry import configure, iso, printable
 
 _LOG = logging.getLogger("opsqueue.test_telemetry")
@@ -113,3 +114,9 @@ def test_configuring_twice_does_not_double_the_lines(logs):
     operations, _ = logs("plain")
     _LOG.info("once")
     assert operations.read_text().count("once") == 1
+
+
+def test_logs_that_cannot_be_written_are_a_fault_of_the_configuration(tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(InvalidConfig, match="the logs cannot be written"):
+        configure(tmp_path / "file" / "logs")

@@ -33,5 +33,6 @@ def run(given: Namespace) -> int:
     if out.json:
         out.entry({"operation_id": operation_id, "cancel_asked": True})
     else:
-        out.line(f"{operation_id} is asked to stop; `opsqueue status {operation_id[:8]}` shows how it ends")
+        out.line(f"{operation_id} is asked to stop, and the next worker that looks stops it")
+        out.line(f"`opsqueue status {operation_id[:8]}` shows how it ends; `opsqueue doctor`, whether a worker runs")
     return 0

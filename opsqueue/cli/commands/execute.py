@@ -53,7 +53,10 @@ def run(given: Namespace) -> int:
     try:
         return _sent(out, operations, request, operation_id, given)
     except KeyboardInterrupt:
-        note(f"\nthe operation goes on; `opsqueue status {operation_id}` shows how it stands")
+        note(
+            f"\nthe operation goes on, as long as a worker runs (`opsqueue up`); "
+            f"`opsqueue status {operation_id[:8]}` shows how it stands"
+        )
         return exit_status.INTERRUPTED
 
 

@@ -93,6 +93,9 @@ def show(out: Out, data: Mapping[str, Any], hint: str) -> None:
     if "operations" not in data:
         _show_one(out, data)
         return
+    if out.form == "json":  # whole: what was buried stands beside the operations
+        out.entry(data)
+        return
     now = time.time()
     out.listing("operations", data["operations"], HEADERS, lambda one: _cells(one, now))
 

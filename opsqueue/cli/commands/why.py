@@ -29,10 +29,13 @@ def run(given: Namespace) -> int:
     if out.json:
         out.entry({"operation_id": operation_id, "status": data["status"], "reasons": reasons})
         return 0
+    ended = data["finished_at"]
     for reason in reasons:  # no table: a terminal would cut the reasons off
         when = times.until(reason["until"], now)
-        end = f"; goes on {when}" if when else ""
+        end = f"; goes on {when}" if when and not ended else ""
         out.line(f"{out.word(reason['verdict'])}  {safe(reason['who'])}: {safe(reason['why'])}{end}")
+    if ended and reasons:
+        note(f"it has ended: {data['status']}")
     if not reasons:
         note(f"nothing stands against it; it is {data['status']}")
     return 0

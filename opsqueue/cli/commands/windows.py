@@ -72,7 +72,8 @@ def _print(out: Out, windows: list[dict[str, Any]]) -> None:
         out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {_POLICY[window['policy']]}")
         for one in window["next"]:
             lasts = "without end" if one["seconds"] is None else f"for {times.length(one['seconds'])}"
-            out.line(f"  opens {times.stamp(one['opens_at'])}  ({one['opens_local']})  {lasts}")
+            local = "" if window["timezone"] == "UTC" else f"  ({one['opens_local']})"
+            out.line(f"  opens {times.stamp(one['opens_at'])}{local}  {lasts}")
         if not window["next"]:
             out.line(
                 "  opens no more within a year" if window["state"] == "closed" else "  does not close within a year"
