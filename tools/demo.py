@@ -33,7 +33,7 @@ def main() -> int:
     argv = [OPSQUEUE, "execute", "--name", "first-look", "--type", "system_monitoring", "--systems", host]
     done = subprocess.run([*argv, "--description", "make demo", "--wait"], check=False, stderr=subprocess.STDOUT)
     if done.returncode:
-        print(f"\nThe demonstration went wrong, with exit status {done.returncode}. See what is missing: {OPSQUEUE} doctor")
+        print(f"\nThe demonstration went wrong: exit status {done.returncode}. What is missing: {OPSQUEUE} doctor")
         return done.returncode
     print(f"\nThe history lies in {settings.database.removeprefix('sqlite:///')}")
     print(NEXT.format(host=host))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -76,6 +77,7 @@ def parse_request(data: Any) -> Request:
     if not isinstance(data, Mapping):
         raise InvalidRequest(f"a request is a JSON object with name, type and target_systems; found {kind_of(data)}")
     _check_depth(data)
+    _check_size(data)
     try:
         return Request.model_validate(data)
     except ValidationError as error:
@@ -132,6 +134,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large a number")
     return number
+
+
+def _check_size(data: Mapping[Any, Any]) -> None:
+    # An object is held to what a text is; one that is no JSON is refused by the model, which names the field.
+    with suppress(TypeError, ValueError):
+        if (size := len(json.dumps(data))) > _MOST_BYTES:
+            raise InvalidRequest(f"a request has at most {_MOST_BYTES} bytes; found {size}")
 
 
 def _check_depth(data: Any) -> None:
