@@ -223,7 +223,8 @@ class Operations:
             )
         end = time.monotonic() + _START_WITHIN
         while not running(self.settings.state_dir / "redis"):
-            if process.poll() is not None or time.monotonic() > end:
+            # 0: somebody else was quicker to start it, and it is about to answer.
+            if process.poll() not in {None, 0} or time.monotonic() > end:
                 raise BrokerUnreachable(f"the embedded system did not start; {log} says why")
             time.sleep(0.05)
 

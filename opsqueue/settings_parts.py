@@ -60,6 +60,8 @@ class CoordinatorSettings(_Part):
     def _one_way(self) -> CoordinatorSettings:
         if (self.url is None) == (self.python is None):
             raise ValueError("give either url or python")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError("url begins with http:// or https://")
         return self
 
 

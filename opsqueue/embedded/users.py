@@ -27,6 +27,18 @@ def using(state_dir: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def first_of_its_kind(state_dir: Path) -> Iterator[bool]:
+    """Whether no other transient system runs here; none begins to while the block runs."""
+    with (state_dir / "embedded.owner").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 class LastCall:
     """The right to end the embedded system; kept from `take` until the block ends, so that nobody begins to use it.
 

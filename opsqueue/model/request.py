@@ -32,9 +32,9 @@ class OperationConfig(BaseModel):
     description: str = Field(default="", max_length=2000)
     target_systems: tuple[Name, ...] = Field(min_length=1, max_length=10_000)
     parameters: Mapping[str, Any] = Field(default_factory=dict)
-    timeout: int = Field(default=300, ge=1, le=7 * 86_400)
+    timeout: int = Field(default=300, ge=1, le=7 * 86_400, strict=True)
     """Seconds for the whole of execute; the rollback has as long again."""
-    retry_count: int = Field(default=2, ge=0, le=20)
+    retry_count: int = Field(default=2, ge=0, le=20, strict=True)
     """How many more times a failed or unreachable target is tried."""
     maintenance_window: str | None = Field(default=None, max_length=200)
     """The name of a configured window, or a window of its own such as `Sunday 01:00-05:00`."""

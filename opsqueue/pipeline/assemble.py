@@ -11,7 +11,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
+from opsqueue.connectors.deadline import all_within
 from opsqueue.connectors.local import LocalShell
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidConfig
@@ -98,14 +100,21 @@ class HttpCoordinator:
     timeout: float
 
     def ask(self, kind: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer; OSError when it cannot be reached or does not answer with 2xx."""
-        body = json.dumps({"kind": kind, "context": context}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310  # configured by the operator
-        with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310  # likewise
-            found = json.loads(answer.read(1_000_000))
-        if not isinstance(found, dict):
+        """The answer; OSError when it cannot be reached, is not 2xx, or is not whole within `timeout` seconds."""
+        # Bounded as a whole: the library's own time limit begins anew with every byte that drips in.
+        found = all_within(self.timeout, {f"{self.url} {uuid4()}": lambda: self._post(kind, context)})
+        (answer,) = found.values()
+        if isinstance(answer, Exception):
+            raise answer
+        if not isinstance(answer, dict):
             raise OSError("it answered with something else than an object")
-        return found
+        return answer
+
+    def _post(self, kind: str, context: Mapping[str, Any]) -> Any:
+        body = json.dumps({"kind": kind, "context": context}).encode()
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s) only
+        with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310  # likewise
+            return json.loads(answer.read(1_000_000))
 
 
 @dataclass(frozen=True, slots=True)

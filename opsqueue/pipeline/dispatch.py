@@ -12,6 +12,8 @@ from opsqueue.store import holds, operations
 _log = logging.getLogger("opsqueue.dispatch")
 _BATCH = 200
 _LEASE = 5.0
+_FAR = 120.0
+"""Seconds; no lease, retry or move is due later than this unless leases are longer themselves."""
 _SURELY_LOST = 60.0
 """Seconds after which a message is taken for lost even if its queue is long."""
 _WOKEN = 4
@@ -27,6 +29,9 @@ def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
     with world.store.begin() as tx:
         if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE):
             return 0
+        lease = world.settings.worker.lease_seconds
+        if mended := operations.mend_clock(tx, now=now, far=max(_FAR, 2 * lease), until=now + lease):
+            _log.warning("the clock was set back: %d operations were due in the far future", mended)
         due = operations.due(
             tx,
             now=now,

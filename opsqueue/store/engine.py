@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def _engine(url: str) -> Engine:
             f"the directory of the database {path} cannot be made: {error.strerror}. Look at state_dir and database_url"
         ) from None
     engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=32)
+    event.listen(engine, "connect", partial(_keep_private, Path(path)))
     event.listen(engine, "connect", _tune_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -86,6 +88,13 @@ def _ask_the_rested(raw: Any, record: Any, _proxy: Any) -> None:
         raw.rollback()
     except Exception as error:
         raise DisconnectionError from error
+
+
+def _keep_private(path: Path, _raw: Any, _record: Any) -> None:
+    """A record that was just begun is for its owner only, whatever the folder allows."""
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.chmod(0o600)
 
 
 def _tune_sqlite(raw: Any, _record: Any) -> None:

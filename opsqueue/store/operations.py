@@ -182,6 +182,15 @@ def due(
     return [operation_of(row) for row in rows]
 
 
+def mend_clock(tx: Connection, *, now: float, far: float, until: float) -> int:
+    """Bring back what is due in a future that cannot be: leases, retries and moves are never `far` off.
+
+    The clock was set back since they were written. What a gate holds is left alone. Returns how many.
+    """
+    too_late = update(table).where(OPEN, table.c.due_at > now + far, (table.c.holder != "") | (table.c.hold == "[]"))
+    return tx.execute(too_late.values(due_at=until)).rowcount
+
+
 def nudged(tx: Connection, ids: Sequence[str], now: float) -> None:
     """Remember that messages for these were just sent."""
     tx.execute(update(table).where(table.c.id.in_(ids)).values(nudged_at=now))

@@ -20,7 +20,7 @@ from pathlib import Path
 from opsqueue import telemetry
 from opsqueue.embedded.keeper import Child, Keeper
 from opsqueue.embedded.redis import EmbeddedRedis
-from opsqueue.embedded.users import LastCall
+from opsqueue.embedded.users import LastCall, first_of_its_kind
 from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
@@ -38,6 +38,9 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
     _logs(settings, stderr=not transient)
     with ExitStack() as stack:
         last_call = stack.enter_context(LastCall(settings.state_dir))  # given back after Redis has ended
+        # Entered after the last call, so that it is given up before: who waited for the call may then begin.
+        if transient and not stack.enter_context(first_of_its_kind(settings.state_dir)):
+            return 0
         redis = None
         if settings.broker_url is None:
             redis = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis"))

@@ -94,6 +94,7 @@ def test_postgresql_crashes_and_comes_back(make_rig):
             rig.let_go(operation_id, where)
         time.sleep(2)  # the fault itself
         database.start()
+        rig.store.close()  # our own connections of before
         since = time.time()
         asked = rig.ask("h6")
         rig.closed(asked, *held.values())
