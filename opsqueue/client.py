@@ -186,11 +186,13 @@ class Operations:
 
     def cancel(self, operation_id: str, *, reason: str = "") -> None:
         """Stop an operation: nothing that is not begun is begun. Conflict when it has ended."""
-        control.cancel(self._world, operation_id, actor=actor(), reason=reason)
+        with self.running_system():  # somebody must look, and see it
+            control.cancel(self._world, operation_id, actor=actor(), reason=reason)
 
     def retry(self, operation_id: str, *, reason: str = "") -> None:
         """Let an operation that waits for a person look again. Conflict when it has ended."""
-        control.retry(self._world, operation_id, actor=actor(), reason=reason)
+        with self.running_system():
+            control.retry(self._world, operation_id, actor=actor(), reason=reason)
 
     def _need_record(self) -> None:
         if self.settings.database_url is None and not (self.settings.state_dir / "opsqueue.db").exists():

@@ -16,13 +16,15 @@ class Command:
 
     argv: tuple[str, ...]
     sudo: bool = False
+    """As root: as it is when the connector is root, else through `sudo -n`."""
     stdin: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: int = 60
     """Seconds; then the whole process group is ended."""
 
     def __str__(self) -> str:
-        return shlex.join(("sudo", "-n", *self.argv) if self.sudo else self.argv)
+        # As root it is sent like this; for another user the connector puts its way to root before it.
+        return shlex.join(self.argv)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,8 @@ def status_of(operation: Operation, now: float) -> str:
         return operation.outcome.value if operation.outcome else "unknown"
     if operation.holder and operation.due_at is not None and operation.due_at > now:
         return _DOING[operation.stage]
+    if operation.cancel_asked and operation.outcome is None:
+        return "cancelling"
     if operation.hold:
         return "waiting"
     if operation.attempts:

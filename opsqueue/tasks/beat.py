@@ -50,7 +50,7 @@ def main() -> int:
     app = make_app(settings)
     app.conf.timezone = settings.timezone
     app.conf.beat_schedule = entries(settings)
-    app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5).run()
+    app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5, quiet=True).run()
     return 0
 
 

@@ -21,7 +21,7 @@ def main() -> int:
     app = make_app(settings, events=True)
     where = [f"--address={settings.flower.address}", f"--port={settings.flower.port}"]
     sys.argv = ["opsqueue-flower"]  # Flower shows it, and needs none of ours
-    app.start(["flower", *where, "--read_only=True", "--logging=warning"])
+    app.start(["flower", *where, "--read_only=True", "--logging=error"])
     return 0
 
 

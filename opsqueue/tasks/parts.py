@@ -51,7 +51,9 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
             children.append(beat_child(config))
         if flower:
             children.append(flower_child(config))
-            print(f"Flower: http://{settings.flower.address}:{settings.flower.port}", file=sys.stderr)  # noqa: T201
+            _tell(f"Flower: http://{settings.flower.address}:{settings.flower.port}")
+        if not transient:
+            _tell(f"logs: {settings.log_dir}\nopsqueue runs; Ctrl-C ends all of it")
         end = partial(_end_if_unused, last_call) if transient else None
         _keep(settings, children, end=end, revive=redis.revive if redis else None)
     return 0
@@ -117,6 +119,10 @@ def flower_child(config: str | None) -> Child:
 def _module(name: str, config: str | None) -> tuple[str, ...]:
     path = ("--config", str(Path(config).resolve())) if config else ()
     return (sys.executable, "-m", f"opsqueue.tasks.{name}", *path)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201  # the person who started it reads here
 
 
 def _logs(settings: Settings, *, stderr: bool) -> None:

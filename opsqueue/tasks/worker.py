@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import warnings
+
+from celery.exceptions import SecurityWarning
 
 from opsqueue import telemetry
 from opsqueue.settings import load
@@ -14,6 +17,9 @@ from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app
 from opsqueue.tasks.stages import Hands, register
 from opsqueue.tasks.taken import place
+
+# As root on purpose: it restarts services. Celery's worry is about pickles, and we take none.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 def main() -> int:

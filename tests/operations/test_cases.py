@@ -20,7 +20,7 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     invalid = "fragment"        # the parameters are refused, and the reason holds this
     facts = ["unit"]            # the names asked before, in this order
     objections = ["fragment"]   # one fragment for each, in this order; [] for none
-    plan = [["systemctl", "restart", "x.service"], "sudo -n true"]  # argv, or the line as people see it
+    plan = [["systemctl", "restart", "x.service"], "true"]  # argv, or the line as people see it
     note = "fragment"           # of the plan
     problems = []               # of verify, fragments in order
     rollback = []               # like plan

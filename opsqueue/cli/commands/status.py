@@ -15,12 +15,14 @@ from opsqueue.cli.text import safe
 from opsqueue.model.names import Stage
 from opsqueue.pipeline.views import brief, whole, why
 from opsqueue.settings import Settings, load
-from opsqueue.store import events, history, operations
+from opsqueue.store import events, history, holds, operations
 from opsqueue.telemetry import iso
 
 Look = Callable[[], tuple[Mapping[str, Any], str]]
 """What is found, and a hint for people when that is nothing."""
 _LATELY = 86_400.0
+_PATIENCE = 5.0
+"""Seconds after which somebody who looks for due operations would have said so again."""
 HEADERS = ("ID", "STATUS", "NAME", "TYPE", "PRIORITY", "SYSTEMS", "AGE", "WAITS FOR")
 
 
@@ -54,8 +56,11 @@ def _all(settings: Settings) -> tuple[Mapping[str, Any], str]:
         with store.read() as connection:
             found = history.active(connection)
             buried = events.latest(connection, "messages_buried", limit=1)
+            watch = holds.lease_of(connection, "reconciler")
     now = time.time()
     hints = [] if found else ["nothing is active; `opsqueue history` lists what ended"]
+    if found and (watch is None or watch[1] < now - _PATIENCE):
+        hints.append("no worker runs, so nothing goes on: `opsqueue up`, or `opsqueue worker` and `opsqueue beat`")
     if lately := [line for line in buried if line.at > now - _LATELY]:
         hints.append(f"{lately[0].message} {times.length(now - lately[0].at)} ago; `opsqueue doctor` shows them")
     told = [{"at": iso(line.at), **line.data} for line in lately]

@@ -28,7 +28,7 @@ PLAN = {
             "reachable": True,
             "problems": [],
             "note": "",
-            "steps": [{"title": "restart nginx", "command": "sudo -n systemctl restart nginx", "timeout": 60}],
+            "steps": [{"title": "restart nginx", "command": "systemctl restart nginx", "timeout": 60}],
         },
         {"host": "web-2", "reachable": True, "problems": [], "note": "it is up already", "steps": []},
         {"host": "web-3", "reachable": True, "problems": ["no such service: nginx"], "note": "", "steps": []},
@@ -50,7 +50,7 @@ restart-nginx: service_restart, risk reversible, priority high
 digest ab12
 
 web-1
-$ sudo -n systemctl restart nginx    # restart nginx
+$ systemctl restart nginx    # restart nginx
 
 web-2
 it is up already
