@@ -80,7 +80,7 @@ class Sender:
         stages = chain(*(self._signature(operation, stage) for stage in left))
         try:
             stages.apply_async()
-        except _AWAY as error:
+        except (*_AWAY, RuntimeError) as error:
             raise unreachable(error) from error
 
     def _signature(self, operation: Operation, stage: Stage) -> Any:
@@ -95,6 +95,8 @@ class Sender:
                 "shadow": f"opsqueue.{stage} {operation.name} ({operation.type} on {hosts})",
                 "argsrepr": f"({operation.id!r},)",
                 "kwargsrepr": "{}",
+                # The record is the result; without this word Celery subscribes to one for every nudge.
+                "ignore_result": True,
                 # The work bounds itself; this ends a process that hangs all the same: run, rollback, and once more.
                 "time_limit": 3 * operation.timeout + 300,
             },
