@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opsqueue.cli.text import coloured, safe, table
+from opsqueue.cli.tables import Narrow, table, wrapped
+from opsqueue.cli.text import coloured, columns_of, safe
 from opsqueue.errors import OpsqueueError
 
 # JSON escapes the other control characters itself; these could still speak to a terminal.
@@ -26,7 +27,7 @@ class Out:
     form: str = "table"
     """`table`, `json` or `jsonl`."""
     terminal: bool = False
-    """Whether stdout is one; only then are tables cut to `width`."""
+    """Whether stdout is one; only then are tables made to fit into `width`."""
     colour: bool = False
     width: int | None = None
 
@@ -55,12 +56,30 @@ class Out:
         """One JSON object; on one line as `jsonl`."""
         put(dumps(data, indent=None if self.form == "jsonl" else 2))
 
-    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: bool = False) -> None:
-        """An aligned table; nothing at all when there are no rows. A `whole` one is cut nowhere."""
-        for text in table(headers, rows, width=None if whole else self.width, colour=self.colour) if rows else ():
+    def rows(
+        self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, narrow: Narrow | None = None
+    ) -> None:
+        """An aligned table; nothing at all when there are no rows."""
+        for text in table(headers, rows, width=self.width, colour=self.colour, narrow=narrow) if rows else ():
             put(text)
 
-    def listing(self, name: str, items: Sequence[Mapping[str, Any]], headers: Sequence[str], cells: Any) -> None:
+    def fits(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> bool:
+        """Whether an aligned table fits uncut into where it is printed."""
+        return self.width is None or max(map(columns_of, table(headers, rows))) <= self.width
+
+    def text(self, text: str) -> None:
+        """A sentence that is safe already, on as many lines as the terminal needs."""
+        for line in [text] if self.width is None else wrapped(text, self.width):
+            put(line)
+
+    def listing(
+        self,
+        name: str,
+        items: Sequence[Mapping[str, Any]],
+        headers: Sequence[str],
+        cells: Any,
+        narrow: Narrow | None = None,
+    ) -> None:
         """Many of the same: a table of `cells(item)`, `{name: [...]}`, or one object on each line."""
         if self.form == "json":
             self.entry({name: items})
@@ -68,7 +87,7 @@ class Out:
             for item in items:
                 self.entry(item)
         else:
-            self.rows(headers, [cells(item) for item in items])
+            self.rows(headers, [cells(item) for item in items], narrow=narrow)
 
     def title(self, text: str) -> None:
         """A heading between the parts of a long answer."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from opsqueue.cli import times
 from opsqueue.cli.output import Out
+from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 
 Json = Mapping[str, Any]
@@ -17,6 +18,10 @@ _MINUTE = 60
 _MILLION = 1e6
 _BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
 """Units that the name of a metric says already."""
+UNKNOWN = "–"  # noqa: RUF001 - a dash, so that nobody reads it as a minus or a question
+"""Stands where there is no number."""
+_STATES = ("ok", "warning", "critical", "unknown")
+"""What the numbers of the metrics `state:CHECK` mean."""
 _SHORT = 8
 """Characters of an id in a list; commands take the beginning of an id."""
 
@@ -27,9 +32,9 @@ def short(operation_id: str) -> str:
 
 
 def number(value: float | None, unit: str) -> str:
-    """A metric with its unit; `?` where it is not known, never 0."""
+    """A metric with its unit; `–` where it is not known, never 0."""
     if value is None:
-        return "?"
+        return UNKNOWN
     if unit.startswith("bytes"):
         return _size(value) + unit.removeprefix("bytes")
     if unit == "s" and value >= _MINUTE:
@@ -63,7 +68,7 @@ def operation(out: Out, data: Json) -> None:
     verdicts(out, data["verdicts"])
     targets(out, data["targets"])
     steps(out, data["targets"])
-    metrics(out, data["metrics"])
+    metrics(out, data["metrics"], short(data["operation_id"]))
     findings(out, data["findings"])
     notifications(out, data["notifications"])
 
@@ -97,13 +102,13 @@ def _stages(out: Out, stages: Iterable[Json]) -> None:
         (one["stage"], one["result"], f"{one['seconds']:.2f} s", times.stamp(one["started_at"]), one["why"])
         for one in stages
     ]
-    _part(out, "stages", ("STAGE", "RESULT", "TOOK", "BEGAN", "WHY"), rows)
+    _part(out, "stages", ("STAGE", "RESULT", "TOOK", "BEGAN", "WHY"), rows, Narrow(beneath=("WHY",), drops=("BEGAN",)))
 
 
 def verdicts(out: Out, given: Iterable[Json]) -> None:
     """What each gate said."""
     rows = [(one["gate"], one["verdict"], times.until(one["until"], time.time()), one["why"]) for one in given]
-    _part(out, "gates", ("GATE", "VERDICT", "UNTIL", "WHY"), rows)
+    _part(out, "gates", ("GATE", "VERDICT", "UNTIL", "WHY"), rows, Narrow(beneath=("WHY", "UNTIL")))
 
 
 def targets(out: Out, given: Iterable[Json]) -> None:
@@ -112,7 +117,8 @@ def targets(out: Out, given: Iterable[Json]) -> None:
         (one["host"], one["status"], "yes" if one["changed"] else "no", len(one["steps"]), "; ".join(one["problems"]))
         for one in given
     ]
-    _part(out, "hosts", ("HOST", "STATUS", "CHANGED", "COMMANDS", "PROBLEMS"), rows)
+    narrow = Narrow(beneath=("PROBLEMS",), drops=("COMMANDS", "CHANGED"))
+    _part(out, "hosts", ("HOST", "STATUS", "CHANGED", "COMMANDS", "PROBLEMS"), rows, narrow)
 
 
 def steps(out: Out, given: Iterable[Json]) -> None:
@@ -134,21 +140,34 @@ def step(out: Out, one: Json, host: str = "") -> None:
         out.line(f"{before}  {line}")
 
 
-def metrics(out: Out, given: Mapping[str, Mapping[str, Json]]) -> None:
-    """Numbers with their units: a column for each host where there are few, a line for each otherwise."""
+def metrics(out: Out, given: Mapping[str, Mapping[str, Json]], operation_id: str = "ID") -> None:
+    """Numbers with their units: a column for each host where they fit, a line for each number otherwise."""
     hosts = list(given)
     names = list(dict.fromkeys(name for found in given.values() for name in found))
-    if 0 < len(hosts) <= 4:  # noqa: PLR2004 - as many as fit beside each other
-        rows = [(name, *(metric(given[host].get(name)) for host in hosts)) for name in names]
-        _part(out, "metrics", ("METRIC", *(safe(host) for host in hosts)), rows)
-        return
-    rows = [(host, name, metric(found)) for host, named in given.items() for name, found in named.items()]
-    _part(out, "metrics", ("HOST", "METRIC", "VALUE"), rows)
+    rows: list[tuple[str, ...]] = [(name, *(metric(given[host].get(name), name) for host in hosts)) for name in names]
+    headers: tuple[str, ...] = ("METRIC", *(safe(host) for host in hosts))
+    # One host's name is no reason to change: its column is cut like any other text.
+    if len(hosts) > 4 or (len(hosts) > 1 and not out.fits(headers, rows)):  # noqa: PLR2004 - as many as are easy to read
+        headers = ("HOST", "METRIC", "VALUE")
+        rows = [(host, name, metric(found, name)) for host, named in given.items() for name, found in named.items()]
+    _part(out, "metrics", headers, rows)
+    unknown(out, rows, f"opsqueue show {operation_id} --output json tells why")
 
 
-def metric(found: Json | None) -> str:
-    """A metric of our JSON; empty when it was not measured at all."""
-    return "" if found is None else number(found["value"], found["unit"])
+def metric(found: Json | None, name: str = "") -> str:
+    """A metric of our JSON; empty when it was not measured at all, a word for the state of a check."""
+    if found is None:
+        return ""
+    value = found["value"]
+    if name.startswith("state:") and value in range(len(_STATES)):
+        return _STATES[int(value)]
+    return number(value, found["unit"])
+
+
+def unknown(out: Out, rows: Iterable[Sequence[object]], where: str = "") -> None:
+    """The footnote of a table in which something is not known."""
+    if any(UNKNOWN in row for row in rows):
+        out.text(f"{UNKNOWN} not there, or not known" + (f"; {where}" if where else ""))
 
 
 def findings(out: Out, given: Iterable[Json]) -> None:
@@ -168,7 +187,8 @@ def notifications(out: Out, given: Iterable[Json]) -> None:
     rows = [
         (one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), one["error"] or "") for one in given
     ]
-    _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "ERROR"), rows)
+    narrow = Narrow(beneath=("ERROR",), drops=("TRIES", "AT"))
+    _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "ERROR"), rows, narrow)
 
 
 def plan(out: Out, data: Json) -> None:
@@ -186,7 +206,9 @@ def plan(out: Out, data: Json) -> None:
     verdicts(out, data["verdicts"])
 
 
-def _part(out: Out, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def _part(
+    out: Out, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]], narrow: Narrow | None = None
+) -> None:
     if rows:
         out.title(title)
-        out.rows(headers, rows, whole=True)  # reasons and problems stand in it
+        out.rows(headers, rows, narrow=narrow)

@@ -1,15 +1,13 @@
-"""Text for a terminal: nothing that a host or a request wrote can move the cursor, and columns are aligned."""
+"""Text for a terminal: nothing that a host or a request wrote can move the cursor."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from opsqueue.telemetry import printable
 
-_LEAST_COLUMN = 8
-_GAP = "  "
 # They turn the order of letters round or are not seen at all, so that a text can show another than it is.
 _DECEIVING = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _PALETTE: Mapping[str, str] = {
@@ -72,29 +70,3 @@ def coloured(word: str, *, colour: bool) -> str:
     """A word such as `failed` in its colour, if it has one and colours are wanted."""
     code = _PALETTE.get(word.strip()) if colour else None
     return f"\x1b[{code}m{word}\x1b[0m" if code else word
-
-
-def table(
-    headers: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None, colour: bool = False
-) -> list[str]:
-    """The lines of an aligned table; cut to `width` columns if given, whole otherwise."""
-    cells = [[safe("" if cell is None else cell) for cell in row] for row in rows]
-    widths = _widths([list(headers), *cells], width)
-    lines = [_line(headers, widths, colour=False)]
-    return [*lines, *(_line(row, widths, colour=colour) for row in cells)]
-
-
-def _widths(cells: Sequence[Sequence[str]], most: int | None) -> list[int]:
-    widths = [max(map(columns_of, column)) for column in zip(*cells, strict=True)]
-    if most is None:
-        return widths
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > most and max(widths) > _LEAST_COLUMN:
-        widths[widths.index(max(widths))] -= 1
-    return widths
-
-
-def _line(row: Sequence[str], widths: Sequence[int], *, colour: bool) -> str:
-    cells = [clipped(cell, most) for cell, most in zip(row, widths, strict=True)]
-    padded = [cell + " " * (most - columns_of(cell)) for cell, most in zip(cells, widths, strict=True)]
-    padded[-1] = cells[-1]
-    return _GAP.join(coloured(cell, colour=colour) for cell in padded).rstrip()

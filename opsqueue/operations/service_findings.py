@@ -19,15 +19,20 @@ _MEMORY_UNKNOWN = 2**63
 
 
 def measure(_params: ServiceRestartParams, before: Facts, after: Facts) -> tuple[Metric, ...]:
-    """Downtime, how soon it was up, how often it had to be started anew, memory and tasks, health check time."""
+    """Downtime, how soon it was up, how often it had to be started anew, memory and tasks, health check time.
+
+    Of a service that did not come up, both times are not known.
+    """
     unit, answer = unit_of(before), _settled(after)
     if unit is None or answer is None:
         return ()
     last = Unit.of(answer["last"])
     restarted = last.identity != unit.identity
+    first = Unit.of(answer["first"])
+    came_up, well = (one.phase == "up" or one.done for one in (first, last))
     return (
-        Metric(name="downtime_seconds", value=_downtime(unit, last) if restarted else 0.0, unit="s"),
-        Metric(name="up_after_seconds", value=float(answer["waited"]), unit="s"),
+        Metric(name="downtime_seconds", value=_downtime(unit, last) if restarted or not well else 0.0, unit="s"),
+        Metric(name="up_after_seconds", value=float(answer["waited"]) if came_up else None, unit="s"),
         Metric(name="restarts", value=_float(last.restarts), unit="count"),
         Metric(name="unstable_readings", value=float(answer["changes"]), unit="count"),
         Metric(name="memory_before_bytes", value=_count(unit, "MemoryCurrent"), unit="bytes"),
@@ -99,23 +104,23 @@ def _about_before(params: ServiceRestartParams, unit: Unit, before: Facts) -> It
     name = unit.target
     if unit.phase in {"failed", "unhealthy", "starting"}:
         text = f"{name} was not well before: {unit.phase}, {unit.detail}"
-        yield _finding(unit, Severity.WARNING, "unwell_before", text, "look for the cause; a restart may only hide it")
+        yield _finding(unit, Severity.WARNING, "unwell_before", text, "Look for the cause; a restart may only hide it.")
     if problem := health_problem(before.get("health"), 1):
         yield _finding(unit, Severity.WARNING, "unhealthy_before", f"the health check failed before: {problem}")
     if unit.phase == "stopped" and params.when_inactive == "skip":
         yield _finding(unit, Severity.INFO, "left_stopped", f"{name} is stopped and was left so")
         return
     if params.health_check is None:
-        advice = "give health_check, so that success means that it answers"
+        advice = "Give health_check, so that success means that it answers."
         yield _finding(unit, Severity.INFO, "no_health_check", f"only the process of {name} was watched", advice)
     if unit.props.get("NeedDaemonReload") == "yes" and not params.daemon_reload:
         text = f"the unit file of {name} has changed on disk, and systemd still uses the old one"
-        yield _finding(unit, Severity.WARNING, "daemon_reload_needed", text, "run again with daemon_reload=true")
+        yield _finding(unit, Severity.WARNING, "daemon_reload_needed", text, "Run again with daemon_reload=true.")
     if unit.props.get("UnitFileState") == "disabled":
-        advice = f"systemctl enable {name}, if it should"
+        advice = f"Run `systemctl enable {name}` if it should."
         yield _finding(unit, Severity.WARNING, "not_enabled", f"{name} does not start with the host", advice)
     if verb_for(params, unit) == "restart" and params.action == "restart" and unit.props.get("CanReload") == "yes":
-        advice = "action=reload_or_restart keeps connections where only the configuration changed"
+        advice = "With action=reload_or_restart connections are kept where only the configuration changed."
         yield _finding(unit, Severity.INFO, "reload_possible", f"{name} could reload without an interruption", advice)
 
 
@@ -129,11 +134,11 @@ def _about_life(
         limit = last.props.get("Result") == "start-limit-hit"
         code = "crash_loop" if loops or limit else "service_down"
         log = answer["log"][-_LOG_LINES:]
-        advice = "the last lines of its log are in the evidence" if log else "look at its log on the host"
+        advice = "The last lines of its log are in the evidence." if log else "Look at its log on the host."
         yield _finding(unit, Severity.CRITICAL, code, problems[0], advice, log=log, exit=last.detail)
     elif attempts > 1 and not right_life(params, unit, answer):
         text = f"{unit.target} came up only at attempt {attempts}"
-        yield _finding(unit, Severity.WARNING, "succeeded_on_retry", text, "look at its log for the first failure")
+        yield _finding(unit, Severity.WARNING, "succeeded_on_retry", text, "Look at its log for the first failure.")
     if verb_for(params, unit) == "reload" and unit.manager != "systemd" and not problems:
         text = f"{unit.manager} keeps no trace of a reload; that {unit.target} still runs is all that is known"
         yield _finding(unit, Severity.INFO, "reload_unproven", text)
@@ -143,11 +148,11 @@ def _about_stop(unit: Unit, answer: Mapping[str, Any]) -> Iterator[Finding]:
     if answer["killed"]:
         text = f"{unit.target} did not stop in time and was killed"
         yield _finding(
-            unit, Severity.WARNING, "dirty_stop", text, "see why it does not end on TERM, or raise its limit"
+            unit, Severity.WARNING, "dirty_stop", text, "See why it does not end on TERM, or raise its limit."
         )
     if answer["leftovers"]:
         text = f"processes of the old instance of {unit.target} still run"
-        yield _finding(unit, Severity.WARNING, "leftover_processes", text, "let its manager end the whole group")
+        yield _finding(unit, Severity.WARNING, "leftover_processes", text, "Let its manager end the whole group.")
 
 
 def _along(unit: Unit, answer: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidRequest, NotFound
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind
+from opsqueue.model.names import OperationType
 from opsqueue.model.record import Operation
 from opsqueue.model.window import Window
 from opsqueue.notify.message import Message
@@ -17,6 +18,15 @@ from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline.heart import Heart
 from opsqueue.settings import Settings, nearest
 from opsqueue.store.engine import Store
+
+
+def no_kind(name: str, kinds: Iterable[str]) -> str:
+    """That there is no such type: one of the ten that is not built yet, or a word that names none."""
+    here = sorted(kinds)
+    what = f"there is no operation type {name[:80]!r}{nearest(name, here) or '.'}"
+    if name in set(OperationType):
+        what = f"{name} is one of the ten operation types, but it is not built in this version."
+    return f"{what} This version has: {', '.join(here)}. `opsqueue types` tells of each."
 
 
 class Coordinator(Protocol):
@@ -58,11 +68,7 @@ class World:
         """The type with this name; NotFound names the nearest."""
         if name in self.kinds:
             return self.kinds[name]
-        raise NotFound(
-            f"there is no operation type {name[:80]!r}{nearest(name, self.kinds) or '.'} "
-            f"This version has: {', '.join(sorted(self.kinds))}. `opsqueue types` tells of each.",
-            known=sorted(self.kinds),
-        )
+        raise NotFound(no_kind(name, self.kinds), known=sorted(self.kinds))
 
     def hosts(self, systems: tuple[str, ...]) -> tuple[Host, ...]:
         """The hosts that names, groups and `all` stand for, each once; NotFound names the unknown."""

@@ -15,6 +15,7 @@ from opsqueue.settings import Settings, revealed
 QUEUES = ("intake", "critical", "high", "normal", "low")
 """In the order in which they are served."""
 _SHORT = 2.0
+_SOCKET = "redis+socket"
 
 
 def broker_url(settings: Settings) -> str:
@@ -30,21 +31,24 @@ def broker_url(settings: Settings) -> str:
 def _redis_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        there = bool(parts.hostname) and parts.port != 0
+        fine = (parts.scheme in {"redis", "rediss"} and there) or (parts.scheme == _SOCKET and len(parts.path) > 1)
     except ValueError:
         fine = False
     if not fine:
         raise InvalidConfig(
-            "broker_url is no URL of a Redis: wanted redis://host:port/number or rediss://…; in a password, signs such "
-            "as / : @ # are written as %2F %3A %40 %23"
+            "broker_url is no URL of a Redis: wanted redis://host:port/number, rediss://… or "
+            "redis+socket:///path?virtual_host=number; in a password, signs such as / : @ # are written as "
+            "%2F %3A %40 %23"
         )
     return url
 
 
 def connect(settings: Settings) -> Redis:
     """A client that answers or fails within two seconds; close it after use. Adds no prefix to keys."""
-    embedded = settings.broker_url is None
-    url = EmbeddedRedis(settings.state_dir / "redis").client_url if embedded else broker_url(settings)
+    url = broker_url(settings)
+    if url.startswith(_SOCKET):  # Celery's word for what redis-py calls unix
+        url = url.replace(_SOCKET, "unix", 1).replace("virtual_host=", "db=", 1)
     return Redis.from_url(url, socket_timeout=_SHORT, socket_connect_timeout=_SHORT, retry=Retry(NoBackoff(), 0))
 
 

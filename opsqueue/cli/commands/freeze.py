@@ -12,6 +12,7 @@ from opsqueue.cli.acting import acting
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import no_record, opened
+from opsqueue.cli.tables import Narrow
 from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.record import Freeze
@@ -21,6 +22,7 @@ from opsqueue.settings import Settings, load
 from opsqueue.store import holds
 
 HEADERS = ("ID", "STATE", "SCOPE", "FROM", "UNTIL", "BY", "REASON")
+NARROW = Narrow(beneath=("REASON",), drops=("BY", "FROM"), last=("UNTIL",))
 
 
 def options(parser: Parser) -> None:
@@ -95,7 +97,7 @@ def _list(out: Out, settings: Settings, *, every: bool) -> None:
         else:
             with store.read() as connection:
                 found = holds.all_freezes(connection) if every else holds.active_freezes(connection, now)
-    out.listing("freezes", [freeze_json(freeze, now) for freeze in found], HEADERS, _cells)
+    out.listing("freezes", [freeze_json(freeze, now) for freeze in found], HEADERS, _cells, NARROW)
     if not found:
         note(hint)
 

@@ -11,12 +11,14 @@ from opsqueue.cli import render, times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, whole_number
 from opsqueue.cli.record import no_record, opened
+from opsqueue.cli.tables import Narrow
 from opsqueue.model.names import TYPE_ALIASES, Outcome
 from opsqueue.pipeline.views import brief
 from opsqueue.settings import Settings, load
 from opsqueue.store.history import Wanted, ended
 
 HEADERS = ("ID", "ENDED", "STATUS", "NAME", "TYPE", "SYSTEMS", "TOOK", "HEALTH", "ASKED BY")
+NARROW = Narrow(drops=("ASKED BY", "TYPE", "HEALTH", "TOOK"), last=("SYSTEMS", "ENDED"))
 
 
 def options(parser: Parser) -> None:
@@ -39,7 +41,7 @@ def run(given: Namespace) -> int:
     """List them."""
     out, settings = Out.of(given), load(given.config)
     listed = _found(settings, _wanted(given, settings))
-    out.listing("operations", listed, HEADERS, _cells)
+    out.listing("operations", listed, HEADERS, _cells, NARROW)
     return 0
 
 

@@ -13,6 +13,7 @@ from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.inventory import known, resolved
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
+from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
 from opsqueue.errors import OpsqueueError
 from opsqueue.facts.system import system_reading
@@ -21,6 +22,9 @@ from opsqueue.model.host import Host
 from opsqueue.pipeline.assemble import connect
 from opsqueue.settings import load
 
+HEADERS = ("HOST", "CONNECTOR", "ADDRESS", "GROUPS", "TAGS")
+NARROW = Narrow(drops=("TAGS", "GROUPS"), last=("ADDRESS",))
+ASKED = ("HOST", "STATE", "TOOK", "MISSING")
 _SIDE_BY_SIDE = 16
 _SUBJECTS = ("host", "cpu", "memory", "disk", "load")
 
@@ -44,7 +48,7 @@ def run(given: Namespace) -> int:
     out, settings = Out.of(given), load(given.config)
     if given.verb == "list":
         listed = [host.model_dump(mode="json", exclude={"parameters"}) for host in settings.inventory().values()]
-        out.listing("hosts", listed, ("HOST", "CONNECTOR", "ADDRESS", "GROUPS", "TAGS"), _cells)
+        out.listing("hosts", listed, HEADERS, _cells, NARROW)
         if not settings.hosts:
             note("the configuration names no hosts, so there is this machine")
         return 0
@@ -72,11 +76,12 @@ def _show(out: Out, host: Host) -> None:
 def _check(out: Out, hosts: list[Host]) -> int:
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(hosts))) as pool:
         listed = list(pool.map(_asked, hosts))
-    headers = ("HOST", "STATE", "TOOK", "MISSING")
-    out.listing(
-        "hosts", listed, headers, lambda one: (one["host"], one["state"], times.length(one["seconds"]), _missing(one))
-    )
+    out.listing("hosts", listed, ASKED, _asked_cells, Narrow(beneath=("MISSING",), drops=("TOOK",)))
     return FAILED if any(one["state"] == "fail" for one in listed) else 0
+
+
+def _asked_cells(one: Mapping[str, Any]) -> tuple[object, ...]:
+    return one["host"], one["state"], times.length(one["seconds"]), _missing(one)
 
 
 def _missing(one: Mapping[str, Any]) -> str:

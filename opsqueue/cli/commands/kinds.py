@@ -32,10 +32,7 @@ def run(given: Namespace) -> int:
         return 0
     name = TYPE_ALIASES.get(given.name, given.name)
     if name not in kinds:
-        raise NotFound(
-            f"there is no operation type {name!r}{nearest(name, kinds) or '.'} `opsqueue types` lists them.",
-            known=sorted(kinds),
-        )
+        raise NotFound(no_kind(name, kinds), known=sorted(kinds))
     _one(out, kinds[name])
     return 0
 

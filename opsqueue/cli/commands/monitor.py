@@ -13,6 +13,7 @@ from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.inventory import resolved
 from opsqueue.cli.output import Out, put
 from opsqueue.cli.parsing import Parser, seconds
+from opsqueue.cli.tables import Narrow
 from opsqueue.errors import OpsqueueError
 from opsqueue.facts.system import system_metrics, system_reading
 from opsqueue.model.fact import why_unknown
@@ -27,6 +28,9 @@ _GAP_S = 0.5
 _SUBJECTS = ("host", "cpu", "memory", "swap", "disk", "load", "network", "io", "processes")
 _SHOWN = ("cpu_usage", "memory_usage", "swap_usage", "disk_usage", "load_per_cpu_1m", "processes", "uptime")
 HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCS", "UP", "IN", "OUT", "ERROR")
+NARROW = Narrow(
+    beneath=("ERROR",), drops=("PROCS", "SWAP", "OUT", "IN", "UP"), last=("LOAD/CPU", "DISK", "MEMORY", "CPU")
+)
 
 
 def options(parser: Parser) -> None:
@@ -85,7 +89,9 @@ def _read_one(host: Host) -> dict[str, Any]:
 
 
 def _print(out: Out, reading: Mapping[str, Any]) -> None:
-    out.rows(HEADERS, [_cells(host) for host in reading["hosts"]])
+    rows = [_cells(host) for host in reading["hosts"]]
+    out.rows(HEADERS, rows, narrow=NARROW)
+    render.unknown(out, rows)
 
 
 def _cells(host: Mapping[str, Any]) -> tuple[object, ...]:

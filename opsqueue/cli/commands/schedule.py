@@ -16,12 +16,14 @@ from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import opened
+from opsqueue.cli.tables import Narrow
 from opsqueue.model.instant import utc_text
 from opsqueue.operations import catalogue
 from opsqueue.settings import Settings, load
 from opsqueue.store.schedules import last_slot
 
 HEADERS = ("NAME", "TYPE", "SYSTEMS", "WHEN", "LAST", "NEXT")
+NARROW = Narrow(drops=("LAST", "TYPE", "SYSTEMS"))
 
 
 def options(parser: Parser) -> None:
@@ -39,7 +41,7 @@ def run(given: Namespace) -> int:
     last = _last(settings, list(entries))
     now = time.time()
     listed = [_json(entry, last.get(name), now) for name, entry in sorted(entries.items())]
-    out.listing("schedule", listed, HEADERS, _cells)
+    out.listing("schedule", listed, HEADERS, _cells, NARROW)
     if not listed:
         note("nothing happens by the clock: every entry is switched off")
     return 0

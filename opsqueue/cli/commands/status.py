@@ -11,6 +11,7 @@ from opsqueue.cli import render, times
 from opsqueue.cli.output import Out, note, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.record import no_record, one, opened
+from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
 from opsqueue.model.names import Stage
 from opsqueue.pipeline.views import brief, whole, why
@@ -24,6 +25,7 @@ _LATELY = 86_400.0
 _PATIENCE = 5.0
 """Seconds after which somebody who looks for due operations would have said so again."""
 HEADERS = ("ID", "STATUS", "NAME", "TYPE", "PRIORITY", "SYSTEMS", "AGE", "WAITS FOR")
+NARROW = Narrow(beneath=("WAITS FOR",), drops=("PRIORITY", "TYPE", "AGE"), last=("SYSTEMS",))
 
 
 def options(parser: Parser) -> None:
@@ -102,7 +104,7 @@ def show(out: Out, data: Mapping[str, Any], hint: str) -> None:
         out.entry(data)
         return
     now = time.time()
-    out.listing("operations", data["operations"], HEADERS, lambda one: _cells(one, now))
+    out.listing("operations", data["operations"], HEADERS, lambda one: _cells(one, now), NARROW)
 
 
 def _cells(operation: Mapping[str, Any], now: float) -> tuple[object, ...]:

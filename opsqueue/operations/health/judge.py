@@ -99,7 +99,7 @@ def _network(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
     if not answer["ok"]:
         yield _no_answer(answer)
     for text in answer.get("failed_conditions", ()):
-        yield _critical("condition_failed", f"wanted {text}" if answer["ok"] else f"so also not: {text}")
+        yield _critical("condition_failed", f"{text}: not so" if answer["ok"] else f"so also not: {text}")
     if answer["ok"]:
         yield from _slow(check, answer)
 
@@ -121,7 +121,7 @@ def _slow(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
             longest = max(phases, key=lambda name: phases[name], default="total")
             yield make(
                 "response_slow",
-                f"[RESPONSE_TIME] ({took:.0f} ms) <= {limit:.0f} ms; longest was {longest}",
+                f"[RESPONSE_TIME] ({took:.0f} ms) <= {limit:.0f} ms: not so; longest was {longest}",
                 "Compare the phases with earlier results to see what became slow.",
             )
             return
@@ -134,7 +134,7 @@ def _http(check: HttpCheck, answer: Mapping[str, Any]) -> Problems:
         shown = wanted if isinstance(wanted, str) else " or ".join(map(str, wanted))
         yield _critical(
             "status_unexpected",
-            f"[STATUS] ({answer['status']}) == {shown} from {answer.get('url', check.url)}",
+            f"[STATUS] ({answer['status']}) == {shown}: not so; asked was {answer.get('url', check.url)}",
             "Look at the log of the service at that time.",
         )
 
