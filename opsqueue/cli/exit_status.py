@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opsqueue.model.names import Outcome
+from opsqueue.model.names import Outcome, Severity
 
 DONE = 0
 FAULT = 1
@@ -46,10 +46,20 @@ _OF_OUTCOME: Mapping[Outcome, int] = {
 }
 
 
-def of(operation: Mapping[str, Any]) -> int:
-    """The exit status for the JSON of an operation; still waiting while nothing is decided."""
-    outcome = operation["outcome"]
-    return WAITING if outcome is None else _OF_OUTCOME[Outcome(outcome)]
+def of(operation: Mapping[str, Any], fail_on: str | None = None) -> int:
+    """The exit status for the JSON of an operation; still waiting while nothing is decided.
+
+    What is done counts as failed when it found something of the severity `fail_on` or worse.
+    """
+    if operation["outcome"] is None:
+        return WAITING
+    status = _OF_OUTCOME[Outcome(operation["outcome"])]
+    return FAILED if status == DONE and fail_on and _found(operation, Severity(fail_on)) else status
+
+
+def _found(operation: Mapping[str, Any], least: Severity) -> bool:
+    enough = list(Severity)[list(Severity).index(least) :]
+    return any(one["severity"] in enough for one in operation["findings"])
 
 
 def of_plan(plan: Mapping[str, Any]) -> int:

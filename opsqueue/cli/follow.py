@@ -9,8 +9,10 @@ from typing import Any
 
 from opsqueue.cli import times
 from opsqueue.cli.text import coloured, safe
+from opsqueue.model.names import Stage
 from opsqueue.pipeline.views import why
 
+WAITING = "waiting for a worker …"
 _MARKS = {
     **dict.fromkeys(("passed", "succeeded", "unchanged", "measured", "analyzed", "delivered", "acknowledged"), "✓"),
     **dict.fromkeys(("failed", "denied", "cancelled", "partial", "rolled_back", "unknown"), "✗"),
@@ -59,6 +61,16 @@ class Follower:
             if reason not in self._waiting:
                 self.say(f"  waits: {reason}")
         self._waiting = reasons
+
+
+def doing(data: Mapping[str, Any]) -> str:
+    """What is being worked on now, for the last line of a terminal: `execute  …  running`; empty at the end."""
+    if data["stage"] == Stage.CLOSED:
+        return ""
+    if data["status"] == "pending":
+        return WAITING
+    words = "waiting" if data["waits_for"] else data["status"] if data["status"] == "retrying" else "running"
+    return f"{data['stage']:<8} …  {words}"
 
 
 def waiting(reason: Mapping[str, Any]) -> str:

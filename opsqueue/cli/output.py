@@ -56,9 +56,7 @@ class Out:
         """One JSON object; on one line as `jsonl`."""
         put(dumps(data, indent=None if self.form == "jsonl" else 2))
 
-    def rows(
-        self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, narrow: Narrow | None = None
-    ) -> None:
+    def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]], *, narrow: Narrow | None = None) -> None:
         """An aligned table; nothing at all when there are no rows."""
         for text in table(headers, rows, width=self.width, colour=self.colour, narrow=narrow) if rows else ():
             put(text)

@@ -32,7 +32,7 @@ def short(operation_id: str) -> str:
 
 
 def number(value: float | None, unit: str) -> str:
-    """A metric with its unit; `–` where it is not known, never 0."""
+    """A metric with its unit; a dash where it is not known, never 0."""
     if value is None:
         return UNKNOWN
     if unit.startswith("bytes"):

@@ -8,9 +8,11 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
+
+from opsqueue.model.misspelt import models_in
 
 _LIMITS = {
     "minimum": "at least {}",
@@ -49,7 +51,7 @@ def _fields(
             "limits": ", ".join(_limits(given)),
             "meaning": meanings.get(name, given.get("description", "")),
         }
-        for model in _models(params.model_fields[name].annotation) if name in params.model_fields else ():
+        for model in models_in(params.model_fields[name].annotation) if name in params.model_fields else ():
             yield from _fields(model, defs.get(model.__name__, {}), defs, f"{prefix}{name}.")
 
 
@@ -75,13 +77,6 @@ def _docstring(node: ast.stmt) -> str:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value
     return ""
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)
 
 
 def _type(given: Mapping[str, Any], defs: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def clipped(text: str, most: int) -> str:
     return kept + "…"
 
 
-def coloured(word: str, *, colour: bool) -> str:
-    """A word such as `failed` in its colour, if it has one and colours are wanted."""
-    code = _PALETTE.get(word.strip()) if colour else None
+def coloured(word: str, *, colour: bool, like: str = "") -> str:
+    """A word such as `failed` in its colour, or in that of the word it is `like`, if colours are wanted."""
+    code = _PALETTE.get((like or word).strip()) if colour else None
     return f"\x1b[{code}m{word}\x1b[0m" if code else word

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.misspelt import meant
 from opsqueue.model.names import TYPE_ALIASES, OperationPriority
 from opsqueue.model.plan import digest_of
 
@@ -81,7 +82,7 @@ def parse_request(data: Any) -> Request:
     try:
         return Request.model_validate(data)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, "the request")) from None
+        raise InvalidRequest(explain(error, "the request", Request)) from None
 
 
 def strict_json(text: str | bytes) -> Any:
@@ -89,13 +90,17 @@ def strict_json(text: str | bytes) -> Any:
     return json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constants, parse_float=_finite)
 
 
-def explain(error: ValidationError, what: str) -> str:
-    """One sentence for all that is wrong; never repeats the input, which may hold a secret."""
+def explain(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
+    """One sentence for all that is wrong, with the field of `model` that was meant.
+
+    Never repeats the input, which may hold a secret.
+    """
     parts = []
     for item in error.errors(include_input=False, include_context=False, include_url=False):
         where = ".".join(str(part) for part in item["loc"]) or what
         wrong = _WORDS.get(item["type"]) or f"{item['msg'][:1].lower()}{item['msg'][1:]}"
-        parts.append(f"{where}: {wrong}")
+        near = meant(model, item["loc"]) if item["type"] == "extra_forbidden" else ""
+        parts.append(f"{where}: {wrong}{near}")
     return f"{what} cannot be accepted: " + "; ".join(parts[:12])
 
 

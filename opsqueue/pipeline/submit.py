@@ -93,7 +93,9 @@ def params_for(kind: OperationKind, parameters: Mapping[str, Any], host: Host) -
     try:
         return kind.params.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(f"{explain(error, 'parameters')}. `opsqueue types {kind.name}` lists them.") from None
+        said = explain(error, "parameters", kind.params)
+        end = "" if said.endswith("?") else "."
+        raise InvalidRequest(f"{said}{end} `opsqueue types {kind.name}` lists them.") from None
 
 
 def fresh(world: World, request: Request, kind: OperationKind) -> Operation:

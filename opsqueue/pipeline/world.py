@@ -25,7 +25,7 @@ def no_kind(name: str, kinds: Iterable[str]) -> str:
     here = sorted(kinds)
     what = f"there is no operation type {name[:80]!r}{nearest(name, here) or '.'}"
     if name in set(OperationType):
-        what = f"{name} is one of the ten operation types, but it is not built in this version."
+        what = f"{name!r} is one of the ten operation types, but it is not built in this version."
     return f"{what} This version has: {', '.join(here)}. `opsqueue types` tells of each."
 
 

@@ -33,6 +33,16 @@ def ended(connection: Connection, wanted: Wanted) -> list[Operation]:
     return [operation_of(row) for row in connection.execute(query).mappings()]
 
 
+def ever(connection: Connection, *, type: str = "", host: str = "") -> bool:  # noqa: A002 - the word of the contract
+    """Whether any operation, open or ended, is of this type or was for this host."""
+    queries = (
+        select(table.c.id).where(table.c.type == type),
+        select(targets.c.operation_id).where(targets.c.host == host),
+    )
+    wanted = [query for query, word in zip(queries, (type, host), strict=True) if word]
+    return all(connection.execute(query.limit(1)).first() is not None for query in wanted)
+
+
 def _narrowed(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple[object, ...]]:
     equal = {
         table.c.type: wanted.type,

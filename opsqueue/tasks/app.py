@@ -62,6 +62,8 @@ def _workers(*, events: bool) -> dict[str, Any]:
     return {
         # An operation goes on without the broker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # A busy worker takes nothing into its own hands: what is critical would wait there for what is long.
+        "worker_disable_prefetch": True,
         # Leaks end with the child, which is replaced between two tasks.
         "worker_max_tasks_per_child": 2000,
         "worker_max_memory_per_child": 400_000,

@@ -236,6 +236,7 @@ def test_case(path: Path) -> None:
         assert wanted["invalid"] in _refused(kind, data)
         return
     case = _filled(kind, data)
+    assert all(finding.advice[:1] in {"", finding.advice[:1].upper()} for finding in case.analysis().findings)
     found = {key: CHECKS[key](case, value) for key, value in wanted.items()}
     if found != wanted:
         pytest.fail(f"{data['title']}\nwanted {_shown(wanted)}\nfound {_shown(found)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,12 +13,16 @@ from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
 from opsqueue.cli.commands import plan
 from opsqueue.cli.confirm import allowed, interactive
-from opsqueue.cli.follow import Follower
+from opsqueue.cli.follow import WAITING, Follower, doing
+from opsqueue.cli.live import Live
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.risk import risk_of
+from opsqueue.cli.verdict import verdict
 from opsqueue.client import Operations
-from opsqueue.model.names import Risk
+from opsqueue.embedded.redis import running
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.names import Risk, Severity
 from opsqueue.settings import load
 
 
@@ -29,6 +34,11 @@ def options(parser: Parser) -> None:
     waits.add_argument("--wait", action="store_true", help="until it has ended (the default on a terminal)")
     waits.add_argument("--no-wait", action="store_true", help="print the id and leave (the default otherwise)")
     parser.add_argument("--wait-timeout", type=seconds, metavar="SECONDS", help="wait no longer; it goes on (exit 5)")
+    parser.add_argument(
+        "--fail-on",
+        choices=[Severity.CRITICAL.value, Severity.WARNING.value],
+        help="wait, and end with 3 when a finding is of this severity or worse",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask, not even for what is destructive")
     parser.ends(
         tuple(exit_status.MEANING),
@@ -37,6 +47,7 @@ def options(parser: Parser) -> None:
         'opsqueue execute --name "restart-nginx" --type "service_restart" --systems "web-server-1" '
         """--parameters '{"service_name": "nginx"}' --priority "high\"""",
         "opsqueue execute --name health --type health_check --systems all --wait --output json",
+        "opsqueue execute --name health --type health_check --systems all --fail-on critical",
     )
 
 
@@ -44,6 +55,8 @@ def run(given: Namespace) -> int:
     """Check, ask if it is destructive, send, and follow if wanted."""
     if given.dry_run:
         return plan.run(given)
+    if given.fail_on and given.no_wait:
+        raise InvalidRequest("--fail-on waits for the findings, and --no-wait does not: give one of them")
     out = Out.of(given)
     operations = Operations(load(given.config), config_path=given.config)
     request = request_of(given)
@@ -68,25 +81,41 @@ def _confirmed(out: Out, operations: Operations, request: Mapping[str, Any], *, 
 
 
 def _sent(out: Out, operations: Operations, request: Mapping[str, Any], operation_id: str, given: Namespace) -> int:
-    follows = given.wait or given.wait_timeout is not None or (out.terminal and not given.no_wait)
+    follows = given.wait or given.fail_on or given.wait_timeout is not None or (out.terminal and not given.no_wait)
     # The embedded system ends when nobody needs it; here somebody does, until the operation has ended.
-    with operations.running_system():
-        operations.submit(request, operation_id=operation_id, reason=given.reason)
-        if not follows and out.json:
-            out.entry({"operation_id": operation_id})
-        elif not out.json:
-            out.line(operation_id)
-            sys.stdout.flush()
-        return _followed(out, operations, operation_id, given.wait_timeout) if follows else exit_status.DONE
+    with Live.on_stderr(wanted=not out.json) as live:
+        live.now(WAITING if _runs(operations) else "starting the embedded system …")
+        with operations.running_system():
+            live.now(WAITING)
+            operations.submit(request, operation_id=operation_id, reason=given.reason)
+            live.now("")
+            if not follows and out.json:
+                out.entry({"operation_id": operation_id})
+            elif not out.json:
+                out.line(operation_id)
+                sys.stdout.flush()
+            return _followed(out, operations, operation_id, given, live) if follows else exit_status.DONE
 
 
-def _followed(out: Out, operations: Operations, operation_id: str, timeout: float | None) -> int:
-    data = operations.wait(operation_id, timeout, _follower(out))
+def _runs(operations: Operations) -> bool:
+    settings = operations.settings
+    return settings.broker_url is not None or running(settings.state_dir / "redis")
+
+
+def _followed(out: Out, operations: Operations, operation_id: str, given: Namespace, live: Live) -> int:
+    follower = _follower(out)
+
+    def changed(data: Mapping[str, Any]) -> None:
+        live.above(lambda: follower(data))
+        live.now(doing(data))
+
+    data = operations.wait(operation_id, given.wait_timeout, changed)
+    live.now("")
     if out.json:
         out.entry(data)
     else:
-        _result(out, data, operations)
-    return exit_status.of(data)
+        result(out, data, operations.settings.log_dir)
+    return exit_status.of(data, given.fail_on)
 
 
 def _follower(out: Out) -> Follower:
@@ -102,11 +131,12 @@ def _silent(_line: str) -> None:
     """A program reads the result; nobody reads the way to it."""
 
 
-def _result(out: Out, data: Mapping[str, Any], operations: Operations) -> None:
-    out.line()
-    out.line(f"{out.word(data['outcome'] or data['status'])}  {data['operation_id']}")
+def result(out: Out, data: Mapping[str, Any], log_dir: Path) -> None:
+    """What came of it; how it ended stands in the last line."""
     render.targets(out, data["targets"])
-    render.metrics(out, data["metrics"])
+    render.metrics(out, data["metrics"], render.short(data["operation_id"]))
     render.findings(out, data["findings"])
     render.notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
-    note(f"\nthe whole story: `opsqueue show {render.short(data['operation_id'])}`; log: {operations.settings.log_dir}")
+    sys.stdout.flush()
+    note(f"\nthe whole story: `opsqueue show {render.short(data['operation_id'])}`; log: {log_dir}")
+    out.line(f"\n{verdict(out, data)}")  # last, where people look

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opsqueue.cli import render, times
+from opsqueue.cli.nearest import nearest
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, whole_number
 from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.tables import Narrow
-from opsqueue.model.names import TYPE_ALIASES, Outcome
+from opsqueue.errors import NotFound
+from opsqueue.model.names import TYPE_ALIASES, OperationType, Outcome
 from opsqueue.pipeline.views import brief
 from opsqueue.settings import Settings, load
-from opsqueue.store.history import Wanted, ended
+from opsqueue.store.history import Wanted, ended, ever
 
 HEADERS = ("ID", "ENDED", "STATUS", "NAME", "TYPE", "SYSTEMS", "TOOK", "HEALTH", "ASKED BY")
 NARROW = Narrow(drops=("ASKED BY", "TYPE", "HEALTH", "TOOK"), last=("SYSTEMS", "ENDED"))
@@ -31,7 +33,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("--requested-by", metavar="WHO", help="only what this one asked for")
     parser.add_argument("--limit", type=whole_number(1, 100_000), default=50, metavar="N", help="at most (default: 50)")
     parser.ends(
-        (0, 2, 12),
+        (0, 2, 10, 12),
         "opsqueue history --since 7d --status failed",
         "opsqueue history --type service_restart --system web-server-1 --output jsonl",
     )
@@ -65,14 +67,45 @@ def _wanted(given: Namespace, settings: Settings) -> Wanted:
 def _found(settings: Settings, wanted: Wanted) -> list[dict[str, Any]]:
     with opened(settings) as store:
         if store is None:
+            _refuse_strangers(settings, wanted, _never)
             note(no_record(settings))
             return []
         with store.read() as connection:
             found = ended(connection, wanted)
+            if not found:
+                _refuse_strangers(settings, wanted, lambda **word: ever(connection, **word))
     if not found:
         note("nothing that ended fits; `opsqueue status` lists what is active")
     now = time.time()
     return [brief(operation, now) for operation in found]
+
+
+def _never(**_word: str) -> bool:
+    """Where there is no record, nothing is in it."""
+    return False
+
+
+def _refuse_strangers(settings: Settings, wanted: Wanted, seen: Callable[..., bool]) -> None:
+    """NotFound for a type or host that nobody knows and the record has never `seen`: a slip of the pen."""
+    if wanted.type and wanted.type not in set(OperationType):
+        # It costs 0.1 s, and only a search that found nothing needs it.
+        from opsqueue.operations import catalogue  # noqa: PLC0415
+
+        types = sorted({*(one.value for one in OperationType), *catalogue()})
+        if wanted.type not in types and not seen(type=wanted.type):
+            raise NotFound(
+                f"there is no operation type {wanted.type[:80]!r}{nearest(wanted.type, types) or '.'} "
+                "`opsqueue types` lists them, and none of the record is of it.",
+                known=types,
+            )
+    if wanted.system:
+        known = [*settings.inventory(), *settings.groups]
+        if wanted.system not in known and not seen(host=wanted.system):
+            raise NotFound(
+                f"there is no host or group {wanted.system[:80]!r}{nearest(wanted.system, known) or '.'} "
+                "`opsqueue hosts list` lists them, and nothing in the record was done on it.",
+                known=known[:50],
+            )
 
 
 def _cells(operation: Mapping[str, Any]) -> tuple[object, ...]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from opsqueue.cli import schema
-from opsqueue.cli.nearest import nearest
 from opsqueue.cli.output import Out
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.text import safe
@@ -15,6 +14,7 @@ from opsqueue.errors import NotFound
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TYPE_ALIASES, Risk
 from opsqueue.operations import catalogue
+from opsqueue.pipeline.world import no_kind
 
 
 def options(parser: Parser) -> None:

@@ -101,10 +101,24 @@ def test_history_is_narrowed(empty, done):
         (["--since", "2027-01-15T08:02Z"], {"look"}),
         (["--until", "2027-01-15T08:01Z"], {"good"}),
         (["--until", "2027-01-15"], set()),
-        (["--type", "nothing_of_ours"], set()),
+        (["--type", "log_rotation"], set()),
+        (["--system", "h1", "--type", "look_value"], {"look"}),
     ):
         said = empty("history", *filters, "--output", "json")
         assert {names[one["operation_id"]] for one in said.json["operations"]} == found, filters
+
+
+def test_history_of_what_nobody_knows_is_refused_with_the_nearest(empty, done):
+    for words, fragment in (
+        (["--type", "set_valeu"], "there is no operation type 'set_valeu'"),
+        (["--system", "h-1"], "there is no host or group 'h-1'; did you mean 'h1'?"),
+    ):
+        said = empty("history", *words)
+        assert (said.status, said.out) == (10, "")
+        assert fragment in said.err
+    # Known from the record alone, where nothing else fits.
+    assert empty("history", "--system", "h3", "--status", "succeeded").status == 0
+    assert empty("history", "--type", "set_value", "--status", "cancelled").status == 0
 
 
 def test_history_has_the_newest_first_and_a_limit(empty, done):

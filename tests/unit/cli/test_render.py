@@ -164,7 +164,8 @@ $ systemctl restart nginx    # restart: exit code not known
 metrics
 METRIC        web-1
 memory_usage  12.3 %
-up            ?
+up            –
+– not there, or not known; opsqueue show 6f1c2d1e --output json tells why
 
 findings
 critical  web-2: nginx is down  [down]
@@ -173,7 +174,7 @@ critical  web-2: nginx is down  [down]
 notifications
 CHANNEL  STATUS    TRIES  AT                    ERROR
 log      accepted  1      2020-01-01 02:00:09Z
-"""
+"""  # noqa: RUF001 - the dash of what is not known
     )
 
 
@@ -255,3 +256,38 @@ def test_at_a_terminal_it_asks(monkeypatch, answer, goes_on):
         else:
             with pytest.raises(ConfirmationNeeded, match="nothing was done"):
                 allowed("Do it?", yes=False)
+
+
+def test_the_state_of_a_check_is_a_word_and_the_rest_of_that_unit_a_number(capsys):
+    named = {f"state:{name}": {"value": n, "unit": "state"} for n, name in enumerate("abcd")}
+    render.metrics(Out(), {"h": {**named, "state:e": {"value": None, "unit": "state"}, "up": {"value": 1, "unit": ""}}})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    words = ["ok", "warning", "critical", "unknown", render.UNKNOWN, "1"]
+    assert [line[1] for line in lines[:-1]] == words
+    assert lines[-1][:3] == [render.UNKNOWN, "not", "there,"]
+
+
+def test_no_footnote_where_everything_is_known(capsys):
+    render.metrics(Out(), {"h": {"up": {"value": 1, "unit": "state"}}})
+    assert capsys.readouterr().out == "\nmetrics\nMETRIC  h\nup      1\n"
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_metrics_of_hosts_that_do_not_fit_beside_each_other_are_a_line_each(capsys, width):
+    hosts = [f"database-server-{n}" for n in range(4)]
+    render.metrics(Out(terminal=True, width=width), {host: {"up": {"value": 1, "unit": "state"}} for host in hosts})
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == ["HOST", *hosts]
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_why_a_gate_holds_stands_whole_beneath_its_row(capsys, width):
+    until = "2020-01-01T02:00:00.000Z"
+    render.verdicts(
+        Out(terminal=True, width=width),
+        [{"gate": "maintenance_window", "verdict": "hold", "why": "web-1 is closed now " * 4, "until": until}],
+    )
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert max(map(len, lines)) <= width
+    assert "web-1 is closed now " * 3 in " ".join(" ".join(lines).split())

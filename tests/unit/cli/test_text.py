@@ -8,8 +8,9 @@ import pytest
 
 from opsqueue.cli import exit_status, times
 from opsqueue.cli.output import dumps
-from opsqueue.cli.render import number
-from opsqueue.cli.text import clipped, coloured, columns_of, safe, safe_lines, table
+from opsqueue.cli.render import UNKNOWN, number
+from opsqueue.cli.tables import table
+from opsqueue.cli.text import clipped, coloured, columns_of, safe, safe_lines
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.names import Outcome
 
@@ -109,7 +110,7 @@ def test_until_says_how_long():
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (None, "percent", "?"),
+        (None, "percent", UNKNOWN),
         (0.0, "percent", "0.0 %"),
         (512, "bytes", "512 B"),
         (1536, "bytes/s", "1.5 KiB/s"),
@@ -134,6 +135,26 @@ def test_metrics_with_their_units(value, unit, text):
 )  # fmt: skip
 def test_the_exit_status_of_an_outcome(outcome, status):
     assert exit_status.of({"outcome": outcome}) == status
+
+
+_INFO, _WARNING, _CRITICAL = ({"severity": word} for word in ("info", "warning", "critical"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fail_on", "findings", "status"),
+    [
+        ("succeeded", None, [_CRITICAL], 0),
+        ("succeeded", "critical", [_INFO, _WARNING], 0),
+        ("succeeded", "critical", [_CRITICAL], 3),
+        ("unchanged", "warning", [_INFO, _WARNING], 3),
+        ("succeeded", "warning", [_CRITICAL], 3),
+        ("succeeded", "warning", [_INFO], 0),
+        ("partial", "warning", [_CRITICAL], 8),
+        (None, "warning", [_CRITICAL], 5),
+    ],
+)
+def test_findings_can_make_a_success_a_failure(outcome, fail_on, findings, status):
+    assert exit_status.of({"outcome": outcome, "findings": findings}, fail_on) == status
 
 
 def test_every_outcome_has_an_exit_status():
