@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 from opsqueue.connectors.deadline import all_within
@@ -113,8 +114,12 @@ class HttpCoordinator:
     def _post(self, kind: str, context: Mapping[str, Any]) -> Any:
         body = json.dumps({"kind": kind, "context": context}).encode()
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s) only
-        with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310  # likewise
-            return json.loads(answer.read(1_000_000))
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310  # likewise
+                return json.loads(answer.read(1_000_000))
+        except HTTPError as error:
+            error.close()  # it holds the connection
+            raise
 
 
 @dataclass(frozen=True, slots=True)
