@@ -20,12 +20,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import opsqueue.operations.service_commands as commands
 from opsqueue.facts.services import Unit, preflight, service, settled
 from opsqueue.model.fact import Fact, Facts, Probe, why_unknown
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import OperationType, Risk, Sort
 from opsqueue.model.plan import Plan
-from opsqueue.operations import service_commands as commands
 from opsqueue.operations.service_findings import analyse, measure
 from opsqueue.operations.service_params import HealthCheck, ServiceRestartParams
 from opsqueue.operations.service_verdict import (
