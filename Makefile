@@ -26,13 +26,13 @@ demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minut
 
 test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 	@sh tools/test_system.sh
-	@$(BIN)/python -m pytest -q tests/unit tests/operations
+	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
 	@$(BIN)/python -m pytest -q tests/pipeline tests/contract tests/integration -n 2 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance --ignore=tests/acceptance/faults -n 2 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance/faults
 
 test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds
-	@$(BIN)/python -m pytest -q tests/unit tests/operations
+	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
 
 faults: $(VENV)/.installed-dev ## the fault stories, ten times in a row
 	@for n in 1 2 3 4 5 6 7 8 9 10; do echo "== $$n of 10"; $(BIN)/python -m pytest -q tests/acceptance/faults || exit 1; done

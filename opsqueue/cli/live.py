@@ -27,6 +27,7 @@ class Live:
     on: bool = True
     """Off where the stream is no terminal: nothing is shown then."""
     clock: Callable[[], float] = time.monotonic
+    every: float = _EVERY
     _what: str = ""
     _since: float = 0.0
     _shown: str = ""
@@ -91,5 +92,5 @@ class Live:
         self.stream.flush()
 
     def _tick(self) -> None:
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(self.every):
             self.update()

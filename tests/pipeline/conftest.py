@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -303,3 +304,16 @@ def story(migrated, one_store):
     one_store.close()
     for left in path.parent.glob("story.db*"):
         left.unlink()
+
+
+@pytest.fixture(scope="session")
+def stories():
+    """The nouns of the stories, for a record that several tests read."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture
+def line(empty, story):
+    """The command line with the record of the story."""
+    empty.set(database_url=story.store.url)
+    return empty

@@ -183,35 +183,6 @@ def test_metrics_of_many_hosts_are_a_line_each(capsys):
     assert capsys.readouterr().out.splitlines()[1:4] == ["metrics", "HOST  METRIC  VALUE", "h0    up      0"]
 
 
-def test_following_tells_each_stage_once_and_why_it_waits(story):
-    said, told = [], []
-    follow = Follower(said.append, tell=told.append)
-    operation_id = story.ask()
-    follow(story.show(operation_id))
-    story.step(operation_id)
-    story.step(operation_id, maintenance_windows={"daily": "02:00-04:00"})
-    follow(story.show(operation_id))
-    follow(story.show(operation_id))
-    story.clock.at = 1_800_000_000 + 86_400
-    follow(story.drive(operation_id, maintenance_windows={"daily": "00:00-24:00"}))
-    words = [line.split()[:2] for line in said]
-    assert words == [
-        ["verify", "✓"], ["window", "…"], ["waits:", "maintenance_window:"], ["window", "✓"],
-        ["execute", "✓"], ["collect", "✓"], ["analyze", "✓"], ["notify", "✓"],
-    ]  # fmt: skip
-    assert "held: h1: closed now" in said[1]
-    assert "; goes on 2027-01-16 02:00:00Z" in said[2]
-    assert [stage["stage"] for stage in told] == [
-        "verify",
-        "window",
-        "window",
-        "execute",
-        "collect",
-        "analyze",
-        "notify",
-    ]
-
-
 def test_following_a_stage_that_looks_again_and_again_says_it_once():
     said = []
     stage = {"stage": "window", "result": "held", "why": "h1 is busy", "seconds": 0.0}

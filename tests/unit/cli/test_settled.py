@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,32 +18,6 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_documentation_is_up_to_date():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == markdown(), "run `python tools/cli_reference.py`"
-
-
-HEAVY = (
-    "celery",
-    "kombu",
-    "redis",
-    "fabric",
-    "apprise",
-    "alembic",
-    "rich",
-    "httpx",
-    "psutil",
-    "cryptography",
-    "croniter",
-)
-
-
-@pytest.mark.parametrize("word", ["history", "--help"])
-def test_reading_pays_for_nothing_that_it_does_not_need(line, word):
-    code = (
-        "import sys; from opsqueue.cli.main import main; main(sys.argv[1:]);"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    argv = [sys.executable, "-c", code, "--config", str(line.config), word]
-    found = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.splitlines()[-1] == "[]"
 
 
 def test_windows_tell_their_next_openings_in_utc_and_in_their_own_zone():
@@ -107,15 +80,6 @@ def test_hosts_are_listed_shown_and_checked(empty):
     assert [(host["host"], host["error"]) for host in checked.json["hosts"]] == [("h1", None)]
 
 
-def test_the_schedule_tells_last_and_next(line):
-    line.set(schedule={"nightly": {"type": "health_check", "cron": "30 2 * * *"}, "system-monitoring": False})
-    listed = {one["name"]: one for one in line("schedule", "list", "--output", "json").json["schedule"]}
-    assert "system-monitoring" not in listed
-    assert listed["nightly"]["next_slot"].endswith("T02:30:00Z")
-    assert listed["nightly"]["last_slot"] is None
-    assert "every 5 min" in line("schedule", "list").out
-
-
 def test_the_configuration_shows_no_secret(empty, monkeypatch, tmp_path):
     (tmp_path / "slack").write_text("slack://xoxb-hush/#ops")
     (tmp_path / "slack").chmod(0o600)
@@ -161,20 +125,6 @@ def test_the_doctor_finds_a_fresh_installation_usable(empty):
     assert {states[name] for name in ("database", "broker", "workers")} == {"warn"}
     assert said.status == (3 if states["redis-server"] == "fail" else 0)
     assert all(one["mend"] for one in said.json["checks"] if one["state"] != "ok")
-
-
-def test_the_doctor_says_what_is_broken_and_what_mends_it(line, monkeypatch):
-    monkeypatch.setenv("OPSQUEUE_BROKER_URL", "redis://127.0.0.1:1/0")
-    said = line("doctor", "--output", "json")
-    assert said.status == 3
-    assert {name: state for name, state in _states(said).items() if state == "fail"} == {
-        "broker": "fail",
-        "workers": "fail",
-    }
-    assert _states(said)["database"] == "ok"
-    text = line("doctor").out
-    assert "fail  broker: " in text
-    assert "      mend it: opsqueue worker" in text
 
 
 def test_the_doctor_reports_a_configuration_that_cannot_be_read(empty):

@@ -1,35 +1,14 @@
-"""The command line in this process, with a real record that a story of tests/pipeline has written."""
+"""The command line in this process; where a test needs a record, tests/pipeline writes a real one."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from opsqueue.cli.main import main
-
-
-def _stories():
-    path = Path(__file__).resolve().parents[2] / "pipeline" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("story_conftest", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-_STORIES = _stories()
-migrated, one_store, story = _STORIES.migrated, _STORIES.one_store, _STORIES.story
-
-
-@pytest.fixture(scope="session")
-def stories():
-    """The nouns of the stories, for a record that several tests read."""
-    return _STORIES
 
 
 @dataclass
@@ -73,10 +52,3 @@ def empty(tmp_path, capsys):
         )
     )
     return Line(config, capsys)
-
-
-@pytest.fixture
-def line(empty, story):
-    """The command line with the record of the story."""
-    empty.set(database_url=story.store.url)
-    return empty

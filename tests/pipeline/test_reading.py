@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from opsqueue.cli.follow import Follower
 from opsqueue.store.engine import Store
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LISTS = {
     ("history",): ["operations"],
@@ -247,3 +253,85 @@ def test_cancel_asks_the_record_and_history_is_closed_to_it(line, story):
     assert (said.status, said.json) == (0, {"operation_id": waiting, "cancel_asked": True})
     assert story.drive(waiting)["outcome"] == "cancelled"
     assert line("cancel", waiting).status == 9
+
+
+def test_following_tells_each_stage_once_and_why_it_waits(story):
+    said, told = [], []
+    follow = Follower(said.append, tell=told.append)
+    operation_id = story.ask()
+    follow(story.show(operation_id))
+    story.step(operation_id)
+    story.step(operation_id, maintenance_windows={"daily": "02:00-04:00"})
+    follow(story.show(operation_id))
+    follow(story.show(operation_id))
+    story.clock.at = 1_800_000_000 + 86_400
+    follow(story.drive(operation_id, maintenance_windows={"daily": "00:00-24:00"}))
+    words = [line.split()[:2] for line in said]
+    assert words == [
+        ["verify", "✓"], ["window", "…"], ["waits:", "maintenance_window:"], ["window", "✓"],
+        ["execute", "✓"], ["collect", "✓"], ["analyze", "✓"], ["notify", "✓"],
+    ]  # fmt: skip
+    assert "held: h1: closed now" in said[1]
+    assert "; goes on 2027-01-16 02:00:00Z" in said[2]
+    assert [stage["stage"] for stage in told] == [
+        "verify",
+        "window",
+        "window",
+        "execute",
+        "collect",
+        "analyze",
+        "notify",
+    ]
+
+
+def test_the_schedule_tells_last_and_next(line):
+    line.set(schedule={"nightly": {"type": "health_check", "cron": "30 2 * * *"}, "system-monitoring": False})
+    listed = {one["name"]: one for one in line("schedule", "list", "--output", "json").json["schedule"]}
+    assert "system-monitoring" not in listed
+    assert listed["nightly"]["next_slot"].endswith("T02:30:00Z")
+    assert listed["nightly"]["last_slot"] is None
+    assert "every 5 min" in line("schedule", "list").out
+
+
+def test_the_doctor_says_what_is_broken_and_what_mends_it(line, monkeypatch):
+    monkeypatch.setenv("OPSQUEUE_BROKER_URL", "redis://127.0.0.1:1/0")
+    said = line("doctor", "--output", "json")
+    assert said.status == 3
+    assert {
+        name: state
+        for name, state in {one["check"]: one["state"] for one in said.json["checks"]}.items()
+        if state == "fail"
+    } == {
+        "broker": "fail",
+        "workers": "fail",
+    }
+    assert {one["check"]: one["state"] for one in said.json["checks"]}["database"] == "ok"
+    text = line("doctor").out
+    assert "fail  broker: " in text
+    assert "      mend it: opsqueue worker" in text
+
+
+HEAVY = (
+    "celery",
+    "kombu",
+    "redis",
+    "fabric",
+    "apprise",
+    "alembic",
+    "rich",
+    "httpx",
+    "psutil",
+    "cryptography",
+    "croniter",
+)
+
+
+@pytest.mark.parametrize("word", ["history", "--help"])
+def test_reading_pays_for_nothing_that_it_does_not_need(line, word):
+    code = (
+        "import sys; from opsqueue.cli.main import main; main(sys.argv[1:]);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    argv = [sys.executable, "-c", code, "--config", str(line.config), word]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.splitlines()[-1] == "[]"
