@@ -31,6 +31,9 @@ _STAGES: dict[Stage, Callable[[World, Operation], Move | InTransaction]] = {
     Stage.NOTIFY: notify.notify,
 }
 
+_ACTING = frozenset({Stage.EXECUTE, Stage.NOTIFY})
+"""Stages that do something to hosts, or to people."""
+
 MOST_TRIES = 8
 """Tries of one stage that came to nothing (our own faults, killed workers) before a person must look."""
 
@@ -56,7 +59,9 @@ def advance(world: World, operation_id: str, stage: Stage, *, go_on: bool = Fals
 def _take(world: World, operation_id: str, stage: Stage) -> Operation | None:
     now = world.now()
     until = now + world.settings.worker.lease_seconds
-    with world.store.begin() as tx:
+    # Two who took it with the same token, because a crash of the database took back the first lease, still cannot both
+    # bring it to `execute`; there and at `notify` something is done to the world, and each lease counts.
+    with world.store.begin(lasting=stage in _ACTING) as tx:
         return operations.take(tx, operation_id, stage, now=now, until=until, holder=world.worker)
 
 
@@ -65,7 +70,7 @@ def _work(world: World, operation: Operation, *, keep: bool) -> Operation | None
     started = world.now()
     with world.heart.beating(lambda: _renew(world, operation), world.settings.worker.lease_seconds / 3):
         move = _decide(world, operation)
-        with world.store.begin() as tx:
+        with world.store.begin(lasting=_must_last(operation)) as tx:
             settled = move if isinstance(move, Move) else move(tx)
             moved = _write(tx, world, operation, settled, started=started, keep=keep)
     _say(operation, moved, settled)
@@ -77,8 +82,15 @@ def _work(world: World, operation: Operation, *, keep: bool) -> Operation | None
     return moved if goes_on else None
 
 
+def _must_last(operation: Operation) -> bool:
+    """Whether what the stage decided has to survive a power cut; to look at a host once more harms nobody."""
+    if operation.looking:
+        return operation.stage is Stage.NOTIFY
+    return operation.stage in {Stage.WINDOW, *_ACTING}
+
+
 def _renew(world: World, operation: Operation) -> None:
-    with world.store.begin() as tx:
+    with world.store.begin(lasting=False) as tx:
         operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
 
 

@@ -26,7 +26,7 @@ def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
     """
     now = world.now()
     renudge = world.settings.worker.renudge_seconds
-    with world.store.begin() as tx:
+    with world.store.begin(lasting=False) as tx:
         if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE):
             return 0
         lease = world.settings.worker.lease_seconds
@@ -53,7 +53,7 @@ def wake_waiting(world: World) -> None:
     if not waiting:
         return
     now = world.now()
-    with world.store.begin() as tx:
+    with world.store.begin(lasting=False) as tx:
         operations.wake(tx, waiting, now)
         operations.nudged(tx, waiting, now)
     for operation_id in waiting:

@@ -22,7 +22,12 @@ _RESTED = 5.0
 
 
 class Store:
-    """One database. `begin` is a write transaction, `read` a snapshot; both give a SQLAlchemy connection."""
+    """One database. `begin` is a write transaction, `read` a snapshot; both give a SQLAlchemy connection.
+
+    A transaction lasts: once it is through, neither a power cut nor a crash of the database takes it back. What is
+    harmless to do once more may be written with `lasting=False`, which does not wait for the disk; the order is kept,
+    so that whatever lasts makes all that was written before it last too.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -31,15 +36,18 @@ class Store:
         self._reading = {"reads_only": True} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         try:
             self.engine = _engine(url)
+            self._hasty = self.engine.execution_options(hasty=True) if self.sqlite else _postgresql(url)
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             raise InvalidConfig(
                 f"database_url cannot be used: {error}. Write sqlite:///path or postgresql+psycopg://host/name"
             ) from None
+        if not self.sqlite:  # connections of their own: to switch one to and fro would cost a round trip each time
+            event.listen(self._hasty, "connect", _wait_for_no_disk)
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, lasting: bool = True) -> Iterator[Connection]:
         """A write transaction; on SQLite it takes the write lock at once, so that it never fails half-way."""
-        with _spoken(), self.engine.begin() as connection:
+        with _spoken(), (self.engine if lasting else self._hasty).begin() as connection:
             yield connection
 
     @contextmanager
@@ -51,14 +59,24 @@ class Store:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+        self._hasty.dispose()
+
+
+def _postgresql(url: str) -> Engine:
+    engine = create_engine(url, pool_size=4, max_overflow=16, pool_recycle=1800)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ask_the_rested)
+    return engine
+
+
+def _wait_for_no_disk(raw: Any, _record: Any) -> None:
+    raw.execute("SET SESSION synchronous_commit = off")
+    raw.commit()
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        engine = create_engine(url, pool_size=4, max_overflow=16, pool_recycle=1800)
-        event.listen(engine, "checkin", _note_use)
-        event.listen(engine, "checkout", _ask_the_rested)
-        return engine
+        return _postgresql(url)
     path = url.removeprefix("sqlite:///")
     if path in {"", ":memory:"} or url == path:
         raise InvalidConfig("database_url must name a file: sqlite:////var/lib/opsqueue/opsqueue.db")
@@ -102,7 +120,7 @@ def _tune_sqlite(raw: Any, _record: Any) -> None:
     for pragma in (
         f"busy_timeout={_BUSY_MS}",
         "journal_mode=WAL",
-        "synchronous=NORMAL",  # WAL: a power cut may cost the last moments, never the file
+        "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
     ):
@@ -110,8 +128,16 @@ def _tune_sqlite(raw: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get("reads_only")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get("reads_only"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # WAL: NORMAL may cost the last moments at a power cut, never the file.
+    wanted, info = "NORMAL" if options.get("hasty") else "FULL", connection.connection.info
+    if info.get("synchronous", "FULL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        info["synchronous"] = wanted
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def _server():
         subprocess.run(
             [initdb, "-D", data, "-U", "opsqueue", "-A", "trust", "-E", "UTF8", "--no-sync"], check=True, **quiet
         )
-        settings = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+        settings = ("listen_addresses=", "fsync=off", "full_page_writes=off")
         arguments = [part for setting in settings for part in ("-c", setting)]
         server = subprocess.Popen([postgres, "-D", data, "-k", directory, *arguments], **quiet)
         try:

@@ -163,3 +163,11 @@ def test_the_story_of_many_workers(story):
     with story.store.read() as connection:
         assert holds.running(connection, "") == {}
         assert holds.lock_holders(connection, hosts, "") == {}
+
+
+def test_only_what_must_last_waits_for_the_disk(store):
+    asked = "PRAGMA synchronous" if store.sqlite else "SHOW synchronous_commit"
+    waits, waits_not = (2, 1) if store.sqlite else ("on", "off")
+    for lasting in (True, False, False, True, True):
+        with store.begin(lasting=lasting) as tx:
+            assert tx.exec_driver_sql(asked).scalar_one() == (waits if lasting else waits_not)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
+import sqlite3
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -168,10 +169,10 @@ class Dying:
     writes: int = 0
 
     @contextmanager
-    def begin(self):
+    def begin(self, *, lasting=True):
         self.writes += 1
         gone = self.writes == self.at
-        with self.store.begin() as tx:
+        with self.store.begin(lasting=lasting) as tx:
             yield tx
             if gone and not self.kept:
                 raise Crash
@@ -180,6 +181,41 @@ class Dying:
 
     def __getattr__(self, name):
         return getattr(self.store, name)
+
+
+class Forgetful:
+    """A record that loses, before its n-th write, all that it was not told to keep; then the worker is gone as well,
+    or, when only the database crashed, `meanwhile` happens and the worker goes on.
+    """
+
+    def __init__(self, store: Store, at: int, meanwhile: Callable | None = None) -> None:
+        self.store, self.at, self.meanwhile, self.writes = store, at, meanwhile, 0
+        self._file = store.url.removeprefix("sqlite:///")
+        self._keep()
+
+    def _keep(self):
+        _copy(self._file, f"{self._file}.kept")
+
+    @contextmanager
+    def begin(self, *, lasting=True):
+        self.writes += 1
+        if self.writes == self.at:
+            _copy(f"{self._file}.kept", self._file)
+            if self.meanwhile is None:
+                raise Crash
+            self.meanwhile()
+        with self.store.begin(lasting=lasting) as tx:
+            yield tx
+        if lasting:
+            self._keep()
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
+def _copy(source, target):
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 _MADE: dict[str, Settings] = {}
@@ -231,9 +267,9 @@ class Story:
         )
         return submit(self.world(), request).id
 
-    def step(self, operation_id, **settings):
+    def step(self, operation_id, *, go_on=False, **settings):
         """Work the stage where the operation rests, once, if it is due."""
-        return advance(self.world(**settings), operation_id, self.raw(operation_id).stage)
+        return advance(self.world(**settings), operation_id, self.raw(operation_id).stage, go_on=go_on)
 
     def drive(self, operation_id, steps=60, **settings):
         """Work whatever is due, going forward in time to when it is due, until it is closed or waits for somebody."""
@@ -252,6 +288,11 @@ class Story:
     def dying(self, at, *, kept=False):
         """From now on, the worker that makes the n-th write dies; 0: only count."""
         self.store = Dying(self.store, at, kept)
+        return self.store
+
+    def forgetting(self, at, meanwhile=None):
+        """From now on the record waits for the disk only where it is told to, and before the n-th write it crashes."""
+        self.store = Forgetful(self.store, at, meanwhile)
         return self.store
 
     def raw(self, operation_id):
@@ -309,7 +350,7 @@ def story(migrated, one_store):
 @pytest.fixture(scope="session")
 def stories():
     """The nouns of the stories, for a record that several tests read."""
-    return sys.modules[__name__]
+    return SimpleNamespace(Clock=Clock, Machine=Machine, Story=Story)
 
 
 @pytest.fixture

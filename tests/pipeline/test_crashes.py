@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from opsqueue.model.names import WORKED
@@ -150,3 +153,77 @@ def test_our_own_fault_is_tried_again_then_given_up_with_nothing_left_held(story
     with story.store.read() as connection:
         assert not holds.running(connection, "nobody")
         assert not holds.lock_holders(connection, ["h1"], "nobody")
+
+
+MANY = 40
+"""More writes than one operation makes."""
+
+
+@pytest.mark.parametrize("go_on", [True, False], ids=["one process", "six messages"])
+@pytest.mark.parametrize("type_", ["set_value", "look_value"])
+def test_a_power_cut_at_any_write_sends_nothing_twice(story, type_, go_on):
+    def cut(at):
+        story.machines["h1"].value, story.machines["h1"].tally = 0, []
+        operation_id = story.ask(type=type_, parameters={"to": 2, "steps": 2}, notification_channels=["mail"])
+        record, told = story.forgetting(at), len(story.told)
+        shown = story.drive(operation_id, go_on=go_on)
+        story.store = record.store
+        assert shown["stage"] == "closed"
+        story.check(operation_id)
+        assert len(story.told) - told <= 2  # by the try before the cut, whose receipt was lost, and once more
+        return record.writes >= at
+
+    story.settings["notification_channels"] = {"mail": "a@example.org"}
+    tried = [at for at in range(1, MANY) if cut(at)]
+    assert len(tried) > 6
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, MANY])
+@pytest.mark.parametrize("type_", ["set_value", "look_value"])
+def test_a_crash_of_the_database_alone_lets_no_two_workers_send(story, type_, steps):
+    def crash(at):
+        machine = story.machines["h1"]
+        machine.value, machine.tally = 0, []
+        operation_id = story.ask(type=type_, parameters={"to": 2, "steps": 2})
+
+        def another_worker():
+            story.drive(operation_id, steps=steps, go_on=steps == 1)
+
+        record = story.forgetting(at, another_worker)
+        shown = story.drive(operation_id, go_on=True)
+        story.store = record.store
+        assert shown["stage"] == "closed"
+        story.check(operation_id)
+        return record.writes >= at
+
+    tried = [at for at in range(1, MANY) if crash(at)]
+    assert len(tried) > 6
+
+
+def test_a_crash_of_the_database_alone_lets_no_two_workers_send_at_once(story):
+    machine = story.machines["h1"]
+
+    def crash(at):
+        machine.value, machine.tally = 0, []
+        operation_id = story.ask(parameters={"to": 2, "steps": 2})
+        there, go_on = threading.Event(), threading.Event()
+        machine.during = {"set 1": lambda: (go_on.set(), other.is_alive() and time.sleep(0.05))}
+        other = threading.Thread(target=lambda: story.drive(operation_id, steps=1, go_on=True))
+
+        def another_worker_is_about_to_send():
+            machine.while_asked = {machine.asked + 2: lambda: (there.set(), go_on.wait(0.5))}
+            other.start()
+            there.wait(0.2)
+
+        record = story.forgetting(at, another_worker_is_about_to_send)
+        story.step(operation_id, go_on=True)
+        go_on.set()
+        if record.writes >= at:
+            other.join()
+        story.drive(operation_id)
+        story.store = record.store
+        story.check(operation_id)
+        return record.writes >= at
+
+    tried = [at for at in range(1, MANY) if crash(at)]
+    assert len(tried) > 6

@@ -116,7 +116,7 @@ def test_a_stage_that_ends_after_its_lease_was_taken_over_writes_nothing(story, 
 
         writes = 0
 
-        def begin(self):
+        def begin(self, *, lasting=True):
             self.writes += 1
             if self.writes == 2:
                 story.clock.at += 31

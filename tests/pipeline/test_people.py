@@ -117,7 +117,7 @@ def test_a_cancel_that_comes_while_the_hold_is_written_is_not_lost(story):
     real, writes = world.store, []
 
     class Meddled:
-        def begin(self):
+        def begin(self, *, lasting=True):
             writes.append(1)
             if len(writes) == 2:
                 cancel(story.world("elsewhere"), operation_id, actor="ann", reason="stop")

@@ -311,7 +311,7 @@ def test_a_freeze_that_is_lifted_while_the_hold_is_written_is_not_waited_for(sto
     writes = []
 
     class Meddled:
-        def begin(self):
+        def begin(self, *, lasting=True):
             writes.append(1)
             if len(writes) == 2:  # the lease is taken, the freeze was seen; now the hold is to be written
                 lift_freeze(story_world, frozen.id, actor="ann")
