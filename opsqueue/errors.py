@@ -13,6 +13,7 @@
     ├── BrokerUnreachable           11   Redis does not answer
     ├── DatabaseUnreachable         12   the database does not answer or cannot be written
     ├── HostUnreachable              3   a target cannot be reached (tried again)
+    ├── HostNotTrusted               3   a target shows no key, or another key, than the pinned one
     ├── CommandNotSent               3   a command could not be started on the host
     └── LeaseLost                    1   somebody else has the operation; write nothing more
 
@@ -107,6 +108,13 @@ class HostUnreachable(OpsqueueError):
 
     exit_code = 3
     code = "host_unreachable"
+
+
+class HostNotTrusted(OpsqueueError):
+    """No key of the host is pinned, or it shows another one: nothing was sent, and a person must look."""
+
+    exit_code = 3
+    code = "host_not_trusted"
 
 
 class CommandNotSent(OpsqueueError):

@@ -23,7 +23,9 @@ from opsqueue.settings_parts import (
     FlowerSettings,
     HostSettings,
     LoggingSettings,
+    RolloutSettings,
     ScheduleSettings,
+    SshSettings,
     Thresholds,
     WindowSettings,
     WorkerSettings,
@@ -35,7 +37,7 @@ _PLACES = (
     "/etc/opsqueue/opsqueue.json",
     "/etc/opsqueue/opsqueue.toml",
 )
-_LATER = ("approvals", "roles", "rollout", "inventory")
+_LATER = ("approvals", "roles", "inventory")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 
 
@@ -83,6 +85,8 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default_factory=_state_home)
     hosts: Mapping[str, HostSettings] = Field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    ssh: SshSettings = SshSettings()
+    rollout: RolloutSettings = RolloutSettings()
     verification: tuple[CoordinatorSettings, ...] = ()
     schedule: Mapping[str, ScheduleSettings | Literal[False]] = Field(default_factory=dict)
     """Recurring operations beside the built-in ones; `false` under a built-in name turns it off."""
@@ -159,17 +163,23 @@ class Settings(BaseSettings):
         """Every host by name; this machine as `localhost` when the configuration names none."""
         if not self.hosts:
             return {"localhost": Host(name="localhost", connector="local")}
-        return {
-            name: Host(
-                name=name,
-                address=host.address,
-                connector=host.connector,
-                tags=host.tags,
-                groups=tuple(group for group, members in self.groups.items() if name in members),
-                parameters=host.parameters,
-            )
-            for name, host in self.hosts.items()
-        }
+        return {name: self._host(name, given) for name, given in self.hosts.items()}
+
+    def _host(self, name: str, given: HostSettings) -> Host:
+        usual = self.ssh
+        return Host(
+            name=name,
+            address=given.address,
+            connector=given.connector,
+            port=usual.port if given.port is None else given.port,
+            user=usual.user if given.user is None else given.user,
+            key_file=usual.key_file if given.key_file is None else given.key_file,
+            certificate_file=usual.certificate_file if given.certificate_file is None else given.certificate_file,
+            gateway="" if usual.gateway == name else usual.gateway if given.gateway is None else given.gateway,
+            tags=given.tags,
+            groups=tuple(group for group, members in self.groups.items() if name in members),
+            parameters=given.parameters,
+        )
 
     @property
     def database(self) -> str:
@@ -177,6 +187,11 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite:///{self.state_dir / 'opsqueue.db'}"
         return revealed(self.database_url)
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file of the SSH keys that are trusted."""
+        return self.ssh.known_hosts or self.state_dir / "known_hosts"
 
     @property
     def log_dir(self) -> Path:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from opsqueue.secrets import SecretRef
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _share(value: Any) -> Any:
+    """A count of hosts, or a percentage of them."""
+    if isinstance(value, str) and re.fullmatch(r"(100|[1-9][0-9]?)%", value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("wanted a number from 1 on, or a percentage from 1% to 100%")
+
+
+Share = Annotated[int | str, BeforeValidator(_share)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -29,11 +42,47 @@ class Thresholds(_Part):
 class HostSettings(_Part):
     """One machine of the inventory."""
 
-    connector: Literal["local"]
-    """How it is reached; `local` is the machine that the worker runs on."""
+    connector: Literal["local", "ssh", "worker"] = "ssh"
+    """`local` is the machine that the worker runs on; `worker`: the host runs `opsqueue worker --host NAME` itself."""
     address: str = ""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: str | None = None
+    key_file: str | None = None
+    certificate_file: str | None = None
+    gateway: str | None = None
+    """The name of the host through which it is reached; empty: directly, whatever `ssh.gateway` says."""
     tags: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    """Maintenance windows of this host alone, as text: with them no other window counts for it."""
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+
+class SshSettings(_Part):
+    """How hosts are reached over SSH, where a host says nothing else."""
+
+    port: int = Field(default=22, ge=1, le=65535)
+    user: str = ""
+    key_file: str = ""
+    certificate_file: str = ""
+    key_passphrase: SecretRef | None = None
+    gateway: str = ""
+    known_hosts: Path | None = None
+    """The keys that are trusted; default: `known_hosts` in the state directory. The user's own file is not read."""
+    connect_timeout: float = Field(default=10, gt=0, le=300)
+    """Seconds until a connection stands, with its authentication."""
+    keep_seconds: float = Field(default=600, ge=0, le=86_400)
+    """How long an unused connection is kept open."""
+
+
+class RolloutSettings(_Part):
+    """How a changing operation goes over many hosts."""
+
+    batch: Share = 1
+    """How many hosts at once: a number, or a percentage such as `25%`."""
+    canary: int = Field(default=0, ge=0, le=1000)
+    """How many hosts go first, alone; 0: none."""
+    stop_at: Share = 1
+    """How many failed hosts (a number, or a percentage of all) stop the rest."""
 
 
 class WindowSettings(_Part):

@@ -41,6 +41,9 @@ class LocalShell:
 
     output_most: int = 256 << 10
 
+    def greet(self) -> None:
+        """This machine is always there."""
+
     def run(self, command: Command, mark: str = "") -> Result:
         """Run one command to its end or its time limit; raises CommandNotSent when it did not start."""
         root, timeout = os.geteuid() == 0, shutil.which("timeout")

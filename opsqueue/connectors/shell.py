@@ -10,7 +10,14 @@ from opsqueue.model.plan import Command, Result
 
 
 class Shell(Protocol):
-    """An open way to one host."""
+    """A way to one host, opened when it is first needed."""
+
+    def greet(self) -> None:
+        """Open the way, ask nothing.
+
+        Raises HostNotTrusted when its key is not the pinned one, HostUnreachable when it does not answer.
+        """
+        ...
 
     def run(self, command: Command, mark: str = "") -> Result:
         """Run one command to its end or its time limit, which ends the whole process group.
@@ -24,7 +31,7 @@ class Shell(Protocol):
     def ask(self, facts: Sequence[Fact]) -> Mapping[str, Any]:
         """The parsed answers by name, in one round trip; one that fails is `{"unknown": reason}`.
 
-        Raises HostUnreachable when the host gives no answer at all.
+        Raises HostUnreachable when the host gives no answer at all, HostNotTrusted as `greet` does.
         """
         ...
 

@@ -12,6 +12,9 @@ from opsqueue.errors import InvalidRequest
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
+_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,253}|[0-9A-Fa-f:]{2,45}(?:%[A-Za-z0-9_.-]{1,32})?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
+
 
 def host_name(name: str) -> str:
     """The name, if nothing could take it for an option, a path or shell text; else InvalidRequest."""
@@ -30,13 +33,43 @@ class Host(BaseModel):
 
     name: str
     address: str = ""
-    connector: Literal["local"] = "local"
+    """Where it is; empty: its name is looked up."""
+    connector: Literal["local", "ssh", "worker"] = "local"
+    """`local`: the machine of the worker. `ssh`: over SSH. `worker`: it runs `opsqueue worker --host NAME` itself."""
+    port: int = Field(default=22, ge=1, le=65535)
+    user: str = ""
+    """Who logs in over SSH; empty: the user that the worker runs as."""
+    key_file: str = ""
+    """The private key; empty: the usual ones in `~/.ssh` of the worker's user."""
+    certificate_file: str = ""
+    """An OpenSSH user certificate for the key."""
+    gateway: str = ""
+    """The name of the host of this inventory through which it is reached."""
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Defaults of parameters by operation type; what the request says goes before."""
 
+    @property
+    def where(self) -> str:
+        """`address:port`, as people read it."""
+        return f"{self.address or self.name}:{self.port}"
+
     @field_validator("name")
     @classmethod
     def _valid_name(cls, name: str) -> str:
         return host_name(name)
+
+    @field_validator("address")
+    @classmethod
+    def _valid_address(cls, address: str) -> str:
+        if address and not _ADDRESS.fullmatch(address):
+            raise ValueError(f"address is a host name or an IP address; found {address[:80]!r}")
+        return address
+
+    @field_validator("user")
+    @classmethod
+    def _valid_user(cls, user: str) -> str:
+        if user and not _USER.fullmatch(user):
+            raise ValueError(f"user is a login name; found {user[:80]!r}")
+        return user
