@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from opsqueue.model.rollout import Rollout
 from opsqueue.secrets import SecretRef
 
 
@@ -16,16 +16,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _share(value: Any) -> Any:
-    """A count of hosts, or a percentage of them."""
-    if isinstance(value, str) and re.fullmatch(r"(100|[1-9][0-9]?)%", value):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ValueError("wanted a number from 1 on, or a percentage from 1% to 100%")
-
-
-Share = Annotated[int | str, BeforeValidator(_share)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -74,15 +64,15 @@ class SshSettings(_Part):
     """How long an unused connection is kept open."""
 
 
-class RolloutSettings(_Part):
-    """How a changing operation goes over many hosts."""
+class RolloutSettings(Rollout):
+    """How a changing operation goes over many hosts, where its request says nothing else."""
 
-    batch: Share = 1
-    """How many hosts at once: a number, or a percentage such as `25%`."""
-    canary: int = Field(default=0, ge=0, le=1000)
-    """How many hosts go first, alone; 0: none."""
-    stop_at: Share = 1
-    """How many failed hosts (a number, or a percentage of all) stop the rest."""
+    types: Mapping[str, Rollout] = Field(default_factory=dict)
+    """Other values for some types."""
+
+    def of(self, operation_type: str) -> Rollout:
+        """What counts for this type."""
+        return self.types.get(operation_type) or Rollout(batch=self.batch, canary=self.canary, stop_at=self.stop_at)
 
 
 class WindowSettings(_Part):
@@ -151,6 +141,8 @@ class WorkerSettings(_Part):
     """Before the first retry; doubled for each one after it, up to a minute."""
     renudge_seconds: float = Field(default=5, ge=0.1, le=600)
     """How long a nudge may be on its way before the reconciler sends another."""
+    side_by_side: int = Field(default=64, ge=1, le=1000)
+    """How many hosts one operation asks at the same time."""
     deaf_seconds: float = Field(default=30, ge=2, le=3600)
     """How long a worker may take nothing, with messages waiting and a process to spare, before it is started again."""
 

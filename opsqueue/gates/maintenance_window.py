@@ -7,6 +7,7 @@ from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
 from opsqueue.model.window import HORIZON_DAYS, Window, together
 
+_ITSELF = "the operation itself"
 _NAMED = 3
 """Hosts that a reason names before it counts the rest."""
 
@@ -15,34 +16,65 @@ Needs = dict[tuple[Window, ...], list[str]]
 
 
 def maintenance_window(evidence: Evidence) -> Verdict:
-    """Hold until all needed windows are open at once; deny if closed ones refuse to be waited for."""
-    operation, now = evidence.operation, evidence.now
-    if operation.looking:
+    """Let hosts go whose windows are open; hold while there is none; deny if a closed one refuses to be waited for."""
+    if evidence.operation.looking:
         return Pass("it changes nothing")
-    if not evidence.hosts:
-        return Hold("the hosts of this operation are not known, so no window can be looked up")
-    if operation.window and evidence.own_window is None:
-        return Hold(
-            f"its own window {operation.window!r} is not known here: configure it, or `opsqueue cancel {operation.id}`"
-        )
-    needs = _needs(evidence)
-    closed = [windows for windows in needs if not any(window.contains(now) for window in windows)]
+    if why := _not_known(evidence):
+        return Hold(why)
+    needs, now = _needs(evidence), evidence.now
+    closed = [windows for windows in needs if not _open(windows, now)]
     if not closed:
-        return Pass("inside its windows" if needs else "no window is set for these hosts")
+        return Pass("inside its windows" if any(needs) else "no window is set for these hosts")
     refusing = [each for each in closed if all(window.policy == "reject" for window in each)]
     if refusing:
         return Deny("; ".join(f"{_closed(needs, each, now)}; its policy is reject" for each in refusing))
-    reasons = [_closed(needs, each, now) for each in closed]
-    until = together(needs, now)
+    reasons = "; ".join(_closed(needs, each, now) for each in closed)
+    if waiting := open_hosts(evidence):
+        return Pass(f"{len(waiting)} of {len(evidence.hosts)} hosts may go now; {reasons}")
+    return _held(evidence, needs, reasons)
+
+
+def _not_known(evidence: Evidence) -> str:
+    operation = evidence.operation
+    if not evidence.hosts:
+        return "the hosts of this operation are not known, so no window can be looked up"
+    if operation.window and evidence.own_window is None:
+        mend = f"configure it, or `opsqueue cancel {operation.id}`"
+        return f"its own window {operation.window!r} is not known here: {mend}"
+    return ""
+
+
+def open_hosts(evidence: Evidence) -> tuple[str, ...]:
+    """The hosts that may be changed now, as far as windows are concerned; all, where nothing is changed."""
+    if evidence.operation.looking:
+        return tuple(host.name for host in evidence.hosts)
+    own, now = evidence.own_window, evidence.now
+    if own is not None and not own.contains(now):
+        return ()
+    named = {name for windows, names in _needs(evidence).items() if _open(windows, now) for name in names}
+    return tuple(host.name for host in evidence.hosts if host.name in named)
+
+
+def _held(evidence: Evidence, needs: Needs, reasons: str) -> Hold:
+    """Until the first host may go: its windows and the operation's own are open at once."""
+    own = () if evidence.own_window is None else ((evidence.own_window,),)
+    groups = [windows for windows, names in needs.items() if names != [_ITSELF]]
+    times = [together([*own, *([windows] if windows else [])], evidence.now) for windows in groups]
+    until = min((at for at in times if at is not None), default=None)
     if until is None:
-        reasons.append(f"in the next {HORIZON_DAYS} days there is no time at which all of them are open: change one")
-    elif len(needs) > 1:
-        reasons.append(f"all are open at {utc_text(until)}")
-    return Hold("; ".join(reasons), until)
+        never = f"in the next {HORIZON_DAYS} days there is no time at which one of them may go: change a window"
+        return Hold(f"{reasons}; {never}")
+    if len(needs) > 1:
+        reasons = f"{reasons}; the first may go at {utc_text(until)}"
+    return Hold(reasons, until)
+
+
+def _open(windows: tuple[Window, ...], now: float) -> bool:
+    return not windows or any(window.contains(now) for window in windows)
 
 
 def _needs(evidence: Evidence) -> Needs:
-    """Per set of windows, the hosts it covers; a host without any window needs none."""
+    """Per set of windows, the hosts it covers; a host without any window stands under none."""
     needs: Needs = {}
     by_place: dict[tuple[int, ...], list[str]] = {}
     for host in evidence.hosts:
@@ -53,10 +85,9 @@ def _needs(evidence: Evidence) -> Needs:
         )
         by_place.setdefault(tuple(covering), []).append(host.name)
     for places, names in by_place.items():
-        if places:
-            needs[tuple(evidence.windows[place] for place in places)] = names
+        needs[tuple(evidence.windows[place] for place in places)] = names
     if evidence.own_window is not None:
-        needs.setdefault((evidence.own_window,), []).append("the operation itself")
+        needs.setdefault((evidence.own_window,), []).append(_ITSELF)
     return needs
 
 

@@ -27,6 +27,8 @@ class Operation:
     window: str | None = None
     channels: tuple[str, ...] | None = None
     rollback_enabled: bool = True
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+    """`{batch, canary, stop_at}` as it was when it was asked for."""
     requested_by: str = "unknown"
     reason: str = ""
     looking: bool = False

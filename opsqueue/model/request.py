@@ -15,6 +15,7 @@ from opsqueue.errors import InvalidRequest
 from opsqueue.model.misspelt import meant
 from opsqueue.model.names import TYPE_ALIASES, OperationPriority
 from opsqueue.model.plan import digest_of
+from opsqueue.model.rollout import Rollout
 
 _MOST_BYTES = 64 * 1024
 _DEEPEST = 24
@@ -41,6 +42,8 @@ class OperationConfig(BaseModel):
     """The name of a configured window, or a window of its own such as `Sunday 01:00-05:00`."""
     notification_channels: tuple[Name, ...] | None = None
     rollback_enabled: bool = True
+    rollout: Rollout | None = None
+    """How it goes over many hosts; what it leaves out is as the configuration says."""
 
     @field_validator("type", mode="before")
     @classmethod

@@ -109,7 +109,7 @@ def _decide(world: World, operation: Operation) -> Move | InTransaction:
 def _tried_in_vain(world: World, operation: Operation, error: Exception) -> Move:
     why = error.message if isinstance(error, OpsqueueError) else f"{type(error).__name__}: {error}"
     tried = replace(operation, attempts=operation.attempts + 1)
-    due = world.now() + backoff(world, tried.attempts)
+    due = world.now() + world.backoff(operation.attempts)
     return Move(operation=tried, to=operation.stage, result="retrying", why=why, due_at=due)
 
 
@@ -123,11 +123,6 @@ def _given_up(operation: Operation, why: str) -> Move:
         let_go = partial(holds.release, operation_id=operation.id)
         return Move(operation=ended, to=Stage.NOTIFY, result="failed", why=why, write=let_go, wake=True)
     return Move(operation=ended, to=operation.stage.next, result="failed", why=why)
-
-
-def backoff(world: World, attempts: int) -> float:
-    """Seconds before the next try: doubled each time, a minute at most."""
-    return float(min(60.0, world.settings.worker.retry_backoff_seconds * 2 ** max(0, attempts - 1)))
 
 
 def _write(tx: Connection, world: World, operation: Operation, move: Move, *, started: float, keep: bool) -> Operation:

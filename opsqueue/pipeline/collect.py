@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from opsqueue.errors import HostUnreachable
+from opsqueue.errors import HostNotTrusted, HostUnreachable
 from opsqueue.facts.system import system_metrics
+from opsqueue.model.host import Host
 from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
@@ -30,13 +32,13 @@ def collect(world: World, operation: Operation) -> Move:
     with world.store.read() as connection:
         targets = store_targets.of(connection, operation.id)
     worked = [target for target in targets if target.state in _WORKED and target.started_at]
+    left = [_not_begun(world, operation, target) for target in targets if not target.state.settled]
     if not worked:
-        left = [_not_begun(world, operation, target) for target in targets if not target.state.settled]
         return Move(
             operation=operation, to=Stage.ANALYZE, result="skipped", write=lambda tx: store_targets.save(tx, left)
         )
     kind = world.kind(operation.type)
-    measured = [_measured(world, operation, kind, target) for target in worked]
+    measured = _side_by_side(world, operation, kind, worked)
     count = sum(len(target.metrics) for target in measured)
     for target in measured:
         _log_metrics(operation, target)
@@ -45,7 +47,7 @@ def collect(world: World, operation: Operation) -> Move:
         to=Stage.ANALYZE,
         result="measured",
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
-        write=lambda tx: _store(tx, measured),
+        write=lambda tx: _store(tx, measured, left),
     )
 
 
@@ -56,28 +58,37 @@ def _not_begun(world: World, operation: Operation, target: Target) -> Target:
     return replace(target, state=TargetState.SKIPPED, problems=target.problems or (why,), finished_at=world.now())
 
 
+def _side_by_side(world: World, operation: Operation, kind: OperationKind, targets: Sequence[Target]) -> list[Target]:
+    if kind.looking or len(targets) == 1:  # nothing more is asked
+        return [_measured(world, operation, kind, target) for target in targets]
+    with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(targets))) as pool:
+        return list(pool.map(lambda target: _measured(world, operation, kind, target), targets))
+
+
 def _measured(world: World, operation: Operation, kind: OperationKind, target: Target) -> Target:
-    host = world.inventory[target.host]
+    host = world.inventory.get(target.host)
+    if host is None:  # it left the inventory meanwhile
+        return target
     params = params_for(kind, operation.parameters, host)
     found = {metric.name: metric for metric in kind.measure(params, target.before, target.after)}
     if not kind.looking:
-        found = {**_of_host(world, target), **found}
+        found = {**_of_host(world, host, target), **found}
     return replace(target, metrics={name: {"value": m.value, "unit": m.unit} for name, m in found.items()})
 
 
-def _of_host(world: World, target: Target) -> dict[str, Metric]:
+def _of_host(world: World, host: Host, target: Target) -> dict[str, Metric]:
     """How the host itself is after the change; a host that does not answer costs these numbers, nothing else."""
     try:
-        reading = world.connect(world.inventory[target.host]).ask([HOST_READING])
-    except HostUnreachable:
+        reading = world.connect(host).ask([HOST_READING])
+    except (HostUnreachable, HostNotTrusted):
         return {}
     after = {metric.name: metric for metric in system_metrics(reading)}
     before = {f"{m.name}:before": replace(m, name=f"{m.name}:before") for m in system_metrics(target.before)}
     return {**before, **after}
 
 
-def _store(tx: Connection, targets: list[Target]) -> None:
-    store_targets.save(tx, targets)
+def _store(tx: Connection, targets: list[Target], left: list[Target]) -> None:
+    store_targets.save(tx, [*targets, *left])
     for target in targets:
         if target.verified_at is not None:
             samples.add(tx, target.host, metrics_of(target.metrics), target.verified_at)

@@ -27,7 +27,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
     answers = ask_all(world, operation, digest, targets)
     operation = replace(operation, digest=digest, coordinators=tuple(asdict(answer) for answer in answers))
     with world.store.read() as connection:
-        verdicts = recorded(asked(connection, world, operation, targets))
+        verdicts = recorded(asked(connection, world, operation, targets)[0])
     risk = max((kind.risk(params_for(kind, request.parameters, host)) for host in hosts), key=_RISKS.index)
     return {
         "name": operation.name,
@@ -37,6 +37,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "risk": risk.value,
         "digest": digest,
         "targets": [_target(one) for one in surveys],
+        "rollout": dict(operation.rollout),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
     }
 

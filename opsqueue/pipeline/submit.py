@@ -115,9 +115,16 @@ def fresh(world: World, request: Request, kind: OperationKind) -> Operation:
         window=request.maintenance_window,
         channels=request.notification_channels,
         rollback_enabled=request.rollback_enabled,
+        rollout=_rollout(world, request, kind),
         requested_by=request.requested_by,
         reason=request.reason,
         looking=kind.looking,
         due_at=now,
         created_at=now,
     )
+
+
+def _rollout(world: World, request: Request, kind: OperationKind) -> dict[str, Any]:
+    usual = world.settings.rollout.of(kind.name)
+    own = request.rollout.model_dump(exclude_unset=True) if request.rollout else {}
+    return {**usual.model_dump(), **own}

@@ -19,8 +19,9 @@ from opsqueue.model.kind import OperationKind, Params
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import Plan, Result, Step, plan_digest
 from opsqueue.model.record import Event, Operation, Target
+from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, operations
+from opsqueue.store import events
 from opsqueue.store import targets as store_targets
 
 _MOST_OUTPUT = 8192
@@ -50,6 +51,7 @@ class Job:
     host: Host
     params: Params
     shell: Shell
+    lease: Lease
     may: Callable[[], bool] = lambda: True
     """Whether it may still be begun: to ask a slow host can take a minute, in which a freeze may come."""
 
@@ -61,7 +63,7 @@ class Job:
     def write(self, target: Target, *lines: Event) -> Target:
         """Save the target, if the operation is still ours; LeaseLost otherwise, with nothing written."""
         with self.world.store.begin() as tx:
-            operations.renew(tx, self.operation, self.world.now() + self.world.settings.worker.lease_seconds)
+            self.lease.renew(tx)
             store_targets.save(tx, [target])
             events.append(tx, lines)
         return target

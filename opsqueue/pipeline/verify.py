@@ -7,20 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from opsqueue.errors import HostUnreachable, InvalidRequest, NotFound
+from opsqueue.errors import HostNotTrusted, HostUnreachable, InvalidRequest, NotFound
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.plan import NOTHING, plan_digest
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.look import why_away
 from opsqueue.pipeline.move import Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import targets as store_targets
 from opsqueue.telemetry import counted
 
-_SIDE_BY_SIDE = 16
 _COORDINATOR_AGAIN = 30.0
 
 
@@ -62,10 +62,23 @@ def survey(
         known.get(host.name) or Target(operation_id=operation.id, host=host.name, position=position)
         for position, host in enumerate(hosts)
     ]
-    if kind.looking:
+    if kind.looking and all(host.connector != "ssh" for host in hosts):
         return [Surveyed(target) for target in fresh]
-    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(hosts))) as pool:
-        return list(pool.map(lambda pair: _survey_one(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
+    one = _greet_one if kind.looking else _survey_one
+    with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(hosts))) as pool:
+        return list(pool.map(lambda pair: one(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
+
+
+def _greet_one(world: World, _operation: Operation, _kind: OperationKind, host: Host, target: Target) -> Surveyed:
+    """Whether it is the host that it says to be; one that cannot be reached is `execute`'s matter."""
+    try:
+        world.connect(host).greet()
+    except HostUnreachable:
+        pass
+    except HostNotTrusted as error:
+        now = world.now()
+        return Surveyed(replace(target, state=TargetState.FAILED, problems=(error.message,), finished_at=now))
+    return Surveyed(target)
 
 
 def _survey_one(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
@@ -76,6 +89,8 @@ def _survey_one(world: World, operation: Operation, kind: OperationKind, host: H
         facts = world.connect(host).ask(kind.facts(params))
     except HostUnreachable as error:
         return Surveyed(replace(target, state=TargetState.UNREACHABLE, problems=(error.message,)))
+    except HostNotTrusted as error:
+        return Surveyed(target, (error.message,))
     objections = kind.objections(params, facts)
     plan = NOTHING if objections else kind.plan(params, facts)
     before = target.before if target.attempt > 1 else facts
@@ -91,8 +106,15 @@ def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
         return _keeping(ended(operation, Outcome.FAILED, "; ".join(objections), targets=failed), failed)
     if unreachable and operation.attempts < operation.retry_count:
         return _try_again(world, operation, targets, unreachable)
-    if len(unreachable) == len(targets):
-        return _keeping(ended(operation, Outcome.FAILED, "no target can be reached: " + _why(unreachable)), targets)
+    # A host that is not the one that it should be failed already, when it was greeted.
+    if all(target.state in {TargetState.UNREACHABLE, TargetState.FAILED} for target in targets):
+        why = "no target can be reached: " + why_away(targets)
+        return _keeping(ended(operation, Outcome.FAILED, why, targets=targets), targets)
+    return _consulted(world, operation, targets)
+
+
+def _consulted(world: World, operation: Operation, targets: tuple[Target, ...]) -> Move:
+    """What the coordinators say of exactly this plan."""
     digest = plan_digest(operation.type, operation.parameters, [(t.host, t.plan) for t in targets])
     answers = ask_all(world, operation, digest, targets)
     judged = replace(operation, digest=digest, coordinators=tuple(asdict(answer) for answer in answers))
@@ -110,15 +132,10 @@ def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
 
 def _try_again(world: World, operation: Operation, targets: tuple[Target, ...], unreachable: list[Target]) -> Move:
     tried = replace(operation, attempts=operation.attempts + 1)
-    wait = min(60.0, world.settings.worker.retry_backoff_seconds * 2**operation.attempts)
-    due = world.now() + wait
-    move = Move(operation=tried, to=Stage.VERIFY, result="retrying", why=_why(unreachable), due_at=due)
+    due = world.now() + world.backoff(operation.attempts)
+    move = Move(operation=tried, to=Stage.VERIFY, result="retrying", why=why_away(unreachable), due_at=due)
     # Only these: a host that an earlier round brought to its end is not begun again.
     return _keeping(move, tuple(replace(t, state=TargetState.PENDING) if t in unreachable else t for t in targets))
-
-
-def _why(targets: list[Target]) -> str:
-    return "; ".join(f"{target.host}: {', '.join(target.problems)}" for target in targets)
 
 
 def _planned(targets: tuple[Target, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from opsqueue.gates import BEFORE_EXECUTE, ask, combined
+from opsqueue.gates.maintenance_window import open_hosts
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
@@ -31,18 +32,20 @@ def _decide(tx: Connection, world: World, operation: Operation) -> Move:
     targets = store_targets.of(tx, operation.id)
     if operation.cancel_asked:
         return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}", targets=targets)
-    verdicts = asked(tx, world, operation, targets)
+    left = tuple(target for target in targets if not target.state.settled)
+    verdicts, open_now = asked(tx, world, operation, left or targets)
     verdict = combined(verdicts)
     judged = replace(operation, verdicts=recorded(verdicts))
     if isinstance(verdict, Deny):
         return ended(judged, Outcome.DENIED, verdict.why, result="denied", targets=targets)
     if isinstance(verdict, Hold):
         return held(judged, verdict, verdicts)
-    return _cleared(tx, world, judged, targets)
+    return _cleared(tx, world, judged, open_now)
 
 
-def _cleared(tx: Connection, world: World, operation: Operation, targets: Sequence[Target]) -> Move:
-    hosts = [] if operation.looking else [target.host for target in targets]
+def _cleared(tx: Connection, world: World, operation: Operation, open_now: Sequence[str]) -> Move:
+    # Hosts whose window is closed are not taken: they wait, and others may change them meanwhile.
+    hosts = [] if operation.looking else open_now
     pools = limits(world.settings, operation.type)
     if holds.take(tx, operation.id, hosts=hosts, limits=pools, now=world.now()):
         return Move(operation=operation, to=Stage.EXECUTE, result="passed")
@@ -52,9 +55,10 @@ def _cleared(tx: Connection, world: World, operation: Operation, targets: Sequen
 
 def asked(
     connection: Connection, world: World, operation: Operation, targets: tuple[Target, ...]
-) -> tuple[tuple[str, Verdict], ...]:
-    """Every gate's verdict on the operation as it stands now."""
-    return ask(BEFORE_EXECUTE, gather(world, connection, operation, targets))
+) -> tuple[tuple[tuple[str, Verdict], ...], tuple[str, ...]]:
+    """Every gate's verdict on the operation as it stands now, and the hosts whose window is open."""
+    evidence = gather(world, connection, operation, targets)
+    return ask(BEFORE_EXECUTE, evidence), open_hosts(evidence)
 
 
 def held(operation: Operation, verdict: Hold, verdicts: Sequence[tuple[str, Verdict]]) -> Move:

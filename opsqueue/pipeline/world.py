@@ -64,6 +64,10 @@ class World:
     inventory: Mapping[str, Host] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
 
+    def backoff(self, attempts: int) -> float:
+        """Seconds before the next try after so many that came to nothing: doubled each time, a minute at most."""
+        return float(min(60.0, self.settings.worker.retry_backoff_seconds * 2**attempts))
+
     def kind(self, name: str) -> OperationKind:
         """The type with this name; NotFound names the nearest."""
         if name in self.kinds:

@@ -65,6 +65,11 @@ def _take_locks(tx: Connection, operation_id: str, hosts: Sequence[str], now: fl
     return all(insert_new(tx, locks, {"host": host, "operation_id": operation_id, "taken_at": now}) for host in wanted)
 
 
+def locked(connection: Connection, operation_id: str) -> frozenset[str]:
+    """The hosts that the operation has for itself."""
+    return frozenset(connection.execute(_LOCKS_OF, {"the_operation": operation_id}).scalars())
+
+
 def release(tx: Connection, operation_id: str) -> None:
     """Give back all that the operation holds."""
     tx.execute(_FREE_SLOTS, {"the_operation": operation_id})

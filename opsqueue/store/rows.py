@@ -10,7 +10,7 @@ from opsqueue.model.names import OperationPriority, Outcome, Stage, TargetState
 from opsqueue.model.plan import Plan
 from opsqueue.model.record import Delivery, Event, Freeze, Operation, Target
 
-_OPERATION_JSON = ("parameters", "systems", "channels", "hold", "coordinators", "verdicts", "findings")
+_OPERATION_JSON = ("parameters", "systems", "channels", "hold", "coordinators", "verdicts", "findings", "rollout")
 _TARGET_JSON = ("before", "after", "metrics", "problems", "steps")
 
 #: What the lease holder may change; everything else of an operation stands as it was asked for.

@@ -47,6 +47,7 @@ operations = Table(
     Column("window", Text),
     Column("channels", Text),  # JSON
     Column("rollback_enabled", Boolean, nullable=False),
+    Column("rollout", Text, nullable=False, server_default="{}"),  # JSON
     Column("requested_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("looking", Boolean, nullable=False),
@@ -104,6 +105,22 @@ targets = Table(
     Column("finished_at", Double),
 )
 Index("ix_targets_host_started", targets.c.host, targets.c.started_at)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("hosts", Text, nullable=False),  # JSON
+    Column("queue", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("until", Double, nullable=False),  # end of the lease; 0 when nobody has taken it
+    Column("done", Boolean, nullable=False),
+    Column("said", Text, nullable=False),  # JSON, what became of hosts that are not settled
+    Column("created_at", Double, nullable=False),
+)
 
 events = Table(
     "events",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from opsqueue.gates import maintenance_window
+from opsqueue.gates.maintenance_window import open_hosts
 from opsqueue.model.host import Host
 from opsqueue.model.verdict import Deny, Hold, Pass
 from opsqueue.model.window import parse_window
@@ -54,8 +55,8 @@ ROWS = [
     (
         "one host closed, and never open together with the other",
         {"windows": (window("11:00-13:00", groups=("web",)), window("02:00-04:00", "night", hosts=("db-1",)))},
-        Hold,
-        "db-1: closed now; night",
+        Pass,
+        "1 of 2 hosts may go now; db-1: closed now; night",
         None,  # one is open at noon, the other at night
     ),
     (
@@ -68,15 +69,15 @@ ROWS = [
             )
         },
         Hold,
-        "all are open at 2026-03-11T01:30:00Z",
-        "2026-03-11T01:30:00",
+        "the first may go at 2026-03-08T16:00:00Z",
+        "2026-03-08T16:00:00",
     ),
     (
         "the host opens while the other closes",
         {"windows": (window("11:00-13:00", hosts=("web-1",)), window("12:30-13:30", hosts=("db-1",)))},
-        Hold,
-        "db-1: closed now",
-        "2026-03-08T12:30:00",
+        Pass,
+        "1 of 2 hosts may go now; db-1: closed now",
+        None,
     ),
     (
         "never open at once",
@@ -87,8 +88,8 @@ ROWS = [
             )
         },
         Hold,
-        "no time at which all of them are open",
-        None,
+        "the first may go at 2026-03-10T00:00:00Z",
+        "2026-03-10T00:00:00",
     ),
     (
         "own window and the hosts' on different days",
@@ -116,7 +117,13 @@ ROWS = [
     ("own window open, hosts without", {"own_window": NOON}, Pass, "inside", None),
     ("own window closed", {"own_window": LATER}, Hold, "the operation itself: closed", "2026-03-08T16:00:00"),
     ("own window narrows", {"windows": (NOON,), "own_window": window("12:30-20:00")}, Hold, "", "2026-03-08T12:30:00"),
-    ("own window cannot widen", {"windows": (NIGHT,), "own_window": NOON}, Hold, "no time at which all", None),
+    (
+        "own window cannot widen",
+        {"windows": (NIGHT,), "own_window": NOON},
+        Hold,
+        "no time at which one of them may go",
+        None,
+    ),
     (
         "own window is the host's",
         {"windows": (NIGHT,), "own_window": NIGHT},
@@ -154,3 +161,10 @@ def test_thousands_of_hosts_are_counted_not_listed_and_cost_little(evidence):
     assert time.process_time() - started < 0.25
     assert "web-0, web-1, web-2 and 4997 more" in verdict.why
     assert verdict.until == at("2026-03-09T02:00:00")
+
+
+def test_only_hosts_whose_windows_are_open_may_go(evidence):
+    windows = (window("11:00-13:00", hosts=("web-1",)), window("02:00-04:00", hosts=("db-1",)))
+    assert open_hosts(evidence(windows=windows)) == ("web-1",)
+    assert open_hosts(evidence(windows=windows, own_window=NIGHT)) == ()
+    assert open_hosts(evidence(windows=windows[:1])) == ("web-1", "db-1")

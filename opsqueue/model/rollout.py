@@ -1,0 +1,55 @@
+"""How a changing operation goes over many hosts: a few first, then so many at once, and when it stops."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_PERCENT = re.compile(r"(100|[1-9][0-9]?)%")
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and _PERCENT.fullmatch(value):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("wanted a number of hosts from 1 on, or a percentage from 1% to 100%")
+
+
+Share = Annotated[int | str, BeforeValidator(_share)]
+"""A number of hosts, or a percentage of them such as `25%`."""
+
+
+class Rollout(BaseModel):
+    """Canary, waves, and the number of failures that stops the rest; frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: Share = 1
+    """How many hosts at once: a number, or a percentage of all."""
+    canary: int = Field(default=0, ge=0, le=1000)
+    """How many hosts go first, as a wave of their own; 0: none."""
+    stop_at: Share = 1
+    """How many failed hosts (a number, or a percentage of all) stop the rest."""
+
+    def wave(self, total: int, done: int) -> int:
+        """How many hosts the next wave has, when `done` of `total` have ended."""
+        if done < self.canary:
+            return self.canary - done
+        return count_of(self.batch, total)
+
+    def stops(self, total: int, failed: int) -> bool:
+        """Whether so many failures stop the rest."""
+        return failed >= count_of(self.stop_at, total)
+
+
+def count_of(share: int | str, total: int) -> int:
+    """A share as a number of hosts: percentages are rounded up, and are at least one."""
+    if isinstance(share, str):
+        return max(1, math.ceil(total * int(share.removesuffix("%")) / 100))
+    return share
