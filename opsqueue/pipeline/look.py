@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import operations
 from opsqueue.store import targets as store_targets
 
+_log = logging.getLogger("opsqueue.pipeline")
 _KEPT_EVERY = 0.5
 """Seconds after which new answers are written down, so that they can be seen and outlive a crash."""
 
@@ -124,6 +126,10 @@ class Looking:
         except HostNotTrusted as error:
             bad = replace(begun, state=TargetState.FAILED, problems=(error.message,))
             return replace(bad, finished_at=self.world.now())
+        except Exception as error:  # noqa: BLE001  # what one host answered must not keep the others from being judged
+            _log.exception("ERROR: %s could not be judged", target.host, extra={"operation_id": self.operation.id})
+            why = f"a fault of ours: its answers could not be judged: {type(error).__name__}: {error}"
+            return replace(begun, state=TargetState.FAILED, problems=(why,), finished_at=self.world.now())
 
     def _asked(self, target: Target) -> Target:
         host = self.world.inventory.get(target.host)

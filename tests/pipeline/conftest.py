@@ -144,6 +144,7 @@ LOOKING = OperationKind(
     sort=Sort.LOOKING,
     params=SetParams,
     facts=lambda params: _FACTS,
+    verify=lambda params, before, after: () if after["value"]["value"] + 1 else ("it is -1",),
     measure=lambda params, before, after: (Metric(name="value", value=after["value"]["value"], unit="count"),),
     analyse=lambda params, seen: Analysis(
         findings=(Finding(severity=Severity.WARNING, code="seen", host=seen.host, message="it was seen"),), score=80
@@ -294,6 +295,10 @@ class Story:
         """From now on the record waits for the disk only where it is told to, and before the n-th write it crashes."""
         self.store = Forgetful(self.store, at, meanwhile)
         return self.store
+
+    def crash(self):
+        """The worker that comes here is gone."""
+        raise Crash
 
     def raw(self, operation_id):
         """The operation as it stands in the record."""
