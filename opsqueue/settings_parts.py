@@ -143,6 +143,8 @@ class WorkerSettings(_Part):
     """How long a nudge may be on its way before the reconciler sends another."""
     side_by_side: int = Field(default=64, ge=1, le=1000)
     """How many hosts one operation asks at the same time."""
+    shard_size: int = Field(default=250, ge=1, le=10_000)
+    """Looking operations on more hosts are divided among workers in shards of so many."""
     deaf_seconds: float = Field(default=30, ge=2, le=3600)
     """How long a worker may take nothing, with messages waiting and a process to spare, before it is started again."""
 

@@ -86,6 +86,25 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Some targets of one stage of an operation that another worker takes: leased, like the operation itself."""
+
+    operation_id: str
+    stage: Stage
+    number: int
+    hosts: tuple[str, ...]
+    queue: str
+    holder: str = ""
+    token: int = 0
+    until: float = 0.0
+    """End of the lease; 0: nobody has taken it yet."""
+    done: bool = False
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """By host: what the worker has to say beside what stands on the target."""
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One appended line of history; also the audit trail."""
 

@@ -153,6 +153,8 @@ def _write(tx: Connection, world: World, operation: Operation, move: Move, *, st
 def _history(operation: Operation, move: Move, started: float, now: float) -> list[Event]:
     if move.result == "held" and operation.hold and operation.hold == move.operation.hold:
         return []  # it still waits for the same: said once is enough
+    if move.result == "shared":
+        return []  # said when it was shared out
     return [
         Event(
             operation_id=operation.id,

@@ -13,8 +13,9 @@ from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.lease import Lease
-from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.outcome import settled, skipped
+from opsqueue.pipeline.share import Shared, done_with, not_reached, rest, share
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import operations
@@ -25,17 +26,35 @@ _KEPT_EVERY = 0.5
 """Seconds after which new answers are written down, so that they can be seen and outlive a crash."""
 
 
-def look(world: World, operation: Operation, kind: OperationKind, targets: tuple[Target, ...]) -> Move:
+def look(world: World, operation: Operation, kind: OperationKind, targets: tuple[Target, ...]) -> Move | InTransaction:
     """Ask every target that is not settled yet; those that cannot be reached are asked again later."""
-    todo = [target for target in targets if not target.state.settled]
+    shared = share(world, operation, [target for target in targets if not target.state.settled])
     looking = Looking(world, operation, kind, Lease.of(world, operation))
-    found = {target.host: target for target in (*targets, *looking.at(todo))}
-    seen = [found[target.host] for target in targets]
+    seen = {target.host: target for target in (*targets, *looking.at(shared.here))}
+    if shared.waiting:
+        return rest(world, operation, looking.unsaved)
+    if shared.elsewhere:
+        heard = _heard(world, operation, shared)
+        seen.update({target.host: target for target in heard})
+        looking.unsaved += [target for target in heard if target.state is TargetState.UNREACHABLE]
+    move = _decided(world, operation, looking, [seen[target.host] for target in targets])
+    return done_with(move) if shared.elsewhere else move
+
+
+def _decided(world: World, operation: Operation, looking: Looking, seen: Sequence[Target]) -> Move:
+    """All were asked: it is over, or those that were not reached are asked again."""
     away = [target for target in looking.unsaved if target.state is TargetState.UNREACHABLE]
     if away and operation.attempts < operation.retry_count and not looking.cancelled:
         return _again(world, operation, looking.unsaved, away)
     ended = replace(operation, cancel_asked=looking.cancelled or operation.cancel_asked)
     return settled(ended, seen, unsaved=looking.unsaved)
+
+
+def _heard(world: World, operation: Operation, shared: Shared) -> list[Target]:
+    """What other workers wrote of their hosts."""
+    with world.store.read() as connection:
+        theirs = [target for target in store_targets.of(connection, operation.id) if target.host in shared.elsewhere]
+    return [not_reached(world, target, shared.said.get(target.host, {})) for target in theirs]
 
 
 def _again(world: World, operation: Operation, unsaved: Sequence[Target], away: Sequence[Target]) -> Move:

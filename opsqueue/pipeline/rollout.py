@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from opsqueue.errors import HostNotTrusted, HostUnreachable
 from opsqueue.gates import combined
@@ -18,11 +19,12 @@ from opsqueue.pipeline.evidence import recorded
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.outcome import DONE, seconds_of_work, settled, skipped, summary
+from opsqueue.pipeline.share import AWAY, handed_out, rest, share
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.target import Closed, Drifted, Job, StillBusy, run
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, holds, operations
+from opsqueue.store import events, holds, operations, shards
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
@@ -45,6 +47,10 @@ class PutOff:
     target: Target | None = None
     """As it is to be written."""
 
+    def as_json(self) -> dict[str, Any]:
+        """What another worker needs to know of it; the target is written where it belongs."""
+        return {"put_off": {**asdict(replace(self, target=None)), "to": self.to.value}}
+
 
 @dataclass(slots=True)
 class Wave:
@@ -63,8 +69,8 @@ class Wave:
 
     def run(self, targets: Sequence[Target]) -> list[Target | PutOff]:
         """Bring each to its end, or say why it is put off."""
-        if len(targets) == 1:
-            return [self._one(targets[0])]
+        if len(targets) <= 1:
+            return [self._one(target) for target in targets]
         with ThreadPoolExecutor(min(self.world.settings.worker.side_by_side, len(targets))) as pool:
             return list(pool.map(self._one, targets))
 
@@ -92,7 +98,7 @@ class Wave:
             wait = _LOOK_AGAIN if isinstance(later, StillBusy) else 0.0
             return PutOff(result="looking", why=str(later), wait=wait)
         except HostUnreachable as error:
-            return self._unreachable(target, error.message)
+            return self.away(target, error.message)
         except HostNotTrusted as error:
             return self._end(target.host, error.message, unreached=False)
 
@@ -128,7 +134,8 @@ class Wave:
         gone = f"{why}, for the {times + 1}th time: something else keeps changing it"
         return replace(target, state=TargetState.FAILED, problems=(gone,), finished_at=self.world.now())
 
-    def _unreachable(self, target: Target, why: str) -> Target | PutOff:
+    def away(self, target: Target, why: str) -> Target | PutOff:
+        """A target that was not reached: tried again, or ended."""
         tries = 0 if self.ended else self.operation.attempts  # hosts were reached meanwhile: it is counted anew
         if tries < self.operation.retry_count:
             said = f"{target.host} cannot be reached: {why}"
@@ -195,17 +202,50 @@ class RolledOut:
 
     def go(self) -> Move | InTransaction:
         """Wave after wave, until all have ended or something is to be waited for."""
+        if given := handed_out(self.world, self.operation):  # the last wave is not over: other workers have hosts of it
+            unsettled = [t for t in self.targets.values() if not t.state.settled]
+            here = [t for t in unsettled if t.state is not TargetState.PENDING and t.host not in given]
+            if (move := self._wave([*here, *(self.targets[host] for host in sorted(given))])) is not None:
+                return move
         while True:
             wave = self._next()
             if not isinstance(wave, list):
                 return wave
-            others = [t for t in self.targets.values() if t.state.settled]
-            lease = Lease.of(self.world, self.operation)
-            hands = Wave(self.world, self.operation, self.kind, lease, len(self.targets), others)
-            came = hands.run(wave)
-            self.targets.update({one.host: one for one in came if isinstance(one, Target)})
-            if put_off := [one for one in came if isinstance(one, PutOff)]:
-                return self._put_off(put_off)
+            if (move := self._wave(wave)) is not None:
+                return move
+
+    def _wave(self, targets: Sequence[Target]) -> Move | InTransaction | None:
+        """Work one wave, here and with other workers; None when all of it has ended."""
+        shared = share(self.world, self.operation, targets)
+        others = [t for t in self.targets.values() if t.state.settled]
+        lease = Lease.of(self.world, self.operation)
+        hands = Wave(self.world, self.operation, self.kind, lease, len(self.targets), others)
+        came = hands.run([target for target in shared.here if not target.state.settled])
+        put_off = [one for one in came if isinstance(one, PutOff)]
+        self.targets.update({one.host: one for one in came if isinstance(one, Target)})
+        if shared.waiting:
+            return rest(self.world, self.operation, [one.target for one in put_off if one.target is not None])
+        if shared.elsewhere:
+            put_off += self._heard(shared.said, hands)
+        return self._put_off(put_off) if put_off else None
+
+    def _heard(self, said: Mapping[str, Mapping[str, Any]], hands: Wave) -> list[PutOff]:
+        """What other workers made of their hosts; their shards are done with."""
+        with self.world.store.begin() as tx:
+            hands.lease.renew(tx)
+            self.targets.update({target.host: target for target in store_targets.of(tx, self.operation.id)})
+            shards.forget(tx, self.operation.id, Stage.EXECUTE)
+        put_off = []
+        for host, words in said.items():
+            if AWAY in words:
+                came = hands.away(self.targets[host], str(words[AWAY]))
+                if isinstance(came, Target):
+                    self.targets[host] = came
+                else:
+                    put_off.append(came)
+            elif "put_off" in words:
+                put_off.append(PutOff(**{**words["put_off"], "to": Stage(words["put_off"]["to"])}))
+        return put_off
 
     def _next(self) -> list[Target] | Move | InTransaction:
         """The next wave, or how it goes on when there is none."""

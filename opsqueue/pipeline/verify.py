@@ -15,7 +15,8 @@ from opsqueue.model.plan import NOTHING, plan_digest
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.coordinators import ask_all
 from opsqueue.pipeline.look import why_away
-from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.share import Shared, done_with, not_reached, rest, share
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import targets as store_targets
@@ -32,7 +33,7 @@ class Surveyed:
     objections: tuple[str, ...] = ()
 
 
-def verify(world: World, operation: Operation) -> Move:
+def verify(world: World, operation: Operation) -> Move | InTransaction:
     """Survey every target, plan it, and ask the coordinators about exactly that plan."""
     if operation.outcome is not None:
         return Move(operation=operation, to=Stage.WINDOW, result="skipped")
@@ -44,10 +45,32 @@ def verify(world: World, operation: Operation) -> Move:
     try:
         kind = world.kind(operation.type)
         hosts = world.hosts(operation.systems)
-        surveys = survey(world, operation, kind, hosts, known)
+        fresh = _fresh(operation, hosts, known)
+        shared = Shared(here=tuple(fresh), waiting=False, said={})
+        if not kind.looking:
+            shared = share(world, operation, fresh, everyone=fresh)
+        if shared.waiting:
+            return rest(world, operation, ())
+        here = {target.host for target in shared.here}
+        surveys = survey(world, operation, kind, tuple(host for host in hosts if host.name in here), known)
     except (InvalidRequest, NotFound) as error:
         return ended(operation, Outcome.FAILED, error.message, targets=tuple(known.values()))
-    return _judge(world, operation, surveys)
+    if not shared.elsewhere:
+        return _judge(world, operation, surveys)
+    heard = [_heard(world, known[name], shared.said.get(name, {})) for name in shared.elsewhere]
+    return done_with(_judge(world, operation, sorted([*surveys, *heard], key=lambda one: one.target.position)))
+
+
+def _heard(world: World, target: Target, said: Mapping[str, Any]) -> Surveyed:
+    """What another worker found on its host."""
+    return Surveyed(not_reached(world, target, said), tuple(said.get("objections", ())))
+
+
+def _fresh(operation: Operation, hosts: tuple[Host, ...], known: Mapping[str, Target]) -> list[Target]:
+    return [
+        known.get(host.name) or Target(operation_id=operation.id, host=host.name, position=position)
+        for position, host in enumerate(hosts)
+    ]
 
 
 def survey(
@@ -58,18 +81,23 @@ def survey(
     known: Mapping[str, Target],
 ) -> list[Surveyed]:
     """What is found on each host, and the plan that follows; looking types ask nothing yet."""
-    fresh = [
-        known.get(host.name) or Target(operation_id=operation.id, host=host.name, position=position)
-        for position, host in enumerate(hosts)
-    ]
+    fresh = _fresh(operation, hosts, known)
+    if not hosts:
+        return []
     if kind.looking and all(host.connector != "ssh" for host in hosts):
         return [Surveyed(target) for target in fresh]
-    one = _greet_one if kind.looking else _survey_one
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(hosts))) as pool:
-        return list(pool.map(lambda pair: one(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
+        return list(pool.map(lambda pair: surveyed(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
 
 
-def _greet_one(world: World, _operation: Operation, _kind: OperationKind, host: Host, target: Target) -> Surveyed:
+def surveyed(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
+    """One target as it is found now."""
+    if kind.looking:
+        return _greet_one(world, host, target)
+    return _survey_one(world, operation, kind, host, target)
+
+
+def _greet_one(world: World, host: Host, target: Target) -> Surveyed:
     """Whether it is the host that it says to be; one that cannot be reached is `execute`'s matter."""
     try:
         world.connect(host).greet()

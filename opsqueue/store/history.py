@@ -18,12 +18,18 @@ class Wanted:
     """Which ended operations; times in UNIX seconds, None: any."""
 
     type: str | None = None
-    system: str | None = None
+    system: str | tuple[str, ...] | None = None
+    """A host, or one of several."""
     status: Outcome | None = None
     since: float | None = None
     until: float | None = None
     requested_by: str | None = None
     limit: int = 50
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of `system`; none: any."""
+        return (self.system,) if isinstance(self.system, str) else self.system or ()
 
 
 def ended(connection: Connection, wanted: Wanted) -> list[Operation]:
@@ -52,8 +58,8 @@ def _narrowed(query: Select[tuple[object, ...]], wanted: Wanted) -> Select[tuple
     for column, value in equal.items():
         if value is not None:
             query = query.where(column == value)
-    if wanted.system is not None:
-        query = query.where(table.c.id.in_(select(targets.c.operation_id).where(targets.c.host == wanted.system)))
+    if wanted.hosts:
+        query = query.where(table.c.id.in_(select(targets.c.operation_id).where(targets.c.host.in_(wanted.hosts))))
     if wanted.since is not None:
         query = query.where(table.c.created_at >= wanted.since)
     if wanted.until is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from opsqueue.model.names import OperationPriority, Outcome, Stage, TargetState
 from opsqueue.model.plan import Plan
-from opsqueue.model.record import Delivery, Event, Freeze, Operation, Target
+from opsqueue.model.record import Delivery, Event, Freeze, Operation, Shard, Target
 
 _OPERATION_JSON = ("parameters", "systems", "channels", "hold", "coordinators", "verdicts", "findings", "rollout")
 _TARGET_JSON = ("before", "after", "metrics", "problems", "steps")
@@ -85,6 +85,19 @@ def target_row(target: Target) -> dict[str, Any]:
     data = {name: getattr(target, name) for name in Target.__dataclass_fields__}
     packed = {name: pack(data[name]) for name in _TARGET_JSON}
     return {**data, **packed, "plan": pack(target.plan.as_json())}
+
+
+def shard_of(row: Mapping[Any, Any]) -> Shard:
+    """The shard in a row."""
+    data = {name: row[name] for name in Shard.__dataclass_fields__}
+    loaded = {"hosts": tuple(json.loads(data["hosts"])), "said": json.loads(data["said"])}
+    return Shard(**{**data, **loaded, "stage": Stage(data["stage"])})
+
+
+def shard_row(shard: Shard) -> dict[str, Any]:
+    """The columns of a shard."""
+    data = {name: getattr(shard, name) for name in Shard.__dataclass_fields__}
+    return {**data, "hosts": pack(shard.hosts), "said": pack(shard.said)}
 
 
 def event_of(row: Mapping[Any, Any]) -> Event:
