@@ -15,17 +15,18 @@ from urllib.error import HTTPError
 from uuid import uuid4
 
 from opsqueue.connectors.deadline import all_within
-from opsqueue.connectors.local import LocalShell
+from opsqueue.connectors.inventory.directory import Directory
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.host import Host
-from opsqueue.model.record import Operation
+from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
+from opsqueue.pipeline.reach import Reach
 from opsqueue.pipeline.world import Coordinator, World
 from opsqueue.settings import Settings
 from opsqueue.settings_parts import CoordinatorSettings
@@ -37,32 +38,34 @@ def assemble(
     *,
     dispatch: Callable[[Operation], None],
     worker: str,
+    dispatch_shard: Callable[[Operation, Shard], None] = lambda _operation, _shard: None,
+    own_host: str = "",
     coordinators: tuple[Coordinator, ...] = (),
     now: Callable[[], float] = time.time,
 ) -> World:
     """The world of one process. Raises InvalidConfig for what the settings ask for and cannot be honoured."""
     kinds = catalogue()
-    honoured(settings, kinds)
+    directory = Directory(settings, check=lambda inventory: honoured(settings, kinds, inventory))
     return World(
         store=Store(settings.database),
         settings=settings,
         kinds=kinds,
-        connect=connect,
+        connect=Reach(settings, lambda name: directory.now()[name], own_host),
         tell=lambda channel, message, event_id: tell(settings, channel, message, event_id),
         recipients=lambda channel: recipients(settings, channel),
         dispatch=dispatch,
+        dispatch_shard=dispatch_shard,
         now=now,
         coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
         worker=worker,
-        inventory=settings.inventory(),
+        directory=directory.now,
         windows=settings.windows(),
     )
 
 
-def connect(host: Host) -> Shell:
-    """The way to a host."""
-    del host  # every host of this version is this machine
-    return LocalShell()
+def connector(settings: Settings, hosts: Callable[[str], Host]) -> Callable[[Host], Shell]:
+    """The ways of this process to hosts, for those who have no world; `hosts` finds a gateway."""
+    return Reach(settings, hosts)
 
 
 def tell(settings: Settings, channel: str, message: Message, event_id: str) -> Receipt:

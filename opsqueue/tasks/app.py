@@ -23,6 +23,11 @@ def make_app(settings: Settings, *, events: bool = False) -> Celery:
     return app
 
 
+def queue_named(name: str) -> Queue:
+    """A queue of ours: one of the five, or the own one of a host."""
+    return Queue(name, Exchange(""), routing_key=name)  # type: ignore[no-untyped-call]  # kombu is untyped
+
+
 def _configuration(settings: Settings, *, events: bool) -> dict[str, Any]:
     return {**_messages(settings), **_workers(events=events)}
 
@@ -39,7 +44,7 @@ def _messages(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # No named exchange: its bindings live in Redis, and a flushed Redis would lose every message after it.
         # Strict order of the queues needs the order here, the strategy, one step, and prefetch 1.
-        "task_queues": [Queue(name, Exchange(""), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]  # kombu is untyped
+        "task_queues": [queue_named(name) for name in QUEUES],
         "task_default_queue": "intake",
         "task_create_missing_queues": False,
         "broker_transport_options": _transport(settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -52,6 +53,6 @@ def connect(settings: Settings) -> Redis:
     return Redis.from_url(url, socket_timeout=_SHORT, socket_connect_timeout=_SHORT, retry=Retry(NoBackoff(), 0))
 
 
-def queue_lengths(client: Redis, settings: Settings) -> dict[str, int]:
-    """How many messages wait in each queue."""
-    return {queue: int(client.llen(settings.broker_prefix + queue)) for queue in QUEUES}
+def queue_lengths(client: Redis, settings: Settings, others: Iterable[str] = ()) -> dict[str, int]:
+    """How many messages wait in each of the five queues, and in `others`."""
+    return {queue: int(client.llen(settings.broker_prefix + queue)) for queue in dict.fromkeys((*QUEUES, *others))}

@@ -16,11 +16,12 @@ from redis.exceptions import RedisError
 
 from opsqueue.errors import BrokerUnreachable
 from opsqueue.model.names import WORKED, Stage
-from opsqueue.model.record import Operation
+from opsqueue.model.record import Operation, Shard
 from opsqueue.model.request import Request
 from opsqueue.settings import Settings
-from opsqueue.tasks.app import make_app
+from opsqueue.tasks.app import make_app, queue_named
 from opsqueue.tasks.broker import connect
+from opsqueue.telemetry import counted
 
 _AWAY = (OSError, KombuError, RedisError, CeleryError)
 _ASK_AGAIN = 5.0
@@ -80,6 +81,23 @@ class Sender:
         stages = chain(*(self._signature(operation, stage) for stage in left))
         try:
             stages.apply_async()
+        except (*_AWAY, RuntimeError) as error:
+            raise unreachable(error) from error
+
+    def dispatch_shard(self, operation: Operation, shard: Shard) -> None:
+        """Tell a worker of its shard; BrokerUnreachable when Redis does not take it."""
+        hosts = counted(len(shard.hosts), "host")
+        try:
+            self.app.send_task(
+                "opsqueue.execute_shard",
+                args=(operation.id, shard.number),
+                queue=queue_named(shard.queue),
+                shadow=f"opsqueue.execute_shard {operation.name} ({operation.type} on {hosts})",
+                argsrepr=f"({operation.id!r}, {shard.number})",
+                kwargsrepr="{}",
+                ignore_result=True,
+                time_limit=3 * operation.timeout + 300,
+            )
         except (*_AWAY, RuntimeError) as error:
             raise unreachable(error) from error
 

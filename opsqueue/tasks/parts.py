@@ -69,6 +69,17 @@ def worker(
     return 0
 
 
+def host_worker(settings: Settings, host: str, *, config: str | None = None) -> int:
+    """The own worker of one host: it takes the targets of this host, and works them on this machine."""
+    _logs(settings, stderr=True)
+    queues = (f"host.{host}",)
+    name = f"host-{host}"
+    child = _worker_child(name, queues, settings.worker.processes, config, events=settings.worker.events)
+    own = Child(name=name, argv=(*child.argv, "--host", host))
+    _keep(settings, [own], queues=queues)
+    return 0
+
+
 def beat(settings: Settings, *, config: str | None = None) -> int:
     """Beat alone, kept alive; any number may run."""
     _logs(settings, stderr=True)

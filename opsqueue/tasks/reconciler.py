@@ -28,7 +28,7 @@ from opsqueue.store import history
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
 from opsqueue.tasks.dead import dead_total
-from opsqueue.tasks.stages import nudge
+from opsqueue.tasks.stages import nudge, nudge_shard
 from opsqueue.tasks.taken import forget_old, last_taken
 
 _log = logging.getLogger("opsqueue.reconciler")
@@ -72,7 +72,12 @@ class Reconciler:
         """Turn until stopped; whatever goes wrong in one turn is logged, and the next turn comes."""
         sender = Sender(self._settings)
         name = f"reconciler-{os.uname().nodename}-{os.getpid()}"
-        world = assemble(self._settings, dispatch=partial(nudge, sender), worker=name)
+        world = assemble(
+            self._settings,
+            dispatch=partial(nudge, sender),
+            dispatch_shard=partial(nudge_shard, sender),
+            worker=name,
+        )
         forget_old(self._settings)
         while not self._stopping.wait(_PULSE):
             try:
@@ -121,10 +126,10 @@ class Reconciler:
 
     def _is_deaf(self, world: World, child: Status, queued: dict[str, int]) -> bool:
         role = child.name.partition("-")[0]
-        if child.state != "running" or role not in {"shared", "reserved"} or self._took_something(child.name):
+        if child.state != "running" or role not in {"shared", "reserved", "host"} or self._took_something(child.name):
             return False
-        processes = self._settings.worker.processes if role == "shared" else self._settings.worker.reserved
-        wanted = self._queues if role == "shared" else ("critical", "intake")
+        processes = self._settings.worker.reserved if role == "reserved" else self._settings.worker.processes
+        wanted = ("critical", "intake") if role == "reserved" else self._queues
         if not any(queued.get(queue, 0) for queue in wanted):
             return False
         with world.store.read() as connection:
@@ -132,7 +137,7 @@ class Reconciler:
 
     def _ask_redis(self) -> tuple[dict[str, int], int]:
         with connect(self._settings) as client:
-            return queue_lengths(client, self._settings), dead_total(client, self._settings.broker_prefix)
+            return queue_lengths(client, self._settings, self._queues), dead_total(client, self._settings.broker_prefix)
 
     def _perhaps_end(self, world: World, queued: dict[str, int]) -> None:
         if self._end is None:

@@ -14,11 +14,12 @@ from celery import Celery, Task
 from opsqueue.beat_schedule import build
 from opsqueue.errors import BrokerUnreachable, DatabaseUnreachable, OpsqueueError
 from opsqueue.model.names import WORKED, Stage
-from opsqueue.model.record import Operation
+from opsqueue.model.record import Operation, Shard
 from opsqueue.model.request import parse_request
 from opsqueue.pipeline import schedule
 from opsqueue.pipeline.advance import advance
 from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.shard import run_shard
 from opsqueue.pipeline.submit import submit as take_in
 from opsqueue.pipeline.upkeep import upkeep as keep_house
 from opsqueue.pipeline.world import World
@@ -27,22 +28,31 @@ from opsqueue.tasks.client import Sender
 
 Answer = TypeVar("Answer")
 _log = logging.getLogger("opsqueue.tasks")
+_MOST_SHARDS = 1_000_000
 _MESSAGES = UUID("2f0c6f9e-64a5-4f0c-9a57-7c1d1f6a6e53")
 
 
 class Hands:
     """What the tasks of one process work with; made at the first task, so that no connection crosses a fork."""
 
-    def __init__(self, settings: Settings, app: Celery, name: str) -> None:
+    def __init__(self, settings: Settings, app: Celery, name: str, host: str = "") -> None:
         self.settings = settings
         self.app = app
         self.name = name
+        self.host = host
+        """The host whose own worker this is; empty: nobody's."""
 
     @cached_property
     def world(self) -> World:
         """This process's world."""
         sender = Sender(self.settings, self.app)
-        return assemble(self.settings, dispatch=partial(nudge, sender), worker=f"{self.name}:{os.getpid()}")
+        return assemble(
+            self.settings,
+            dispatch=partial(nudge, sender),
+            dispatch_shard=partial(nudge_shard, sender),
+            worker=f"{self.name}:{os.getpid()}",
+            own_host=self.host,
+        )
 
     @property
     def go_on(self) -> bool:
@@ -58,6 +68,14 @@ def nudge(sender: Sender, operation: Operation) -> None:
         _log.warning("a nudge was not sent: %s", error.message, extra={"operation_id": operation.id})
 
 
+def nudge_shard(sender: Sender, operation: Operation, shard: Shard) -> None:
+    """Send a nudge for a shard; when the broker is away it is sent again when the operation is looked at."""
+    try:
+        sender.dispatch_shard(operation, shard)
+    except BrokerUnreachable as error:
+        _log.warning("a nudge for a shard was not sent: %s", error.message, extra={"operation_id": operation.id})
+
+
 def register(app: Celery, hands: Hands) -> None:
     """Put every task on the application."""
 
@@ -66,6 +84,9 @@ def register(app: Celery, hands: Hands) -> None:
 
     def tick(name: Any = None, *_rest: Any, **_more: Any) -> None:
         _tick(hands, str(name))
+
+    def execute_shard(operation_id: Any = None, number: Any = None, *_rest: Any, **_more: Any) -> None:
+        _shard(hands, operation_id, number)
 
     def upkeep(*_rest: Any, **_more: Any) -> None:
         _upkeep(hands)
@@ -76,6 +97,7 @@ def register(app: Celery, hands: Hands) -> None:
     app.task(submit, name="opsqueue.submit", bind=True, ignore_result=False, typing=False, **late)
     app.task(tick, name="opsqueue.tick", typing=False)
     app.task(upkeep, name="opsqueue.upkeep", typing=False)
+    app.task(execute_shard, name="opsqueue.execute_shard", typing=False)
     for stage in WORKED:
         app.task(_worker_of(hands, stage), name=f"opsqueue.{stage}", bind=True, typing=False)
 
@@ -115,6 +137,13 @@ def _stage(hands: Hands, stage: Stage, task: Task, operation_id: Any) -> None:
     moved = _said(lambda: advance(hands.world, operation_id, stage, go_on=hands.go_on))
     if moved is not stage.next or hands.go_on:
         task.request.chain = None  # held, over, not ours, or done already: nobody needs the rest of the chain
+
+
+def _shard(hands: Hands, operation_id: Any, number: Any) -> None:
+    if not isinstance(operation_id, str) or not isinstance(number, int) or not 0 <= number < _MOST_SHARDS:
+        _log.warning("a nudge for a shard without an operation's id and the shard's number was dropped")
+        return
+    _said(lambda: run_shard(hands.world, operation_id, number))
 
 
 def _tick(hands: Hands, name: str) -> None:

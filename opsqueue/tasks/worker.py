@@ -1,4 +1,4 @@
-"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--events]`.
+"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME] [--events]`.
 
 It is started, watched and started again by `opsqueue worker` and `opsqueue up`; nobody types this.
 """
@@ -14,7 +14,8 @@ from celery.exceptions import SecurityWarning
 from opsqueue import telemetry
 from opsqueue.settings import load
 from opsqueue.tasks import transport
-from opsqueue.tasks.app import make_app
+from opsqueue.tasks.app import make_app, queue_named
+from opsqueue.tasks.broker import QUEUES
 from opsqueue.tasks.stages import Hands, register
 from opsqueue.tasks.taken import place
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("queues")
     parser.add_argument("processes", type=int)
     parser.add_argument("--config")
+    parser.add_argument("--host", default="")
     parser.add_argument("--events", action="store_true")
     given = parser.parse_args()
     settings = load(given.config)
@@ -36,10 +38,13 @@ def main() -> int:
     transport.install()
     app = make_app(settings, events=given.events)
     app.conf.opsqueue_taken = str(place(settings, given.name))
-    register(app, Hands(settings, app, given.name))
+    register(app, Hands(settings, app, given.name, given.host))
+    queues = given.queues.split(",")
+    for name in set(queues) - set(QUEUES):
+        app.amqp.queues.add(queue_named(name))
     worker = app.Worker(
         hostname=f"{given.name}@{socket.gethostname()}",
-        queues=given.queues.split(","),
+        queues=queues,
         concurrency=given.processes,
         pool="prefork",
         loglevel="WARNING",
