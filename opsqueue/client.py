@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
+from opsqueue.connectors.inventory.directory import searched
 from opsqueue.embedded.redis import running
 from opsqueue.embedded.users import using
 from opsqueue.errors import (
@@ -32,6 +33,7 @@ from opsqueue.errors import (
     OpsqueueError,
     StillWaiting,
 )
+from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation
 from opsqueue.model.request import OperationConfig, Request, parse_request
 from opsqueue.pipeline import control
@@ -39,7 +41,7 @@ from opsqueue.pipeline.preview import preview
 from opsqueue.pipeline.views import brief, settled, whole
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings, load
-from opsqueue.store import history, operations
+from opsqueue.store import history, operations, targets
 from opsqueue.store.engine import Store
 
 _RECEIPT_WITHIN = 20.0
@@ -136,10 +138,12 @@ class Operations:
         operation_id: str,
         timeout: float | None = None,
         on_change: Callable[[dict[str, Any]], None] | None = None,
+        on_progress: Callable[[Mapping[TargetState, int]], None] | None = None,
     ) -> dict[str, Any]:
         """The JSON of the operation once it has ended (or was decided, and every delivery was tried).
 
-        `on_change` is called with the JSON each time something happened. Raises StillWaiting after `timeout` seconds.
+        `on_change` is called with the JSON each time something happened, `on_progress` with the number of hosts in
+        each state while they are worked on. Raises StillWaiting after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         seen: tuple[Any, ...] | None = None
@@ -149,6 +153,8 @@ class Operations:
                 if mark != seen and settled(data := self._told(operation_id, on_change)):
                     return data
                 seen = mark
+                if on_progress and mark[0] is Stage.EXECUTE:
+                    on_progress(self._counts(operation_id))
                 if end is not None and time.monotonic() > end:
                     raise StillWaiting(
                         f"operation {operation_id} still waits; it goes on, as long as a worker runs (`opsqueue up`): "
@@ -161,6 +167,10 @@ class Operations:
         if on_change:
             on_change(data)
         return data
+
+    def _counts(self, operation_id: str) -> Mapping[TargetState, int]:
+        with self._store.read() as connection:
+            return targets.counts(connection, operation_id)
 
     def _mark(self, operation_id: str) -> tuple[Any, ...]:
         with self._store.read() as connection:
@@ -179,7 +189,12 @@ class Operations:
         return whole(self._store, operation_id, time.time())
 
     def history(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Operations that ended, newest first; the fields of `store.history.Wanted` narrow it."""
+        """Operations that ended, newest first; the fields of `store.history.Wanted` narrow it.
+
+        `system` is a host, or a group or tag of the inventory.
+        """
+        if isinstance(word := wanted.get("system"), str):
+            wanted["system"] = searched(self.settings, word)
         with self._store.read() as connection:
             found = history.ended(connection, history.Wanted(**wanted))
         return [brief(operation, time.time()) for operation in found]
@@ -193,6 +208,18 @@ class Operations:
         """Let an operation that waits for a person look again. Conflict when it has ended."""
         with self.running_system():
             control.retry(self._world, operation_id, actor=actor(), reason=reason)
+
+    def retry_failed(self, operation_id: str, *, reason: str = "") -> tuple[str, tuple[str, ...]]:
+        """Ask for the same operation on the hosts on which it did not succeed; its id, and the hosts.
+
+        Asked twice it is one operation. Raises Conflict while the first goes on, and when it succeeded everywhere.
+        """
+        with self._store.read() as connection:
+            old = operations.get(connection, operation_id)
+            hosts = control.failed_hosts(old, targets.of(connection, operation_id))
+        told = f"retry of {operation_id}" + (f": {reason}" if reason else "")
+        again = str(uuid5(UUID(operation_id), "retry --failed"))
+        return self.submit(control.once_more(old, hosts), operation_id=again, reason=told), hosts
 
     def _need_record(self) -> None:
         if self.settings.database_url is None and not (self.settings.state_dir / "opsqueue.db").exists():
@@ -271,6 +298,10 @@ class OperationsMCP:
     async def retry(self, operation_id: str, *, reason: str = "") -> None:
         """See `Operations.retry`."""
         await asyncio.to_thread(self.sync.retry, operation_id, reason=reason)
+
+    async def retry_failed(self, operation_id: str, *, reason: str = "") -> tuple[str, tuple[str, ...]]:
+        """See `Operations.retry_failed`."""
+        return await asyncio.to_thread(self.sync.retry_failed, operation_id, reason=reason)
 
 
 def actor() -> str:

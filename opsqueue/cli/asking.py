@@ -21,7 +21,13 @@ def add_request(parser: Parser) -> None:
     add = parser.add_argument
     add("--name", required=True, help="how people call it")
     add("--type", required=True, help="the kind of work; `opsqueue types` lists them")
-    add("--systems", required=True, nargs="+", metavar="SYSTEM", help="hosts, groups, or `all`")
+    add(
+        "--systems",
+        required=True,
+        nargs="+",
+        metavar="SYSTEM",
+        help="hosts, groups, tags, `web-*`, `all`; `!` before what is left out",
+    )
     add("--priority", default="normal", choices=[one.value for one in OperationPriority], help="default: normal")
     add("--parameters", metavar="JSON|@FILE", help="a JSON object, or @ and the name of a file that holds one")
     add("--description", help="what it is for")
@@ -29,6 +35,9 @@ def add_request(parser: Parser) -> None:
     add("--retry-count", type=whole_number(0, 20), metavar="N", help="how many more times a host is tried")
     add("--window", metavar="NAME|SPEC", help='a configured window, or one such as "Sunday 01:00-05:00"')
     add("--notify", nargs="+", metavar="CHANNEL", help="who is told at the end (default: `default_channels`)")
+    add("--batch", metavar="N|N%", help="how many hosts are changed at the same time (default: `rollout.batch`)")
+    add("--canary", type=whole_number(0, 1000), metavar="N", help="how many hosts go first, alone")
+    add("--stop-at", metavar="N|N%", help="how many failed hosts stop the rest (default: `rollout.stop_at`)")
     add("--no-rollback", action="store_true", help="leave a host that failed as it is")
     add("--operation-id", type=_uuid, metavar="UUID", help="the id to use; the same id again is the same operation")
     add("--reason", default="", help="why it is asked for; everybody can read it")
@@ -44,6 +53,7 @@ def request_of(given: Namespace) -> dict[str, Any]:
         "notification_channels": given.notify,
         "rollback_enabled": False if given.no_rollback else None,
         "parameters": None if given.parameters is None else parameters(given.parameters),
+        "rollout": _rollout(given) or None,
     }
     return {
         "name": given.name,
@@ -52,6 +62,11 @@ def request_of(given: Namespace) -> dict[str, Any]:
         "priority": given.priority,
         **{key: value for key, value in said.items() if value is not None},
     }
+
+
+def _rollout(given: Namespace) -> dict[str, Any]:
+    said = {"batch": given.batch, "canary": given.canary, "stop_at": given.stop_at}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def parameters(text: str) -> dict[str, Any]:

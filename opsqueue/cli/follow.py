@@ -9,7 +9,7 @@ from typing import Any
 
 from opsqueue.cli import times
 from opsqueue.cli.text import coloured, safe
-from opsqueue.model.names import Stage
+from opsqueue.model.names import Stage, TargetState
 from opsqueue.pipeline.views import why
 
 WAITING = "waiting for a worker …"
@@ -71,6 +71,17 @@ def doing(data: Mapping[str, Any]) -> str:
         return WAITING
     words = "waiting" if data["waits_for"] else data["status"] if data["status"] == "retrying" else "running"
     return f"{data['stage']:<8} …  {words}"
+
+
+def progress(counts: Mapping[TargetState, int]) -> str:
+    """How far many hosts are: `120 of 200 hosts, 3 failed`; empty for one."""
+    total = sum(counts.values())
+    done = sum(number for state, number in counts.items() if state.settled)
+    wrong = [f"{counts[state]} {state}" for state in TargetState if counts.get(state) and state in _WRONG]
+    return ", ".join([f"{done} of {total} hosts", *wrong]) if total > 1 else ""
+
+
+_WRONG = frozenset({TargetState.FAILED, TargetState.ROLLED_BACK, TargetState.UNREACHABLE, TargetState.UNKNOWN})
 
 
 def waiting(reason: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ class Live:
     clock: Callable[[], float] = time.monotonic
     every: float = _EVERY
     _what: str = ""
+    _more: str = ""
     _since: float = 0.0
     _shown: str = ""
     _lock: Any = field(default_factory=threading.Lock)
@@ -60,8 +61,13 @@ class Live:
         """What is worked on from now on, empty for nothing; the line before is cleared."""
         with self._lock:
             if what != self._what:
-                self._what, self._since = what, self.clock()
+                self._what, self._more, self._since = what, "", self.clock()
             self._clear()
+
+    def more(self, text: str) -> None:
+        """How far it is, beside what is worked on."""
+        with self._lock:
+            self._more = text
 
     def above(self, say: Callable[[], None]) -> None:
         """Let something be printed where the line was."""
@@ -76,7 +82,8 @@ class Live:
             if not self.on or not self._what or seconds < _AT_ONCE:
                 return
             # One column is left free: a line that ends in the last one makes some terminals go to the next.
-            line = clipped(f"{self._what} {int(seconds)} s", shutil.get_terminal_size().columns - 1)
+            more = f"  {self._more}" if self._more else ""
+            line = clipped(f"{self._what} {int(seconds)} s{more}", shutil.get_terminal_size().columns - 1)
             if line != self._shown:
                 rest = " " * max(0, columns_of(self._shown) - columns_of(line))
                 self._write(f"\r{line}{rest}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.names import Stage
-from opsqueue.model.record import Event, Freeze, Operation, status_of
+from opsqueue.model.record import Event, Freeze, Operation, Target, status_of
 from opsqueue.pipeline.dispatch import nudge
+from opsqueue.pipeline.outcome import DONE
 from opsqueue.pipeline.world import World
 from opsqueue.store import deliveries, events, holds, operations
 from opsqueue.store.engine import Connection
@@ -57,15 +60,46 @@ def retry(world: World, operation_id: str, *, actor: str, reason: str) -> Operat
     return operation
 
 
+def failed_hosts(operation: Operation, targets: Sequence[Target]) -> tuple[str, ...]:
+    """The hosts on which an operation that ended did not succeed; Conflict when there are none, or it goes on."""
+    if operation.outcome is None:
+        raise Conflict(f"operation {operation.id} goes on: what fails in it is tried again by itself, or when it ended")
+    hosts = tuple(target.host for target in targets if target.state not in DONE)
+    if not hosts:
+        raise Conflict(f"operation {operation.id} succeeded on all of its hosts: there is nothing to try again")
+    return hosts
+
+
+def once_more(operation: Operation, hosts: tuple[str, ...]) -> dict[str, Any]:
+    """The request that asks for the same on these hosts."""
+    return {
+        "name": operation.name,
+        "type": operation.type,
+        "priority": operation.priority.value,
+        "description": operation.description,
+        "parameters": dict(operation.parameters),
+        "target_systems": list(hosts),
+        "timeout": operation.timeout,
+        "retry_count": operation.retry_count,
+        "maintenance_window": operation.window,
+        "notification_channels": None if operation.channels is None else list(operation.channels),
+        "rollback_enabled": operation.rollback_enabled,
+        "rollout": dict(operation.rollout) or None,
+    }
+
+
 def add_freeze(
     world: World, *, scope: tuple[str, ...], reason: str, ends_at: float | None, starts_at: float | None, actor: str
 ) -> Freeze:
     """Forbid changes to hosts, groups or types (or `all`) from now, or `starts_at`, until `ends_at` or a lift."""
     now = world.now()
-    known = {"all", *world.inventory, *world.settings.groups, *world.kinds}
-    if unknown := [word for word in scope if word not in known]:
+    here = world.inventory
+    known = {"all", *here, *here.groups, *here.tags, *world.kinds}
+    exact = {*(f"group:{name}" for name in here.groups), *(f"tag:{name}" for name in here.tags)}
+    if unknown := [word for word in scope if word not in known | exact]:
         raise NotFound(
-            f"there is no host, group or type {unknown[0]!r} to freeze; write `all` for everything", known=sorted(known)
+            f"there is no host, group, tag or type {unknown[0]!r} to freeze; write `all` for everything",
+            known=sorted(known)[:50],
         )
     if not reason.strip():
         raise InvalidRequest("a freeze needs a reason: it is what everybody who waits will read")

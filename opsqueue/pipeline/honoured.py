@@ -9,38 +9,50 @@ from datetime import UTC, datetime
 from croniter import croniter
 
 from opsqueue.beat_schedule import Entry, build, built_in_names
-from opsqueue.errors import InvalidConfig
+from opsqueue.errors import InvalidConfig, InvalidRequest, NotFound
+from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
+from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
-from opsqueue.settings import Settings, nearest
+from opsqueue.settings import Settings
 
 _FIELDS = 5
+_MOST = 12
+"""Of what is wrong, so much is told."""
 
 
-def honoured(settings: Settings, kinds: Mapping[str, OperationKind]) -> None:
+def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> None:
     """Raise InvalidConfig with everything that is asked for and cannot be done."""
-    if wrong := [*_types(settings, kinds), *_parameters(settings, kinds), *_schedule(settings, kinds)]:
-        raise InvalidConfig(f"the configuration cannot be honoured: {'; '.join(wrong)}")
+    wrong = [
+        *_types(settings, kinds, inventory),
+        *_parameters(kinds, inventory),
+        *_windows(settings, inventory),
+        *_schedule(settings, kinds, inventory),
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
+        raise InvalidConfig(f"the configuration cannot be honoured: {'; '.join(wrong[:_MOST])}{more}")
 
 
-def _types(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+def _types(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
     named = [
         (f"maintenance_windows.{window.name}.types", kind) for window in settings.windows() for kind in window.types
     ]
     named += [("max_concurrent_by_type", kind) for kind in settings.max_concurrent_by_type]
-    named += [(f"hosts.{host}.parameters", kind) for host, given in settings.hosts.items() for kind in given.parameters]
+    named += [("rollout.types", kind) for kind in settings.rollout.types]
+    named += [(f"hosts.{host.name}.parameters", kind) for host in inventory.values() for kind in host.parameters]
     known = {*kinds, *(each.value for each in OperationType)}
     for where, kind in named:
         if kind not in known:
             yield _no(where, "operation type", kind, known)
 
 
-def _parameters(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+def _parameters(kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
     named = [
-        (host, kind, name)
-        for host, given in settings.hosts.items()
-        for kind in given.parameters
-        for name in given.parameters[kind]
+        (host.name, kind, name)
+        for host in inventory.values()
+        for kind in host.parameters
+        for name in host.parameters[kind]
         if kind in kinds
     ]
     for host, kind, name in named:
@@ -48,25 +60,38 @@ def _parameters(settings: Settings, kinds: Mapping[str, OperationKind]) -> Itera
             yield _no(f"hosts.{host}.parameters.{kind}", "parameter", name, known)
 
 
-def _schedule(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+def _windows(settings: Settings, inventory: Inventory) -> Iterator[str]:
+    for window in settings.windows():
+        for what, words, known in (
+            ("host", window.hosts, inventory.hosts),
+            ("group", window.groups, inventory.groups),
+        ):
+            for word in words:
+                if word not in known:
+                    yield _no(f"maintenance_windows.{window.name}.{what}s", what, word, known)
+
+
+def _schedule(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
     known = built_in_names(settings)
     for name, given in settings.schedule.items():
         if isinstance(given, bool) and name not in known:
             yield _no(f"schedule.{name}", "built-in entry", name, known)
     for name in settings.schedule:
         if entry := build(settings, kinds).get(name):
-            yield from _entry(settings, entry, kinds)
+            yield from _entry(entry, kinds, inventory)
 
 
-def _entry(settings: Settings, entry: Entry, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+def _entry(entry: Entry, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
     where = f"schedule.{entry.name}"
     types = {*kinds, *(each.value for each in OperationType)}
     if entry.type not in types:
         yield _no(f"{where}.type", "operation type", entry.type, types)
-    places = {"all", *settings.inventory(), *settings.groups}
-    for system in entry.systems:
-        if system not in places:
-            yield _no(f"{where}.systems", "host or group", system, places)
+    try:
+        inventory.select(entry.systems)
+    except InvalidRequest:
+        pass  # nobody is there at the moment, as in a group that is empty
+    except NotFound as error:
+        yield f"{where}.systems: {error.message}"
     if entry.cron is not None and (problem := _never(entry.cron)):
         yield f"{where}.cron: {problem}"
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opsqueue.connectors.shell import Shell
-from opsqueue.errors import InvalidRequest, NotFound
+from opsqueue.errors import NotFound
 from opsqueue.model.host import Host
+from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
+from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
-from opsqueue.model.record import Operation
+from opsqueue.model.record import Operation, Shard
 from opsqueue.model.window import Window
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline.heart import Heart
-from opsqueue.settings import Settings, nearest
+from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
 
 
@@ -57,11 +59,14 @@ class World:
     dispatch: Callable[[Operation], None]
     """Nudge: send the chain of the stages that are left."""
     now: Callable[[], float]
+    dispatch_shard: Callable[[Operation, Shard], None] = lambda _operation, _shard: None
+    """Nudge: tell a worker of its shard; one that hears nothing is told again when the operation is looked at."""
     coordinators: tuple[Coordinator, ...] = ()
     worker: str = "local"
     """Who holds the leases taken here."""
     heart: Heart = field(default_factory=Heart)
-    inventory: Mapping[str, Host] = field(default_factory=dict)
+    directory: Callable[[], Inventory] = Inventory
+    """The inventory as it is now."""
     windows: tuple[Window, ...] = ()
 
     def backoff(self, attempts: int) -> float:
@@ -74,25 +79,11 @@ class World:
             return self.kinds[name]
         raise NotFound(no_kind(name, self.kinds), known=sorted(self.kinds))
 
-    def hosts(self, systems: tuple[str, ...]) -> tuple[Host, ...]:
-        """The hosts that names, groups and `all` stand for, each once; NotFound names the unknown."""
-        found: dict[str, Host] = {}
-        for system in systems:
-            found.update({host.name: host for host in self._resolve(system)})
-        if not found:
-            raise InvalidRequest(f"{', '.join(systems)} stands for no host at all; `opsqueue hosts list` shows them")
-        return tuple(found.values())
+    @property
+    def inventory(self) -> Inventory:
+        """Every host by name, as it is now."""
+        return self.directory()
 
-    def _resolve(self, system: str) -> list[Host]:
-        if system == "all":
-            return list(self.inventory.values())
-        if system in self.inventory:
-            return [self.inventory[system]]
-        if system in self.settings.groups:
-            return [self.inventory[name] for name in self.settings.groups[system]]
-        known = [*self.inventory, *self.settings.groups]
-        raise NotFound(
-            f"there is no host or group {system[:80]!r}{nearest(system, known) or '.'} "
-            "`opsqueue hosts list` lists them.",
-            known=known[:50],
-        )
+    def hosts(self, systems: tuple[str, ...]) -> tuple[Host, ...]:
+        """The hosts that selectors stand for, each once; NotFound names the unknown."""
+        return self.inventory.select(systems)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from opsqueue.model.names import TargetState
 from opsqueue.model.record import Target
 from opsqueue.store.rows import target_of, target_row
 from opsqueue.store.schema import operations
@@ -18,6 +19,11 @@ _SAVE = (
     .values({column.name: bindparam(f"new_{column.name}") for column in table.c if column.name not in _KEY})
 )
 _OF = select(table).where(table.c.operation_id == bindparam("the_operation")).order_by(table.c.position)
+_COUNTS = (
+    select(table.c.state, func.count())
+    .where(table.c.operation_id == bindparam("the_operation"))
+    .group_by(table.c.state)
+)
 _INSERT = insert(table)
 _DELETE = delete(table).where(table.c.operation_id == bindparam("the_operation"))
 
@@ -26,6 +32,12 @@ def of(connection: Connection, operation_id: str) -> tuple[Target, ...]:
     """The targets of an operation, in their order."""
     rows = connection.execute(_OF, {"the_operation": operation_id}).mappings()
     return tuple(target_of(row) for row in rows)
+
+
+def counts(connection: Connection, operation_id: str) -> dict[TargetState, int]:
+    """How many targets of an operation are in each state."""
+    rows = connection.execute(_COUNTS, {"the_operation": operation_id})
+    return {TargetState(state): int(number) for state, number in rows}
 
 
 def replace_all(tx: Connection, operation_id: str, targets: Sequence[Target]) -> None:

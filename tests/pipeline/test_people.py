@@ -317,7 +317,7 @@ def test_the_outbox_holds_each_channel_once(mailing):
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"scope": ("h9",)}, NotFound, "no host, group or type 'h9'"),
+        ({"scope": ("h9",)}, NotFound, "no host, group, tag or type 'h9'"),
         ({"reason": "  "}, InvalidRequest, "needs a reason"),
         ({"ends_at": 5.0}, InvalidRequest, "ends after it begins"),
         ({"starts_at": 2e9, "ends_at": 1.9e9}, InvalidRequest, "ends after it begins"),

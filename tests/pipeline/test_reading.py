@@ -117,7 +117,7 @@ def test_history_is_narrowed(empty, done):
 def test_history_of_what_nobody_knows_is_refused_with_the_nearest(empty, done):
     for words, fragment in (
         (["--type", "set_valeu"], "there is no operation type 'set_valeu'"),
-        (["--system", "h-1"], "there is no host or group 'h-1'; did you mean 'h1'?"),
+        (["--system", "h-1"], "there is no host, group or tag 'h-1'; did you mean 'h1'?"),
     ):
         said = empty("history", *words)
         assert (said.status, said.out) == (10, "")

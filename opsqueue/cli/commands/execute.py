@@ -13,7 +13,7 @@ from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
 from opsqueue.cli.commands import plan
 from opsqueue.cli.confirm import allowed, interactive
-from opsqueue.cli.follow import WAITING, Follower, doing
+from opsqueue.cli.follow import WAITING, Follower, doing, progress
 from opsqueue.cli.live import Live
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, seconds
@@ -109,7 +109,9 @@ def _followed(out: Out, operations: Operations, operation_id: str, given: Namesp
         live.above(lambda: follower(data))
         live.now(doing(data))
 
-    data = operations.wait(operation_id, given.wait_timeout, changed)
+    data = operations.wait(
+        operation_id, given.wait_timeout, changed, lambda counts: live.more(progress(counts)) if live.on else None
+    )
     live.now("")
     if out.json:
         out.entry(data)

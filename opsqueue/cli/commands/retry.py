@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
 
 from opsqueue.cli.confirm import allowed
 from opsqueue.cli.output import Out
@@ -11,15 +13,21 @@ from opsqueue.cli.record import one
 from opsqueue.cli.risk import risk_of
 from opsqueue.cli.text import safe
 from opsqueue.client import Operations
+from opsqueue.model.names import TargetState
 from opsqueue.settings import load
 
 
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.add_argument("operation", metavar="ID", help="the operation; the beginning of its id is enough")
+    parser.add_argument(
+        "--failed", action="store_true", help="ask for it anew, on the hosts on which it did not succeed"
+    )
     parser.add_argument("--reason", default="", help="why; everybody can read it")
     parser.add_argument("--yes", action="store_true", help="do not ask, not even for what is destructive")
-    parser.ends((0, 2, 9, 10, 12), "opsqueue retry 6f1c --reason 'the mail server is back'")
+    parser.ends(
+        (0, 2, 9, 10, 11, 12), "opsqueue retry 6f1c --reason 'the mail server is back'", "opsqueue retry 6f1c --failed"
+    )
 
 
 def run(given: Namespace) -> int:
@@ -28,6 +36,8 @@ def run(given: Namespace) -> int:
     operations = Operations(load(given.config), config_path=given.config)
     with one(operations.settings, given.operation) as (_store, operation_id):
         data = operations.get(operation_id)
+    if given.failed:
+        return _failed(out, operations, data, given)
     asked = {"name": data["name"], "type": data["type"], "target_systems": data["systems"]}
     risk = risk_of(operations.settings, {**asked, "parameters": data["parameters"]})
     what = f"{safe(data['name'])} ({safe(data['type'])} on {safe(', '.join(data['systems']))}, {risk.value})"
@@ -37,4 +47,21 @@ def run(given: Namespace) -> int:
         out.entry({"operation_id": operation_id, "retry_asked": True})
     else:
         out.line(f"{operation_id} looks again; `opsqueue status {operation_id[:8]} --watch` shows what comes of it")
+    return 0
+
+
+def _failed(out: Out, operations: Operations, data: Mapping[str, Any], given: Namespace) -> int:
+    """A new operation: the one that ended is history."""
+    hosts = [one["host"] for one in data["targets"] if one["status"] not in {TargetState.SUCCEEDED, "unchanged"}]
+    asked = {"name": data["name"], "type": data["type"], "target_systems": hosts or data["systems"]}
+    risk = risk_of(operations.settings, {**asked, "parameters": data["parameters"]})
+    what = f"{safe(data['name'])} ({safe(data['type'])} on {safe(', '.join(hosts))}, {risk.value})"
+    allowed(f"Ask for {what} again?", yes=given.yes, risk=risk)
+    again, hosts_again = operations.retry_failed(data["operation_id"], reason=given.reason)
+    if out.json:
+        out.entry({"operation_id": again, "retry_of": data["operation_id"], "hosts": list(hosts_again)})
+    else:
+        out.line(
+            f"{again} tries {len(hosts_again)} hosts again; `opsqueue status {again[:8]} --watch` shows how it goes"
+        )
     return 0
