@@ -15,14 +15,14 @@ from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Event, Operation
 from opsqueue.pipeline import analyze, collect, execute, notify, verify, window
 from opsqueue.pipeline.dispatch import nudge, wake_waiting
-from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.world import World
 from opsqueue.store import events, holds, operations
 from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.pipeline")
 
-_STAGES: dict[Stage, Callable[[World, Operation], Move | InTransaction]] = {
+_STAGES: dict[Stage, Callable[[World, Operation, Known], Move | InTransaction]] = {
     Stage.VERIFY: verify.verify,
     Stage.WINDOW: window.window,
     Stage.EXECUTE: execute.execute,
@@ -45,9 +45,9 @@ def advance(world: World, operation_id: str, stage: Stage, *, go_on: bool = Fals
     `go_on` the following stages are worked too, in this process, as long as nothing stands against it.
     """
     try:
-        operation = _take(world, operation_id, stage)
+        operation, known = _take(world, operation_id, stage), None
         while operation is not None:
-            moved = _work(world, operation, keep=go_on)
+            moved, known = _work(world, operation, known, keep=go_on)
             if moved is None or not go_on:
                 return moved.stage if moved else None
             operation = moved
@@ -65,11 +65,11 @@ def _take(world: World, operation_id: str, stage: Stage) -> Operation | None:
         return operations.take(tx, operation_id, stage, now=now, until=until, holder=world.worker)
 
 
-def _work(world: World, operation: Operation, *, keep: bool) -> Operation | None:
-    """One stage, with its lease kept; the operation at its next stage, or None when it rests."""
+def _work(world: World, operation: Operation, known: Known, *, keep: bool) -> tuple[Operation | None, Known]:
+    """One stage, with its lease kept; the operation at its next stage, or None when it rests, and its targets."""
     started = world.now()
     with world.heart.beating(lambda: _renew(world, operation), world.settings.worker.lease_seconds / 3):
-        move = _decide(world, operation)
+        move = _decide(world, operation, known)
         with world.store.begin(lasting=_must_last(operation)) as tx:
             settled = move if isinstance(move, Move) else move(tx)
             moved = _write(tx, world, operation, settled, started=started, keep=keep)
@@ -79,7 +79,7 @@ def _work(world: World, operation: Operation, *, keep: bool) -> Operation | None
     goes_on = moved.stage is operation.stage.next and moved.stage is not Stage.CLOSED
     if not goes_on and moved.due_at is not None and moved.due_at <= world.now():
         nudge(world, moved.id)  # it went back to verify: nothing to wait for
-    return moved if goes_on else None
+    return (moved if goes_on else None), settled.targets
 
 
 def _must_last(operation: Operation) -> bool:
@@ -94,11 +94,11 @@ def _renew(world: World, operation: Operation) -> None:
         operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
 
 
-def _decide(world: World, operation: Operation) -> Move | InTransaction:
+def _decide(world: World, operation: Operation, known: Known) -> Move | InTransaction:
     if operation.attempts > MOST_TRIES + operation.retry_count:  # tries that were asked for are not in vain
         return _given_up(operation, f"the stage {operation.stage} was tried {operation.attempts} times in vain")
     try:
-        return _STAGES[operation.stage](world, operation)
+        return _STAGES[operation.stage](world, operation, known)
     except (LeaseLost, DatabaseUnreachable):
         raise
     except Exception as error:  # noqa: BLE001  # a stage's fault must neither end the worker nor lose the operation

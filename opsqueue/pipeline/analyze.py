@@ -10,7 +10,7 @@ from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.collect import metrics_of
-from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import history, holds
@@ -24,12 +24,12 @@ _WORTH_A_LOOK = 1.0
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
 
-def analyze(world: World, operation: Operation) -> Move:
+def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     """Let the type judge each target, compare with history, and free the slot and the locks."""
+    targets = world.targets(operation, known)
+    worked = [target for target in targets if target.verified_at is not None]
+    kind = world.kind(operation.type) if worked else None
     with world.store.read() as connection:
-        targets = store_targets.of(connection, operation.id)
-        worked = [target for target in targets if target.verified_at is not None]
-        kind = world.kind(operation.type) if worked else None
         seen = [_seen(world, connection, operation, target) for target in worked]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
@@ -46,6 +46,7 @@ def analyze(world: World, operation: Operation) -> Move:
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
         write=lambda tx: holds.release(tx, operation.id),
+        targets=targets,
         wake=True,
     )
 

@@ -14,7 +14,7 @@ from opsqueue.model.host import Host
 from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
-from opsqueue.pipeline.move import Move
+from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.target import HOST_READING
 from opsqueue.pipeline.world import World
@@ -27,15 +27,18 @@ _metrics_log = logging.getLogger("opsqueue.metrics")
 _WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
 
 
-def collect(world: World, operation: Operation) -> Move:
+def collect(world: World, operation: Operation, known: Known = None) -> Move:
     """Measure every target that was worked on."""
-    with world.store.read() as connection:
-        targets = store_targets.of(connection, operation.id)
+    targets = world.targets(operation, known)
     worked = [target for target in targets if target.state in _WORKED and target.started_at]
     left = [_not_begun(world, operation, target) for target in targets if not target.state.settled]
     if not worked:
         return Move(
-            operation=operation, to=Stage.ANALYZE, result="skipped", write=lambda tx: store_targets.save(tx, left)
+            operation=operation,
+            to=Stage.ANALYZE,
+            result="skipped",
+            write=lambda tx: store_targets.save(tx, left),
+            targets=_with(targets, left),
         )
     kind = world.kind(operation.type)
     measured = _side_by_side(world, operation, kind, worked)
@@ -48,7 +51,13 @@ def collect(world: World, operation: Operation) -> Move:
         result="measured",
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
         write=lambda tx: _store(tx, measured, left),
+        targets=_with(targets, [*measured, *left]),
     )
+
+
+def _with(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+    now = {target.host: target for target in changed}
+    return tuple(now.get(target.host, target) for target in targets)
 
 
 def _not_begun(world: World, operation: Operation, target: Target) -> Target:

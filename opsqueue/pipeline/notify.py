@@ -13,20 +13,19 @@ from opsqueue.model.verdict import Hold, Pass
 from opsqueue.notify.message import compose
 from opsqueue.notify.receipt import MOST_ATTEMPTS, Receipt, retry_after
 from opsqueue.pipeline.evidence import gather, recorded
-from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.world import World
 from opsqueue.store import deliveries as store_deliveries
 from opsqueue.store import events, holds, operations
-from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
 _EVENT = "ended"
 
 
-def notify(world: World, operation: Operation) -> Move | InTransaction:
+def notify(world: World, operation: Operation, known: Known = None) -> Move | InTransaction:
     """Send what was not delivered yet, then ask the exit gate."""
+    targets = world.targets(operation, known)
     with world.store.read() as connection:
-        targets = store_targets.of(connection, operation.id)
         outbox = store_deliveries.of(connection, operation.id)
         acknowledged = bool(operation.cancel_asked) and _asked_here(connection, operation)
     if acknowledged and operation.outcome is not None and outbox:

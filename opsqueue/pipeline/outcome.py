@@ -26,6 +26,7 @@ def settled(
         result=outcome.value,
         why=summary(targets),
         write=lambda tx: store_targets.save(tx, left),
+        targets=tuple(targets),
     )
 
 

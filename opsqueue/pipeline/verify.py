@@ -15,7 +15,7 @@ from opsqueue.model.plan import NOTHING, plan_digest
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.coordinators import ask_all
 from opsqueue.pipeline.look import why_away
-from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.share import Shared, done_with, not_reached, rest, share
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
@@ -33,12 +33,11 @@ class Surveyed:
     objections: tuple[str, ...] = ()
 
 
-def verify(world: World, operation: Operation) -> Move | InTransaction:
+def verify(world: World, operation: Operation, before: Known = None) -> Move | InTransaction:
     """Survey every target, plan it, and ask the coordinators about exactly that plan."""
     if operation.outcome is not None:
         return Move(operation=operation, to=Stage.WINDOW, result="skipped")
-    with world.store.read() as connection:
-        known = {target.host: target for target in store_targets.of(connection, operation.id)}
+    known = {target.host: target for target in world.targets(operation, before)}
     if operation.cancel_asked:
         why = f"cancelled: {operation.cancel_asked}"
         return ended(operation, Outcome.CANCELLED, why, targets=tuple(known.values()))
@@ -184,7 +183,7 @@ def _failed(world: World, survey: Surveyed) -> Target:
 
 
 def _keeping(move: Move, targets: tuple[Target, ...]) -> Move:
-    return replace(move, write=lambda tx: store_targets.replace_all(tx, move.operation.id, targets))
+    return replace(move, write=lambda tx: store_targets.replace_all(tx, move.operation.id, targets), targets=targets)
 
 
 def ended(

@@ -11,7 +11,7 @@ from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
 from opsqueue.pipeline.evidence import gather, limits, recorded
-from opsqueue.pipeline.move import InTransaction, Move
+from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.verify import ended
 from opsqueue.pipeline.world import World
 from opsqueue.store import holds
@@ -21,15 +21,15 @@ from opsqueue.store.engine import Connection
 _RACE_LOST = 1.0
 
 
-def window(world: World, operation: Operation) -> Move | InTransaction:
+def window(world: World, operation: Operation, known: Known = None) -> Move | InTransaction:
     """Ask all gates about the operation as it was planned."""
     if operation.outcome is not None:
-        return Move(operation=operation, to=Stage.EXECUTE, result="skipped")
-    return lambda tx: _decide(tx, world, operation)
+        return Move(operation=operation, to=Stage.EXECUTE, result="skipped", targets=known)
+    return lambda tx: replace(_decide(tx, world, operation, known), targets=known)
 
 
-def _decide(tx: Connection, world: World, operation: Operation) -> Move:
-    targets = store_targets.of(tx, operation.id)
+def _decide(tx: Connection, world: World, operation: Operation, known: Known) -> Move:
+    targets = store_targets.of(tx, operation.id) if known is None else known
     if operation.cancel_asked:
         return ended(operation, Outcome.CANCELLED, f"cancelled: {operation.cancel_asked}", targets=targets)
     left = tuple(target for target in targets if not target.state.settled)

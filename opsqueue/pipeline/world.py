@@ -13,12 +13,13 @@ from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
-from opsqueue.model.record import Operation, Shard
+from opsqueue.model.record import Operation, Shard, Target
 from opsqueue.model.window import Window
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline.heart import Heart
 from opsqueue.settings import Settings
+from opsqueue.store import targets
 from opsqueue.store.engine import Store
 
 
@@ -72,6 +73,13 @@ class World:
     def backoff(self, attempts: int) -> float:
         """Seconds before the next try after so many that came to nothing: doubled each time, a minute at most."""
         return float(min(60.0, self.settings.worker.retry_backoff_seconds * 2**attempts))
+
+    def targets(self, operation: Operation, known: tuple[Target, ...] | None = None) -> tuple[Target, ...]:
+        """The targets of an operation, read if they are not known."""
+        if known is not None:
+            return known
+        with self.store.read() as connection:
+            return targets.of(connection, operation.id)
 
     def kind(self, name: str) -> OperationKind:
         """The type with this name; NotFound names the nearest."""

@@ -283,7 +283,7 @@ def test_how_many_hosts_are_done_can_be_counted_while_they_are_worked_on(story):
             counted.append(targets.counts(connection, operation_id))
 
     story.machines["h3"].during["set 1"] = look
-    operation_id = story.ask(systems=SIX, rollout={"batch": 2})
+    operation_id = story.ask(systems=SIX)
     story.drive(operation_id)
     assert counted[0][TargetState.SUCCEEDED] == 2
     assert progress(counted[0]) == "2 of 6 hosts"
