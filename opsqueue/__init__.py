@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opsqueue.client import OperationsMCP, VerificationCoordinator
+    from opsqueue.awaitable import OperationsMCP
+    from opsqueue.client import VerificationCoordinator
     from opsqueue.model.names import OperationPriority, OperationType
     from opsqueue.model.request import OperationConfig
 
@@ -20,7 +21,7 @@ _WHERE = {
     "OperationConfig": "opsqueue.model.request",
     "OperationPriority": "opsqueue.model.names",
     "OperationType": "opsqueue.model.names",
-    "OperationsMCP": "opsqueue.client",
+    "OperationsMCP": "opsqueue.awaitable",
     "VerificationCoordinator": "opsqueue.client",
 }
 

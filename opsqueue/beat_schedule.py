@@ -59,7 +59,13 @@ def _built_in(settings: Settings) -> tuple[Entry, ...]:
         Entry(name="health-check", type="health_check", every=300, priority="normal"),
         Entry(name="log-rotation", type="log_rotation", cron="15 3 * * *", timezone=zone),
         Entry(name="backup", type="backup_operation", cron="30 2 * * *", timezone=zone),
-        Entry(name="database-maintenance", type="database_maintenance", cron="30 3 * * sun", timezone=zone),
+        Entry(
+            name="database-maintenance",
+            type="database_maintenance",
+            cron="30 3 * * sun",
+            timezone=zone,
+            parameters={"maintenance_type": "integrity_check", "when_unclear": "skip"},
+        ),
         Entry(name="security-scan", type="security_scan", cron="30 4 * * sun", timezone=zone),
         Entry(name="capacity-planning", type="capacity_planning", cron="0 5 * * *", timezone=zone),
     )

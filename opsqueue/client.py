@@ -1,11 +1,7 @@
-"""Ask for operations from Python: `OperationsMCP` to await, `Operations` for everybody else.
-
-Both are the same: the awaitable form runs the synchronous one in a thread.
-"""
+"""Ask for operations from Python; `opsqueue.awaitable` has the same to await."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 import socket
@@ -256,52 +252,6 @@ class Operations:
             if process.poll() not in {None, 0} or time.monotonic() > end:
                 raise BrokerUnreachable(f"the embedded system did not start; {log} says why")
             time.sleep(0.05)
-
-
-class OperationsMCP:
-    """The awaitable form: each method runs the one of the same name of `Operations` in a thread.
-
-    `sync` is the synchronous form itself.
-    """
-
-    def __init__(self, settings: Settings | None = None, *, config_path: str | Path | None = None) -> None:
-        self.sync = Operations(settings, config_path=config_path)
-
-    async def execute_operation(self, config: OperationConfig | Mapping[str, Any]) -> OperationResult:
-        """See `Operations.execute_operation`."""
-        return await asyncio.to_thread(self.sync.execute_operation, config)
-
-    async def plan(self, config: OperationConfig | Mapping[str, Any]) -> dict[str, Any]:
-        """See `Operations.plan`."""
-        return await asyncio.to_thread(self.sync.plan, config)
-
-    async def submit(self, config: OperationConfig | Mapping[str, Any], **more: Any) -> str:
-        """See `Operations.submit`."""
-        return await asyncio.to_thread(self.sync.submit, config, **more)
-
-    async def wait(self, operation_id: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109  # the name of the contract
-        """See `Operations.wait`."""
-        return await asyncio.to_thread(self.sync.wait, operation_id, timeout)
-
-    async def get(self, operation_id: str) -> dict[str, Any]:
-        """See `Operations.get`."""
-        return await asyncio.to_thread(self.sync.get, operation_id)
-
-    async def history(self, **wanted: Any) -> list[dict[str, Any]]:
-        """See `Operations.history`."""
-        return await asyncio.to_thread(self.sync.history, **wanted)
-
-    async def cancel(self, operation_id: str, *, reason: str = "") -> None:
-        """See `Operations.cancel`."""
-        await asyncio.to_thread(self.sync.cancel, operation_id, reason=reason)
-
-    async def retry(self, operation_id: str, *, reason: str = "") -> None:
-        """See `Operations.retry`."""
-        await asyncio.to_thread(self.sync.retry, operation_id, reason=reason)
-
-    async def retry_failed(self, operation_id: str, *, reason: str = "") -> tuple[str, tuple[str, ...]]:
-        """See `Operations.retry_failed`."""
-        return await asyncio.to_thread(self.sync.retry_failed, operation_id, reason=reason)
 
 
 def actor() -> str:

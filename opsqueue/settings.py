@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from opsqueue.errors import InvalidConfig, InvalidRequest
-from opsqueue.model.host import Host, host_name
+from opsqueue.model.host import Host, group_name, host_name
+from opsqueue.model.misspelt import nearest
 from opsqueue.model.request import explain, strict_json
 from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef, literal_secrets
@@ -37,8 +37,12 @@ _PLACES = (
     "/etc/opsqueue/opsqueue.json",
     "/etc/opsqueue/opsqueue.toml",
 )
-_LATER = ("approvals", "roles", "inventory")
+_LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
+_ALONE = "its own"
+"""What the window of one host is called; the same for all, so that hosts with the same windows are told together."""
+_KEEP_BACKUPS = ("database_maintenance",)
+"""The types that remove backups which are older than `backup_retention_days`."""
 
 
 def _state_home() -> Path:
@@ -85,6 +89,11 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default_factory=_state_home)
     hosts: Mapping[str, HostSettings] = Field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Hosts, and other groups, by the name of the group."""
+    inventory: Path | tuple[Path, ...] = ()
+    """Files of hosts and groups, in our form or Ansible's, and programs that print such."""
+    inventory_refresh: float = Field(default=300, ge=1, le=86_400)
+    """Seconds after which a worker runs the programs of the inventory again."""
     ssh: SshSettings = SshSettings()
     rollout: RolloutSettings = RolloutSettings()
     verification: tuple[CoordinatorSettings, ...] = ()
@@ -119,29 +128,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _everything_can_be_honoured(self) -> Settings:
         try:
-            for name in (*self.hosts, *self.groups):
+            for name in self.hosts:
                 host_name(name)
+            for name in self.groups:
+                group_name(name)
             self.windows()
         except InvalidRequest as error:
             raise ValueError(error.message) from None
-        for group, members in self.groups.items():
-            if lost := [name for name in members if name not in self.hosts]:
-                raise ValueError(f"groups.{group} names hosts that are not in hosts: {', '.join(lost)}")
-        self._windows_cover_what_there_is()
         return self
-
-    def _windows_cover_what_there_is(self) -> None:
-        # A window for a host that is misspelt would protect nothing, and nobody would see that.
-        for window in self.windows():
-            for what, named, known in (
-                ("hosts", window.hosts, self.inventory()),
-                ("groups", window.groups, self.groups),
-            ):
-                if lost := [name for name in named if name not in known]:
-                    raise ValueError(
-                        f"maintenance_windows.{window.name}.{what} names {lost[0]!r}, which is not in "
-                        f"{what}{nearest(lost[0], known)}"
-                    )
 
     def windows(self) -> tuple[Window, ...]:
         """The maintenance windows, parsed."""
@@ -159,14 +153,13 @@ class Settings(BaseSettings):
             policy=given.policy or self.window_policy,
         )
 
-    def inventory(self) -> dict[str, Host]:
-        """Every host by name; this machine as `localhost` when the configuration names none."""
-        if not self.hosts:
-            return {"localhost": Host(name="localhost", connector="local")}
-        return {name: self._host(name, given) for name, given in self.hosts.items()}
-
-    def _host(self, name: str, given: HostSettings) -> Host:
-        usual = self.ssh
+    def host(self, name: str, given: HostSettings, groups: tuple[str, ...] = ()) -> Host:
+        """A host as it is, with what counts for all; InvalidRequest or ValidationError when it cannot be one."""
+        usual = self.ssh if given.connector == "ssh" else SshSettings()
+        fallback = "" if usual.gateway == name else usual.gateway
+        windows = (
+            parse_window(_ALONE, spec, timezone=self.timezone, policy=self.window_policy) for spec in given.windows
+        )
         return Host(
             name=name,
             address=given.address,
@@ -175,11 +168,29 @@ class Settings(BaseSettings):
             user=usual.user if given.user is None else given.user,
             key_file=usual.key_file if given.key_file is None else given.key_file,
             certificate_file=usual.certificate_file if given.certificate_file is None else given.certificate_file,
-            gateway="" if usual.gateway == name else usual.gateway if given.gateway is None else given.gateway,
+            gateway=fallback if given.gateway is None else given.gateway,
             tags=given.tags,
-            groups=tuple(group for group, members in self.groups.items() if name in members),
-            parameters=given.parameters,
+            groups=groups,
+            windows=tuple(windows),
+            parameters=self._with_retention(given.parameters),
         )
+
+    def _with_retention(self, given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+        """The host's own defaults, with `backup_retention_days` for the types that keep backups where it is set."""
+        if "backup_retention_days" not in self.model_fields_set:
+            return given
+        usual = {"backup_retention_days": self.backup_retention_days}
+        return {**given, **{kind: {**usual, **given.get(kind, {})} for kind in _KEEP_BACKUPS}}
+
+    @property
+    def inventory_files(self) -> tuple[Path, ...]:
+        """The files and programs of the setting `inventory`."""
+        return (self.inventory,) if isinstance(self.inventory, Path) else self.inventory
+
+    @property
+    def added_hosts(self) -> Path:
+        """The file that `opsqueue hosts add` writes."""
+        return self.state_dir / "hosts.json"
 
     @property
     def database(self) -> str:
@@ -246,12 +257,6 @@ def _refuse_unknown(data: Mapping[str, Any], where: str) -> None:
             raise InvalidConfig(f"{where}: {key} cannot be honoured by this version of opsqueue; take it out")
         if key not in Settings.model_fields:
             raise InvalidConfig(f"{where}: there is no setting {key!r}{nearest(key, Settings.model_fields)}")
-
-
-def nearest(word: str, known: Any) -> str:
-    """`; did you mean …?` where a known word is near, else nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _refuse_unknown_environment() -> None:

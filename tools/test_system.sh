@@ -14,8 +14,12 @@ need s6-svscan s6
 need service sysvinit-utils
 need nginx nginx-light
 need unshare util-linux
+need sshd openssh-server
+need sudo sudo
+need csh csh
 need systemd-nspawn systemd-container
 need dockerd docker.io
+need busybox busybox
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 [ -n "$missing" ] || exit 0

@@ -40,7 +40,7 @@ COMMANDS = (
     Command("freeze", "forbid changes for a time: add, list, lift", "freeze"),
     Command("windows", "the maintenance windows, and when they open next", "windows"),
     Command("types", "the kinds of operations, and their parameters", "kinds"),
-    Command("hosts", "the inventory: list, show, check", "hosts"),
+    Command("hosts", "the inventory: list, show, check, add, remove, trust", "hosts"),
     Command("schedule", "what happens by the clock", "schedule"),
     Command("up", "the whole system on this machine, in the foreground", "up"),
     Command("worker", "workers alone", "worker"),

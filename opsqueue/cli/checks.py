@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from opsqueue.cli.channels import unreachable_channels
+from opsqueue.cli.checks_hosts import hosts
+from opsqueue.cli.look import Check, Looks
 from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.times import length, utc
 from opsqueue.embedded.redis import find_server, running
@@ -24,25 +25,10 @@ from opsqueue.tasks.dead import dead_count, dead_list
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of `doctor`."""
-
-    check: str
-    state: str
-    """`ok`, `warn` (it works, or will) or `fail`."""
-    message: str
-    mend: str = ""
-    """The command, or the setting, that mends it."""
-
-
-Looks = tuple[Check, ...]
-
-
 def all_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which one would mend."""
     looks: tuple[Callable[[Settings], Looks], ...] = (
-        _state_dir, _database, _redis_server, _broker, _workers, _channels, _inventory,
+        _state_dir, _database, _redis_server, _broker, _workers, _channels, hosts,
     )  # fmt: skip
     return [check for look in looks for check in look(settings)]
 
@@ -141,14 +127,6 @@ def _channels(settings: Settings) -> Looks:
         return (Check(check="notification channels", state="ok", message="each can be resolved"),)
     mend = "set what it names in the configuration"
     return tuple(Check(check="notification channels", state="warn", message=doubt, mend=mend) for doubt in doubts)
-
-
-def _inventory(settings: Settings) -> Looks:
-    hosts = settings.inventory()
-    message = (
-        f"{len(hosts)} hosts" if settings.hosts else "no hosts are configured, so there is this machine: localhost"
-    )
-    return (Check(check="inventory", state="ok", message=message),)
 
 
 def config_check(path: Path | None) -> Check:

@@ -1,31 +1,18 @@
-"""The hosts that names, groups and `all` stand for."""
+"""One host of the inventory by its name."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from opsqueue.cli.nearest import nearest
 from opsqueue.errors import NotFound
 from opsqueue.model.host import Host
-from opsqueue.settings import Settings
+from opsqueue.model.inventory import Inventory
 
 
-def known(settings: Settings, name: str) -> Host:
+def known(inventory: Inventory, name: str) -> Host:
     """The host with this name; NotFound names the nearest."""
-    hosts = settings.inventory()
-    if name not in hosts:
+    if name not in inventory:
         raise NotFound(
-            f"there is no host {name[:80]!r}{nearest(name, hosts) or '.'} `opsqueue hosts list` lists them.",
-            known=sorted(hosts)[:50],
+            f"there is no host {name[:80]!r}{nearest(name, inventory) or '.'} `opsqueue hosts list` lists them.",
+            known=sorted(inventory)[:50],
         )
-    return hosts[name]
-
-
-def resolved(settings: Settings, systems: Sequence[str]) -> list[Host]:
-    """Each host once, in the order asked for; NotFound names the unknown."""
-    hosts = settings.inventory()
-    found: dict[str, Host] = {}
-    for system in systems:
-        names = list(hosts) if system == "all" else settings.groups.get(system, (system,))
-        found.update({name: known(settings, name) for name in names})
-    return list(found.values())
+    return inventory[name]

@@ -57,7 +57,7 @@ def cpu_shares(first: Mapping[str, float], second: Mapping[str, float]) -> dict[
 
 def network_rates(first: Mapping[str, Any], second: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Bytes per second each way, and errors and drops as a share of all packets between the samples."""
-    packets = _sum_grown(first, second, "packets_recv", "packets_sent")
+    packets = _sum_grown(first, second, "packets_recv", "packets_sent") if seconds > 0 else None
     errors = _sum_grown(first, second, "errin", "errout")
     drops = _sum_grown(first, second, "dropin", "dropout")
     return {

@@ -8,10 +8,8 @@ limit: it ends the command even when the worker itself was killed.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,20 +17,21 @@ from typing import Any
 
 import psutil
 
+from opsqueue.connectors.asking import ANSWER_MOST, ask_probes, ask_scripts, side_by_side
+from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.deadline import all_within
-from opsqueue.connectors.probes import answer
 from opsqueue.connectors.process import run_process
-from opsqueue.connectors.script import answers, compose, scripts, seconds_of, split
+from opsqueue.connectors.script import answers
 from opsqueue.connectors.system import read_system
-from opsqueue.errors import CommandNotSent
-from opsqueue.model.fact import Fact, Probe, Reading, unknown
+from opsqueue.errors import CommandNotSent, InvalidConfig
+from opsqueue.model.fact import Fact, Reading, unknown
 from opsqueue.model.plan import Command, Result
 
-_MARK = "OPSQUEUE_MARK"
+MARK = "OPSQUEUE_MARK"
+"""The environment variable by which a command is found again."""
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
-_GRACE_S = 5
-_ANSWER_MOST = 8 << 20
-"""Bytes of all script answers together; only the beginning is kept, so that what is cut off is known to be."""
+GRACE_S = 5
+"""Seconds between the polite signal and the other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,15 @@ class LocalShell:
         """Run one command to its end or its time limit; raises CommandNotSent when it did not start."""
         root, timeout = os.geteuid() == 0, shutil.which("timeout")
         through_sudo = command.sudo and not root
-        env = _environment() | dict(command.env) | ({_MARK: mark} if mark else {})
+        private = _revealed(command)
+        env = _environment() | dict(command.env) | ({MARK: mark} if mark else {}) | private
         half = self.output_most // 2
         try:
             result = run_process(
                 wrapped(command, root=root, timeout=timeout),
                 env=env,
                 stdin=command.stdin.encode(),
-                limit_s=command.timeout + (2 * _GRACE_S if through_sudo else 0),
+                limit_s=command.timeout + (2 * GRACE_S if through_sudo else 0),
                 head_most=half,
                 tail_most=half,
             )
@@ -63,14 +63,12 @@ class LocalShell:
             return Result(exit_code=127, stderr=f"{command.argv[0]}: command not found ({error})")
         except (OSError, ValueError) as error:
             raise CommandNotSent(f"`{command.argv[0]}` could not be started on this machine: {error}") from error
-        return _ended_by_timeout(result, command.timeout) if through_sudo else result
+        result = concealed(result, private.values())
+        return ended_by_timeout(result, command.timeout) if through_sudo else result
 
     def ask(self, facts: Sequence[Fact]) -> Mapping[str, Any]:
         """The parsed answers by name: all scripts in one sh, readings and probes beside it."""
-        parts = (_ask_scripts, _ask_readings, _ask_probes)
-        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-            raw = [pool.submit(part, facts) for part in parts]
-            return answers(facts, {name: one for future in raw for name, one in future.result().items()})
+        return answers(facts, side_by_side(facts, partial(ask_scripts, run=_run_text), _ask_readings, ask_probes))
 
     def busy(self, mark: str) -> bool:
         """Whether a command that was started with this mark still runs; zombies do not count."""
@@ -80,25 +78,36 @@ class LocalShell:
         """Nothing is held open."""
 
 
-def wrapped(command: Command, *, root: bool, timeout: str | None) -> tuple[str, ...]:
-    """The arguments that are really run: with sudo where it is needed, and time limits that need no worker."""
+def wrapped(command: Command, *, root: bool, timeout: str | None, later: int = 2) -> tuple[str, ...]:
+    """The arguments that are really run: with sudo where it is needed, and time limits that need no worker.
+
+    `later`: seconds after the command's own limit at which `timeout` ends it, where no sudo stands between.
+    """
     if command.sudo and not root:
-        names = ",".join(command.env)
+        names = ",".join((*command.env, *command.secrets))
         keep = (f"--preserve-env={names}",) if names else ()
         inner = (*_limit("timeout" if timeout else None, command.timeout), *command.argv)
-        return (*_limit(timeout, command.timeout + 4 * _GRACE_S), "sudo", "-n", *keep, *inner)
+        return (*_limit(timeout, command.timeout + 4 * GRACE_S), "sudo", "-n", *keep, *inner)
     # A little later than our own limit, which ends the whole group and not only the one child.
-    return (*_limit(timeout, command.timeout + 2), *command.argv)
+    return (*_limit(timeout, command.timeout + later), *command.argv)
 
 
 def _limit(timeout: str | None, seconds: int) -> tuple[str, ...]:
-    return (timeout, "-k", str(_GRACE_S), str(seconds)) if timeout else ()
+    return (timeout, "-k", str(GRACE_S), str(seconds)) if timeout else ()
 
 
-def _ended_by_timeout(result: Result, limit: int) -> Result:
-    if result.exit_code in {124, 137} and result.seconds >= limit:
+def ended_by_timeout(result: Result, limit: int) -> Result:
+    """The result, told as late when its exit code is one of those of `timeout` (busybox has 143) at its limit."""
+    if result.exit_code in {124, 137, 143} and result.seconds >= limit:
         return replace(result, exit_code=None, timed_out=True)
     return result
+
+
+def _revealed(command: Command) -> dict[str, str]:
+    try:
+        return revealed(command.secrets)
+    except InvalidConfig as error:
+        raise CommandNotSent(f"`{command.argv[0]}` was not started: {error.message}") from error
 
 
 def _environment() -> dict[str, str]:
@@ -108,24 +117,15 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.pathsep.join(everywhere), "HOME": str(Path("~").expanduser()), "LANG": "C", "LC_ALL": "C"}
 
 
-def _ask_scripts(facts: Sequence[Fact]) -> dict[str, Any]:
-    asked = scripts(facts)
-    if not asked:
-        return {}
-    marker = secrets.token_hex(16)
-    try:
-        result = run_process(
-            ("/bin/sh", "-s"),
-            env=_environment(),
-            stdin=compose(facts, marker).encode(),
-            limit_s=seconds_of(facts),
-            head_most=_ANSWER_MOST,
-            tail_most=0,
-        )
-    except (OSError, ValueError) as error:
-        reason = unknown(f"sh could not be started on this machine: {error}")
-        return {fact.name: reason for fact, _script in asked}
-    return dict(split(result.stdout, marker, facts, result.stderr))
+def _run_text(text: str, private: Mapping[str, str], seconds: float) -> Result:
+    return run_process(
+        ("/bin/sh", "-s"),
+        env=_environment() | dict(private),
+        stdin=text.encode(),
+        limit_s=seconds,
+        head_most=ANSWER_MOST,
+        tail_most=0,
+    )
 
 
 def _ask_readings(facts: Sequence[Fact]) -> dict[str, Any]:
@@ -140,14 +140,8 @@ def _ask_readings(facts: Sequence[Fact]) -> dict[str, Any]:
     return found
 
 
-def _ask_probes(facts: Sequence[Fact]) -> dict[str, Any]:
-    asked = [(fact.name, fact.ask) for fact in facts if isinstance(fact.ask, Probe)]
-    found = answer([probe for _name, probe in asked]) if asked else []
-    return {name: one for (name, _probe), one in zip(asked, found, strict=True)}
-
-
 def _has_mark(process: psutil.Process, mark: str) -> bool:
     try:
-        return process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+        return process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):  # it ended meanwhile, is a zombie, or is not ours to look into
         return False

@@ -15,7 +15,7 @@ from opsqueue.connectors.counters import percent
 from opsqueue.connectors.deadline import all_within
 
 #: File systems on other machines; the kernel lists them as "no device", like proc and sysfs.
-_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "ceph", "fuse.sshfs", "fuse.glusterfs", "9p", "virtiofs"}
+REMOTE = ("nfs", "nfs4", "cifs", "smb3", "ceph", "fuse.sshfs", "fuse.glusterfs", "9p", "virtiofs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,35 +29,61 @@ class MountFilter:
     def counts(self, mount: str, fstype: str, options: str, *, has_device: bool) -> bool:
         """Whether this mount is read. `/` counts even as an overlay, because in a container it is one."""
         if self.include:
-            return _matches(mount, self.include)
-        if _matches(mount, self.exclude):
+            return matches(mount, self.include)
+        if matches(mount, self.exclude):
             return False
         if mount == "/":
             return True
-        real = has_device or fstype in _REMOTE
+        real = has_device or fstype in REMOTE
         return real and fstype not in self.fstypes_exclude and "ro" not in options.split(",")
 
 
-def _matches(text: str, patterns: Iterable[str]) -> bool:
+def matches(text: str, patterns: Iterable[str]) -> bool:
+    """Whether it is one of these patterns as in a shell."""
     return any(fnmatchcase(text, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One line of the mount table."""
+
+    device: str
+    mount: str
+    fstype: str
+    options: str
+    has_device: bool
+    """Whether the kernel says that file systems of this type stand on a device."""
 
 
 def read_mounts(wanted: MountFilter, seconds: float) -> list[dict[str, Any]]:
     """One object for each device; one that does not answer in time has `unknown` with the reason."""
-    parts = _mounts(wanted)
+    parts = wanted_mounts(_mounted(), wanted)
     calls = {part["mount"]: partial(os.statvfs, part["mount"]) for part in parts}
     found = all_within(seconds, calls)
     return [part | _usage(found[part["mount"]]) for part in parts]
 
 
-def _mounts(wanted: MountFilter) -> list[dict[str, str]]:
+def _mounted() -> list[Mount]:
     devices = {(part.mountpoint, part.device) for part in psutil.disk_partitions(all=False)}
-    parts = [
-        {"mount": part.mountpoint, "device": part.device, "fstype": part.fstype}
+    return [
+        Mount(
+            device=part.device,
+            mount=part.mountpoint,
+            fstype=part.fstype,
+            options=part.opts,
+            has_device=(part.mountpoint, part.device) in devices,
+        )
         for part in psutil.disk_partitions(all=True)
-        if wanted.counts(part.mountpoint, part.fstype, part.opts, has_device=(part.mountpoint, part.device) in devices)
     ]
-    return one_for_each_device(parts)
+
+
+def wanted_mounts(mounted: Iterable[Mount], wanted: MountFilter) -> list[dict[str, str]]:
+    """Those that count, one for each device, by the path of their mount."""
+    return one_for_each_device(
+        {"mount": one.mount, "device": one.device, "fstype": one.fstype}
+        for one in mounted
+        if wanted.counts(one.mount, one.fstype, one.options, has_device=one.has_device)
+    )
 
 
 def one_for_each_device(parts: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
@@ -73,15 +99,18 @@ def one_for_each_device(parts: Iterable[Mapping[str, str]]) -> list[dict[str, st
 def _usage(stat: os.statvfs_result | Exception) -> dict[str, Any]:
     if isinstance(stat, Exception):
         return {"unknown": str(stat)}
-    used = (stat.f_blocks - stat.f_bfree) * stat.f_frsize
-    available = stat.f_bavail * stat.f_frsize
-    inodes_used = stat.f_files - stat.f_ffree
+    return usage(stat.f_frsize, stat.f_blocks, stat.f_bfree, stat.f_bavail, stat.f_files, stat.f_ffree)
+
+
+def usage(size: int, blocks: int, free: int, available: int, inodes: int, inodes_free: int) -> dict[str, Any]:
+    """How full a file system of so many blocks of this size is, in bytes, inodes and percent."""
+    used = (blocks - free) * size
     return {
-        "total": stat.f_blocks * stat.f_frsize,
+        "total": blocks * size,
         "used": used,
-        "available": available,
+        "available": available * size,
         # As df does: what only root may use is neither used nor available.
-        "percent": percent(used, used + available),
-        "inodes_total": stat.f_files or None,
-        "inodes_percent": percent(inodes_used, stat.f_files),
+        "percent": percent(used, used + available * size),
+        "inodes_total": inodes or None,
+        "inodes_percent": percent(inodes - inodes_free, inodes),
     }

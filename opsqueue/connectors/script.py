@@ -33,12 +33,18 @@ code=$?
 say end "$number" "$code"
 }
 say() {
-now=$(date +%s)
-printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "$now"
-printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "$now" >&2
+read -r now rest 2>/dev/null </proc/uptime || now=$(date +%s)
+printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "${now%.*}"
+printf '\\n@@%s %s %s %s %s\\n' "$mark" "$1" "$2" "${3:-0}" "${now%.*}" >&2
 }
+"""
+
+# A shell that is asked again and again knows this already.
+_ONCE = """\
+if [ -z "${limits+known}" ]; then
 limits=; if timeout -k 1 5 true </dev/null >/dev/null 2>&1; then limits=yes; fi
-user=$(id -u)
+fi
+user=${user:-$(id -u)}
 """
 
 
@@ -52,7 +58,25 @@ def compose(facts: Sequence[Fact], marker: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]{16,}", marker):
         raise ValueError("a marker is at least 16 letters and digits")
     asks = [_one(number, script) for number, (_fact, script) in enumerate(scripts(facts))]
-    return "\n".join(["{", _ENVIRONMENT, f"mark={marker}", _ASK, *asks, "exit 0", "}", ""])
+    # Out of the environment at once: only the script that a secret is meant for gets it back.
+    hide = [f"s_{name}=${name}; unset {name}" for name in secret_names(facts)]
+    return "\n".join(["{", _ENVIRONMENT, *hide, f"mark={marker}", _ASK, _ONCE, *asks, "exit 0", "}", ""])
+
+
+def secret_names(facts: Iterable[Fact]) -> dict[str, tuple[str, str]]:
+    """Under which names the composed text expects secrets: the fact, and the name that its script has for it.
+
+    Whoever runs the text gives them to its sh by environment, or as assignments before it on stdin; never in argv.
+    """
+    return {
+        _secret_name(number, name): (fact.name, name)
+        for number, (fact, script) in enumerate(scripts(facts))
+        for name in script.secrets
+    }
+
+
+def _secret_name(number: int, name: str) -> str:
+    return f"OPSQUEUE_SECRET_{number}_{name}"
 
 
 def seconds_of(facts: Sequence[Fact]) -> float:
@@ -61,12 +85,14 @@ def seconds_of(facts: Sequence[Fact]) -> float:
 
 
 def _one(number: int, script: Script) -> str:
-    sudo = "sudo -n" if script.sudo else ""
+    keep = f" --preserve-env={','.join(script.secrets)}" if script.secrets else ""
+    sudo = f"sudo -n{keep}" if script.sudo else ""
     text = f"{_ENVIRONMENT}\n{script.text}"
     if "\0" in "".join((text, *script.args)):
         raise ValueError("a value of a script cannot hold a zero byte")
-    values = ("ask", str(number), str(script.timeout), sudo, text, "opsqueue", *script.args)
-    return shlex.join(values)
+    line = shlex.join(("ask", str(number), str(script.timeout), sudo, text, "opsqueue", *script.args))
+    given = [f"{name}=$s_{_secret_name(number, name)}; export {name}; " for name in script.secrets]
+    return f"( {''.join(given)}{line} )" if given else line
 
 
 def split(text: str, marker: str, facts: Sequence[Fact], errors: str = "") -> dict[str, Result]:

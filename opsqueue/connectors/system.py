@@ -11,91 +11,41 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from opsqueue.connectors import reading
 from opsqueue.connectors.cgroup import read_cgroup
-from opsqueue.connectors.counters import cpu_shares, disk_rates, network_rates, percent
-from opsqueue.connectors.mounts import MountFilter, read_mounts
-from opsqueue.connectors.processes import processes_between, sample_processes
-from opsqueue.model.fact import unknown
+from opsqueue.connectors.mounts import read_mounts
+from opsqueue.connectors.processes import sample_processes
+from opsqueue.connectors.reading import Options, Sample, assemble, known, options_of
 
 ROOT = Path("/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    """What `Reading.options` may say; an unknown key is a TypeError."""
-
-    subjects: tuple[str, ...] = ()
-    """Empty: all. What is not named is not read at all."""
-    sample_gap_s: float = 1.0
-    mounts_include: tuple[str, ...] = ()
-    mounts_exclude: tuple[str, ...] = tuple(MountFilter().exclude)
-    fstypes_exclude: tuple[str, ...] = tuple(MountFilter().fstypes_exclude)
-    interfaces_exclude: tuple[str, ...] = ("lo", "veth*", "docker*", "br-*")
-    top_processes: int = 5
-    mount_timeout_s: float = 3.0
-
-    def mounts(self) -> MountFilter:
-        """The part that chooses file systems."""
-        return MountFilter(
-            include=self.mounts_include, exclude=self.mounts_exclude, fstypes_exclude=self.fstypes_exclude
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
-    """The counters of the wanted subjects at one moment."""
-
-    at: float
-    counters: Mapping[str, Any] = field(default_factory=dict)
-
-
 def read_system(options: Mapping[str, Any]) -> dict[str, Any]:
-    """All wanted subjects by name, as JSON."""
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    wanted = _Options(**values)
-    subjects = wanted.subjects or (*_GROWING, *_STANDING)
-    growing = [name for name in subjects if name in _GROWING]
-    first = _sample(growing)
-    if growing:
-        time.sleep(wanted.sample_gap_s)
-    second = _sample(growing)
-    between = {name: _known(partial(_GROWING[name][1], first, second, wanted)) for name in growing}
-    standing = {name: _known(partial(_STANDING[name], wanted)) for name in subjects if name in _STANDING}
-    strange = {name: unknown("there is no such subject") for name in subjects if not _exists(name)}
-    return between | standing | strange
-
-
-def _exists(subject: str) -> bool:
-    return subject in _GROWING or subject in _STANDING
+    """All wanted subjects by name, as JSON; an unknown option is a TypeError."""
+    wanted = options_of(options)
+    growing = [name for name in wanted.asked() if name in _COUNTERS]
+    first = second = _sample(growing)
+    if wanted.gap_s:
+        time.sleep(wanted.gap_s)
+        second = _sample(growing)
+    return assemble(
+        wanted, first, second, {name: partial(_known, partial(_STANDING[name], wanted)) for name in _STANDING}
+    )
 
 
 def _known(read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except (OSError, psutil.Error, ValueError, KeyError, IndexError, RuntimeError) as error:
-        return unknown(f"{type(error).__name__}: {error}")
+    return known(read, psutil.Error)
 
 
-def _sample(subjects: list[str]) -> _Sample:
+def _sample(subjects: list[str]) -> Sample:
     at = time.monotonic()
-    return _Sample(at=at, counters={name: _known(_GROWING[name][0]) for name in subjects})
-
-
-def _pair(name: str, first: _Sample, second: _Sample) -> tuple[Any, Any, float]:
-    """Both readings of a subject and the seconds between them; ValueError when either failed."""
-    for sample in (first, second):
-        counters = sample.counters[name]
-        if isinstance(counters, Mapping) and set(counters) == {"unknown"}:
-            raise ValueError(counters["unknown"])
-    return first.counters[name], second.counters[name], second.at - first.at
+    return Sample(at=at, counters={name: _known(_COUNTERS[name]) for name in subjects})
 
 
 # -- what grows ---------------------------------------------------------------------------------------------
@@ -105,25 +55,10 @@ def _cpu_counters() -> dict[str, float]:
     return dict(psutil.cpu_times()._asdict())
 
 
-def _cpu(first: _Sample, second: _Sample, _options: _Options) -> dict[str, Any]:
-    one, two, seconds = _pair("cpu", first, second)
-    return cpu_shares(one, two) | {"gap_s": round(seconds, 3)}
-
-
 def _network_counters() -> dict[str, Any]:
     # nowrap=True would add up resets in a cache that all readings of this process share.
     found = psutil.net_io_counters(pernic=True, nowrap=False) or {}
     return {name: counters._asdict() for name, counters in found.items()}
-
-
-def _network(first: _Sample, second: _Sample, options: _Options) -> dict[str, Any]:
-    one, two, seconds = _pair("network", first, second)
-    both = sorted(
-        name
-        for name in one.keys() & two.keys()
-        if not any(fnmatchcase(name, pattern) for pattern in options.interfaces_exclude)
-    )
-    return {"interfaces": {name: network_rates(one[name], two[name], seconds) for name in both}}
 
 
 def _disk_counters() -> dict[str, Any]:
@@ -136,87 +71,59 @@ def _is_whole_disk(name: str, root: Path = ROOT) -> bool:
     return (root / "sys/block" / name.replace("/", "!") / "device").exists()
 
 
-def _io(first: _Sample, second: _Sample, _options: _Options) -> dict[str, Any]:
-    one, two, seconds = _pair("io", first, second)
-    both = sorted(one.keys() & two.keys())
-    return {"disks": {name: disk_rates(one[name], two[name], seconds) for name in both}}
-
-
-def _processes(first: _Sample, second: _Sample, options: _Options) -> dict[str, Any]:
-    one, two, seconds = _pair("processes", first, second)
-    return processes_between(one, two, seconds, options.top_processes)
-
-
 # -- what stands --------------------------------------------------------------------------------------------
 
 
-def _memory(_options: _Options) -> dict[str, Any]:
+def _memory(_options: Options) -> dict[str, Any]:
     found = psutil.virtual_memory()
-    # psutil works out `available` where the kernel is too old to say it; "used" of free(1) would count caches.
-    return {
-        "total": found.total,
-        "available": found.available,
-        "used": found.total - found.available,
-        "percent": percent(found.total - found.available, found.total),
-    }
+    # psutil works out `available` where the kernel is too old to say it.
+    return reading.memory(found.total, found.available)
 
 
-def _swap(_options: _Options) -> dict[str, Any]:
+def _swap(_options: Options) -> dict[str, Any]:
     found = psutil.swap_memory()
-    return {"total": found.total, "used": found.used, "percent": percent(found.used, found.total)}
+    return reading.swap(found.total, found.used)
 
 
-def _disk(options: _Options) -> dict[str, Any]:
+def _disk(options: Options) -> dict[str, Any]:
     return {"mounts": read_mounts(options.mounts(), options.mount_timeout_s)}
 
 
-def _load(_options: _Options) -> dict[str, Any]:
-    one, five, fifteen = os.getloadavg()
-    cpus = psutil.cpu_count() or None
-    return {
-        "one": one,
-        "five": five,
-        "fifteen": fifteen,
-        "cpus": cpus,
-        "per_cpu_one": one / cpus if cpus else None,
-    }
+def _load(_options: Options) -> dict[str, Any]:
+    return reading.load(*os.getloadavg(), cpus=psutil.cpu_count() or None)
 
 
-def _pressure(_options: _Options, root: Path = ROOT) -> dict[str, Any]:
-    """By resource, `some` and `full` with `avg10`, `avg60`, `avg300` in percent; {} where the kernel has none."""
-    return {name: rows for name in ("cpu", "memory", "io") if (rows := _stalls(root / "proc/pressure" / name))}
+def _pressure(_options: Options, root: Path = ROOT) -> dict[str, Any]:
+    return reading.pressure(lambda name: _text(root / name.lstrip("/")))
 
 
-def _stalls(file: Path) -> dict[str, dict[str, float]]:
+def _text(file: Path) -> str:
     try:
-        lines = file.read_text().splitlines()
+        return file.read_text()
     except OSError:  # older than 4.20, or switched off at boot: then the file is there but cannot be read
-        return {}
-    rows = {kind: dict(pair.split("=") for pair in rest) for kind, *rest in map(str.split, lines)}
-    return {kind: {name: float(value) for name, value in row.items() if name != "total"} for kind, row in rows.items()}
+        return ""
 
 
-def _fd(_options: _Options, root: Path = ROOT) -> dict[str, Any]:
-    opened, _free, most = map(int, (root / "proc/sys/fs/file-nr").read_text().split())
-    return {"open": opened, "max": most, "percent": percent(opened, most)}
+def _fd(_options: Options, root: Path = ROOT) -> dict[str, Any]:
+    return reading.open_files((root / "proc/sys/fs/file-nr").read_text())
 
 
-def _cgroup(_options: _Options) -> dict[str, Any]:
+def _cgroup(_options: Options) -> dict[str, Any]:
     return read_cgroup(psutil.virtual_memory().total)
 
 
-def _host(_options: _Options) -> dict[str, Any]:
+def _host(_options: Options) -> dict[str, Any]:
     booted = psutil.boot_time()
-    return {
-        "hostname": socket.gethostname(),
-        "kernel": platform.release(),
-        "os": _os_name(),
-        "machine": platform.machine(),
-        "cpus": psutil.cpu_count(),
-        "memory_total": psutil.virtual_memory().total,
-        "boot_time": booted,
-        "uptime_s": max(0.0, time.time() - booted),
-    }
+    return reading.host(
+        hostname=socket.gethostname(),
+        kernel=platform.release(),
+        os=_os_name(),
+        machine=platform.machine(),
+        cpus=psutil.cpu_count(),
+        memory_total=psutil.virtual_memory().total,
+        boot_time=booted,
+        uptime_s=time.time() - booted,
+    )
 
 
 def _os_name() -> str | None:
@@ -226,19 +133,19 @@ def _os_name() -> str | None:
         return None
 
 
-def _clock(_options: _Options) -> dict[str, Any]:
+def _clock(_options: Options) -> dict[str, Any]:
     """The time of the host; on this machine it is the worker's own, so nothing lies between them."""
     return {"time": time.time(), "skew_s": 0.0}
 
 
-_GROWING: Mapping[str, tuple[Callable[[], Any], Callable[[_Sample, _Sample, _Options], Any]]] = {
-    "cpu": (_cpu_counters, _cpu),
-    "network": (_network_counters, _network),
-    "io": (_disk_counters, _io),
-    "processes": (sample_processes, _processes),
+_COUNTERS: Mapping[str, Callable[[], Any]] = {
+    "cpu": _cpu_counters,
+    "network": _network_counters,
+    "io": _disk_counters,
+    "processes": sample_processes,
 }
 
-_STANDING: Mapping[str, Callable[[_Options], Any]] = {
+_STANDING: Mapping[str, Callable[[Options], Any]] = {
     "host": _host,
     "clock": _clock,
     "memory": _memory,

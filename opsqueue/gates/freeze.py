@@ -10,7 +10,7 @@ from opsqueue.model.verdict import Hold, Pass, Verdict
 
 
 def freeze(evidence: Evidence) -> Verdict:
-    """Hold while a freeze in force covers one of the hosts, groups or the type; looking is free."""
+    """Hold while a freeze in force covers one of the hosts, their groups or tags, or the type; looking is free."""
     if evidence.operation.looking:
         return Pass("it changes nothing")
     names = _names(evidence)
@@ -28,7 +28,8 @@ def _names(evidence: Evidence) -> set[str]:
     names = {"all", kind, *evidence.operation.systems}
     names |= {alias for alias, name in TYPE_ALIASES.items() if name == kind}
     for host in evidence.hosts:
-        names |= {host.name, *host.groups}
+        names |= {host.name, *host.groups, *host.tags}
+        names |= {*(f"group:{group}" for group in host.groups), *(f"tag:{tag}" for tag in host.tags)}
     return names
 
 

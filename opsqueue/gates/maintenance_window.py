@@ -78,6 +78,9 @@ def _needs(evidence: Evidence) -> Needs:
     needs: Needs = {}
     by_place: dict[tuple[int, ...], list[str]] = {}
     for host in evidence.hosts:
+        if host.windows:  # with windows of its own no other counts for it
+            needs.setdefault(host.windows, []).append(host.name)
+            continue
         covering = (
             place
             for place, window in enumerate(evidence.windows)
@@ -85,7 +88,7 @@ def _needs(evidence: Evidence) -> Needs:
         )
         by_place.setdefault(tuple(covering), []).append(host.name)
     for places, names in by_place.items():
-        needs[tuple(evidence.windows[place] for place in places)] = names
+        needs.setdefault(tuple(evidence.windows[place] for place in places), []).extend(names)
     if evidence.own_window is not None:
         needs.setdefault((evidence.own_window,), []).append(_ITSELF)
     return needs

@@ -24,6 +24,8 @@ class Script:
     text: str
     args: tuple[str, ...] = ()
     sudo: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Environment name to reference, as a command has them; no other script of the same round trip gets them."""
     timeout: int = 20
 
 

@@ -6,22 +6,34 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, field_serializer, field_validator
 
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:=/@+-]{0,199}")
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,253}|[0-9A-Fa-f:]{2,45}(?:%[A-Za-z0-9_.-]{1,32})?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
 
 
 def host_name(name: str) -> str:
     """The name, if nothing could take it for an option, a path or shell text; else InvalidRequest."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == "all":
         raise InvalidRequest(
             f"a host name has letters, digits, dots, dashes and underscores and begins and ends with a letter "
-            f"or digit; found {name[:80]!r}. Write the name as `opsqueue hosts list` shows it."
+            f"or digit; `all` is none; found {name[:80]!r}. Write the name as `opsqueue hosts list` shows it."
+        )
+    return name
+
+
+def group_name(name: str) -> str:
+    """The name, if it can be one of a group; else InvalidRequest. `all` stands for every host already."""
+    if not _GROUP.fullmatch(name) or name == "all":
+        raise InvalidRequest(
+            "a group's name has letters, digits, dots, dashes and underscores, does not begin with a dot or a dash, "
+            f"and is not `all`; found {name[:80]!r}. Give it another name."
         )
     return name
 
@@ -47,6 +59,8 @@ class Host(BaseModel):
     """The name of the host of this inventory through which it is reached."""
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    windows: tuple[InstanceOf[Window], ...] = ()
+    """Its own maintenance windows: with them no other window counts for it."""
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Defaults of parameters by operation type; what the request says goes before."""
 
@@ -73,3 +87,15 @@ class Host(BaseModel):
         if user and not _USER.fullmatch(user):
             raise ValueError(f"user is a login name; found {user[:80]!r}")
         return user
+
+    @field_validator("tags")
+    @classmethod
+    def _valid_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        for tag in tags:
+            if not _TAG.fullmatch(tag):
+                raise ValueError(f"a tag is a word of letters, digits and . _ : = / @ + -; found {tag[:80]!r}")
+        return tuple(dict.fromkeys(tags))
+
+    @field_serializer("windows")
+    def _as_written(self, windows: tuple[Window, ...]) -> list[str]:
+        return [window.spec for window in windows]

@@ -1,12 +1,15 @@
-"""The name that was meant where a field is not known, found by walking the model that refused it."""
+"""The name that was meant where a word is not known, or a field, found by walking the model that refused it."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
+
+_LONGEST = 80
+"""Letters of a word that are compared: a longer one is near to nothing."""
 
 
 def meant(model: type[BaseModel] | None, where: Sequence[str | int]) -> str:
@@ -14,7 +17,12 @@ def meant(model: type[BaseModel] | None, where: Sequence[str | int]) -> str:
     if model is None or not where:
         return ""
     known = [name for one in _inside(model, where[:-1]) for name in _names(one)]
-    found = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.5)
+    return nearest(str(where[-1]), known)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` where a known word is near, else nothing."""
+    found = difflib.get_close_matches(word[:_LONGEST], list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

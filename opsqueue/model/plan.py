@@ -19,12 +19,17 @@ class Command:
     """As root: as it is when the connector is root, else through `sudo -n`."""
     stdin: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Environment name to reference (`file:…`, `env:…`, `systemd:…`): the connector reads it at the last moment."""
     timeout: int = 60
     """Seconds; then the whole process group is ended."""
 
     def __str__(self) -> str:
         # As root it is sent like this; for another user the connector puts its way to root before it.
-        return shlex.join(self.argv)
+        env = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
+        secrets = [f"{name}=<{reference}>" for name, reference in self.secrets.items()]
+        line = " ".join((*env, *secrets, shlex.join(self.argv)))
+        return f"{line} <<< {shlex.quote(self.stdin)}" if self.stdin else line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,10 @@ def plan_digest(operation_type: str, parameters: Mapping[str, Any], plans: Itera
 
 
 def _essence(step: Step) -> dict[str, Any]:
-    return {"command": asdict(step.command), "ok_codes": list(step.ok_codes)}
+    command = asdict(step.command)
+    if not step.command.secrets:
+        del command["secrets"]  # the digests of plans without secrets are those of before there were any
+    return {"command": command, "ok_codes": list(step.ok_codes)}
 
 
 def _step(data: Mapping[str, Any]) -> Step:

@@ -62,13 +62,10 @@ def _parameters(kinds: Mapping[str, OperationKind], inventory: Inventory) -> Ite
 
 def _windows(settings: Settings, inventory: Inventory) -> Iterator[str]:
     for window in settings.windows():
-        for what, words, known in (
-            ("host", window.hosts, inventory.hosts),
-            ("group", window.groups, inventory.groups),
-        ):
-            for word in words:
-                if word not in known:
-                    yield _no(f"maintenance_windows.{window.name}.{what}s", what, word, known)
+        where = f"maintenance_windows.{window.name}"
+        yield from (_no(f"{where}.hosts", "host", word, inventory) for word in window.hosts if word not in inventory)
+        groups = inventory.groups
+        yield from (_no(f"{where}.groups", "group", word, groups) for word in window.groups if word not in groups)
 
 
 def _schedule(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:

@@ -13,9 +13,9 @@ from opsqueue.model.record import Operation, Shard, Target
 from opsqueue.pipeline.dispatch import nudge
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.look import Looking
-from opsqueue.pipeline.rollout import PutOff, Wave
 from opsqueue.pipeline.target import HOST_READING
 from opsqueue.pipeline.verify import surveyed
+from opsqueue.pipeline.wave import PutOff, Wave
 from opsqueue.pipeline.world import World
 from opsqueue.store import operations, shards
 from opsqueue.store import targets as store_targets

@@ -31,6 +31,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 PARTS = {
     "alert_thresholds": settings_parts.Thresholds,
     "hosts": settings_parts.HostSettings,
+    "ssh": settings_parts.SshSettings,
+    "rollout": settings_parts.RolloutSettings,
     "maintenance_windows": settings_parts.WindowSettings,
     "verification": settings_parts.CoordinatorSettings,
     "schedule": settings_parts.ScheduleSettings,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from opsqueue.connectors.inventory.directory import merged
+from opsqueue.connectors.inventory.place import Place
 from opsqueue.errors import InvalidConfig
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
 from opsqueue.settings import Settings
 
 HOSTS = {"web-1": {"connector": "local"}}
+
+
+TAGGED = {"hosts": {"web-1": {"connector": "local", "tags": ["x"]}, "b": {}}, "groups": {"web": ["web-1"]}}
 
 
 def window(**scope):
@@ -20,10 +25,22 @@ def entry(**given):
     return {"schedule": {"mine": {"type": "health_check", **given}}}
 
 
+def judge(**given):
+    settings = Settings(**{"hosts": HOSTS, **given})
+    honoured(
+        settings, catalogue(), merged(settings, [Place(where="here", hosts=settings.hosts, groups=settings.groups)])
+    )
+
+
 GOOD = {
     "nothing": {},
     "a window for a host": window(hosts=["web-1"]),
     "a window for a type by its short name": window(types=["backup"]),
+    "a window for a group that another place has": {**window(groups=["web"]), "groups": {"web": ["web-1"]}},
+    "a schedule for a group, a tag and a pattern": {**entry(every=60, systems=["web", "tag:x", "web-*"]), **TAGGED},
+    "a schedule for all but some": {**entry(every=60, systems=["!web-1"]), **TAGGED},
+    "a schedule for a group in which nobody is": {**entry(every=60, systems=["none"]), "groups": {"none": []}},
+    "rollout of a type": {"rollout": {"types": {"service_restart": {"batch": 2}}}},
     "a limit": {"max_concurrent_by_type": {"service_restart": 1}},
     "a cron": entry(cron="30 2 * * mon-fri"),
     "Sunday as 7": entry(cron="0 0 * * 7"),
@@ -42,6 +59,13 @@ WRONG = {
     ),
     "a schedule of no type": ({"schedule": {"mine": {"type": "nosuch", "every": 60}}}, "schedule.mine.type"),
     "a schedule for no host": (entry(every=60, systems=["web-9"]), "did you mean 'web-1'"),
+    "a schedule that spares no host": (entry(every=60, systems=["all", "!web-9"]), "did you mean 'web-1'"),
+    "rollout of no type": ({"rollout": {"types": {"restart": {}}}}, "rollout.types"),
+    "a window for no host": (
+        window(hosts=["web-2"]),
+        "maintenance_windows.nightly.hosts: there is no host 'web-2'; did",
+    ),
+    "a window for no group": (window(groups=["web"]), "maintenance_windows.nightly.groups: there is no group 'web'"),
     "a cron that is none": (entry(cron="bogus"), "5 fields"),
     "a cron with seconds": (entry(cron="* * * * * *"), "5 fields"),
     "a cron that never comes": (entry(cron="0 0 31 2 *"), "never comes"),
@@ -52,17 +76,16 @@ WRONG = {
 
 @pytest.mark.parametrize("given", GOOD.values(), ids=GOOD)
 def test_what_can_be_done_is_accepted(given):
-    honoured(Settings(**{"hosts": HOSTS, **given}), catalogue())
+    judge(**given)
 
 
 @pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
 def test_what_cannot_be_done_is_refused_with_the_nearest_word(given, said):
     with pytest.raises(InvalidConfig) as raised:
-        honoured(Settings(**{"hosts": HOSTS, **given}), catalogue())
+        judge(**given)
     assert said in raised.value.message
 
 
-@pytest.mark.parametrize("scope", [{"hosts": ["web-2"]}, {"groups": ["web"]}])
-def test_a_window_that_would_cover_nothing_is_refused(scope):
-    with pytest.raises(ValueError, match=r"maintenance_windows\.nightly"):
-        Settings(hosts=HOSTS, **window(**scope))
+def test_of_much_that_is_wrong_the_first_is_told(tmp_path):
+    with pytest.raises(InvalidConfig, match="and 18 more"):
+        judge(**window(hosts=[f"db-{number}" for number in range(30)]))

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.errors import InvalidConfig
 from opsqueue.settings import load
 
@@ -62,7 +63,7 @@ def test_the_keys_of_the_mission_are_accepted_as_they_are(given):
     assert settings.alert_thresholds.model_dump() == MISSION["alert_thresholds"]
     assert settings.notification_channels == MISSION["notification_channels"]
     assert [window.name for window in settings.windows()] == ["daily", "weekly", "monthly"]
-    assert list(settings.inventory()) == ["localhost"]
+    assert list(read_inventory(settings)) == ["localhost"]
     assert settings.database.startswith("sqlite:///")
 
 
@@ -112,7 +113,7 @@ def test_an_unknown_word_in_the_environment_is_refused(monkeypatch):
         load()
 
 
-@pytest.mark.parametrize("key", ["approvals", "roles", "rollout", "inventory"])
+@pytest.mark.parametrize("key", ["approvals", "roles"])
 def test_what_cannot_be_honoured_yet_is_refused(given, key):
     assert "cannot be honoured" in refused(given, {key: {}})
 
@@ -158,7 +159,11 @@ def test_a_secret_by_reference_is_read_when_it_is_needed(given, monkeypatch):
         ({"hosts": {"-oProxyCommand=x": {"connector": "local"}}}, "host name"),
         ({"hosts": {"a b": {"connector": "local"}}}, "host name"),
         ({"hosts": {"h1": {"connector": "telepathy"}}}, "connector"),
-        ({"groups": {"web": ["h9"]}}, "h9"),
+        ({"groups": {"a b": []}}, "group's name"),
+        ({"groups": {"all": []}}, "group's name"),
+        ({"hosts": {"all": {}}}, "host name"),
+        ({"inventory": 5}, "inventory"),
+        ({"inventory_refresh": 0}, "inventory_refresh"),
         ({"schedule": {"x": {"type": "health_check"}}}, "either every"),
         ({"schedule": {"x": {"type": "health_check", "every": 60, "cron": "* * * * *"}}}, "either every"),
         ({"verification": [{"name": "x"}]}, "either url or python"),
@@ -185,13 +190,23 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path):
             load(name)
 
 
-def test_hosts_know_their_groups(given):
-    data = {
-        "hosts": {"h1": {"connector": "local", "tags": ["db"]}, "h2": {"connector": "local"}},
-        "groups": {"g": ["h1"]},
-    }
-    inventory = given(data).inventory()
-    assert (inventory["h1"].groups, inventory["h1"].tags, inventory["h2"].groups) == (("g",), ("db",), ())
+@pytest.mark.parametrize(
+    ("given_as", "files"),
+    [
+        (None, ()),
+        ("hosts.json", ("hosts.json",)),
+        (["a.json", "/b/c.sh"], ("a.json", "/b/c.sh")),
+    ],
+)
+def test_the_inventory_is_a_path_or_a_list_of_paths(given, given_as, files):
+    settings = given({} if given_as is None else {"inventory": given_as})
+    assert tuple(map(str, settings.inventory_files)) == files
+
+
+@pytest.mark.parametrize(("text", "files"), [("/a/hosts.json", ("/a/hosts.json",)), ('["/a", "b"]', ("/a", "b"))])
+def test_the_inventory_from_the_environment(monkeypatch, text, files):
+    monkeypatch.setenv("OPSQUEUE_INVENTORY", text)
+    assert tuple(map(str, load().inventory_files)) == files
 
 
 def test_settings_cannot_be_changed(given):

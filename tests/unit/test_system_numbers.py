@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +8,8 @@ from opsqueue.connectors import system
 from opsqueue.connectors.cgroup import read_cgroup
 from opsqueue.connectors.counters import cpu_shares, disk_rates, network_rates, percent, rate
 from opsqueue.connectors.mounts import MountFilter, one_for_each_device
-from opsqueue.connectors.processes import processes_between
+from opsqueue.connectors.processes import Process, Table, processes_between, shown_name
+from opsqueue.connectors.reading import Options, readable
 from opsqueue.connectors.system import read_system
 from opsqueue.facts.system import SUBJECTS, system_metrics, system_reading
 from opsqueue.model.fact import read
@@ -54,6 +54,7 @@ def test_errors_are_a_share_of_the_packets_and_a_reset_hides_only_its_own_number
         "receive_bytes_s": 1000.0, "send_bytes_s": None, "packets": 100, "errors_ratio": 0.02, "drops_ratio": 0.0,
     }  # fmt: skip
     assert network_rates(first, first, 2.0)["errors_ratio"] is None
+    assert network_rates(first, first, 0.0)["packets"] is None
 
 
 def test_a_disk_is_never_more_than_fully_used():
@@ -144,10 +145,10 @@ def test_a_limit_above_the_host_is_none(tmp_path, limit):
 
 
 def test_pressure_is_absent_without_error_where_the_kernel_has_none(tmp_path):
-    assert system._pressure(system._Options(), tmp_path) == {}
+    assert system._pressure(Options(), tmp_path) == {}
     line = "some avg10=1.50 avg60=0.20 avg300=0.01 total=123\n"
     root = _tree(tmp_path, {"proc/pressure/cpu": line, "proc/pressure/io": line + line.replace("some", "full")})
-    found = system._pressure(system._Options(), root)
+    found = system._pressure(Options(), root)
     row = {"avg10": 1.5, "avg60": 0.2, "avg300": 0.01}
     assert found == {"cpu": {"some": row}, "io": {"some": row, "full": row}}
 
@@ -159,31 +160,61 @@ def test_only_pieces_of_hardware_are_disks(tmp_path):
     assert found == ["sda"]
 
 
-def _process(name, status="running", spent=0.0, memory=0):
-    return {
-        "name": name, "status": status, "username": "root",
-        "cpu_times": SimpleNamespace(user=spent, system=0.0), "memory_info": SimpleNamespace(rss=memory),
-    }  # fmt: skip
-
-
 def test_a_process_id_that_was_used_again_is_another_process():
-    first = {(1, 10.0): _process("a", spent=5.0), (2, 10.0): _process("b", spent=100.0)}
-    second = {
-        (1, 10.0): _process("a", spent=6.0, memory=3),
-        (2, 99.0): _process("c", spent=200.0, memory=9),
-        (3, 11.0): _process("z", "zombie") | {"cpu_times": None, "memory_info": None},
-        (4, 11.0): _process("d", "disk-sleep"),
+    first = Table({(1, 10.0): Process("a", None, spent_s=5.0), (2, 10.0): Process("b", None, spent_s=100.0)}, 2)
+    rows = {
+        (1, 10.0): Process("a", None, "root", 6.0, 3),
+        (2, 99.0): Process("c", None, "root", 200.0, 9),
+        (3, 11.0): Process("z", "Z"),
+        (4, 11.0): Process("d", "D", spent_s=0.0, memory_bytes=0),
     }
-    found = processes_between(first, second, 2.0, 1)
-    assert (found["count"], found["zombies"], found["uninterruptible"]) == (4, 1, 1)
+    found = processes_between(first, Table(rows, 5), 2.0, 1)
+    assert (found["count"], found["zombies"], found["uninterruptible"]) == (5, 1, 1)
     assert [(row["name"], row["cpu_percent"]) for row in found["top_cpu"]] == [("a", 50.0)]
     assert [row["name"] for row in found["top_memory"]] == ["c"]
+    assert processes_between(first, Table(rows, 5), 0.0, 1)["top_cpu"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("systemd-journald", "systemd-journal"),
+        ("[worker: redis://:secret@h", "[worker: redis:"),
+        ("\udcff\udcfe", "\ufffd\ufffd"),
+        ("é" * 9, "é" * 7 + "\ufffd"),
+    ],
+)
+def test_a_name_is_never_longer_than_the_kernel_keeps_it(name, shown):
+    assert shown_name(name) == shown
 
 
 def test_what_was_not_asked_for_is_not_read_and_costs_no_gap(monkeypatch):
     monkeypatch.setattr(system.time, "sleep", lambda _s: pytest.fail("nothing here needs two samples"))
     monkeypatch.setattr(system, "read_mounts", lambda *_: pytest.fail("nobody asked for disks"))
     assert set(read_system({"subjects": ["load", "memory"]})) == {"load", "memory"}
+
+
+def test_one_sample_gives_no_rates(monkeypatch):
+    monkeypatch.setattr(system.time, "sleep", lambda _s: pytest.fail("there is no gap"))
+    found = read_system(
+        {"subjects": ["cpu", "network", "io", "processes"], "sample_gap_s": 0, "interfaces_exclude": []}
+    )
+    rates = [*found["network"]["interfaces"].values(), *found["io"]["disks"].values()]
+    assert {value for row in rates for value in row.values()} == {None}
+    assert (found["cpu"]["busy"], found["cpu"]["gap_s"], found["processes"]["top_cpu"]) == (None, 0.0, [])
+    assert found["processes"]["count"] > 1
+
+
+@pytest.mark.parametrize("options", [{"sample_gap_s": -1}, {"sample_gap_s": float("nan")}, {"mount_timeout_s": -0.1}])
+def test_a_time_that_is_none_is_refused(options):
+    with pytest.raises(ValueError, match="a number of seconds, not below zero"):
+        read_system(options)
+    with pytest.raises(TypeError):
+        read_system({"colour": "red"})
+
+
+def test_what_no_record_can_keep_is_left_out():
+    assert readable({"a\udcff": ["\udcc3\udca9", float("nan"), 1.5, "x"]}) == {"a\ufffd": ["é", None, 1.5, "x"]}
 
 
 def test_a_subject_that_fails_is_unknown_and_the_others_stand(monkeypatch):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from opsqueue.cli.checks import Check, all_checks, config_check
+from opsqueue.cli.checks import all_checks, config_check
 from opsqueue.cli.exit_status import FAILED
+from opsqueue.cli.look import Check
 from opsqueue.cli.output import Out
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.text import safe

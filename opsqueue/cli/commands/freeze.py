@@ -32,7 +32,7 @@ def options(parser: Parser) -> None:
     )
     below = verbs(parser)
     add = add_verb(below, "add", "forbid changes from now on")
-    add.add_argument("--scope", required=True, nargs="+", metavar="WORD", help="hosts, groups, types, or `all`")
+    add.add_argument("--scope", required=True, nargs="+", metavar="WORD", help="hosts, groups, tags, types, or `all`")
     add.add_argument("--reason", required=True, help="everybody who has to wait reads it")
     end = add.add_mutually_exclusive_group(required=True)
     end.add_argument("--for", dest="lasting", metavar="DURATION", help="how long: 90m, 2h, 3d")

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from opsqueue.cli import render
 from opsqueue.cli.exit_status import FAILED
-from opsqueue.cli.inventory import resolved
 from opsqueue.cli.output import Out, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.tables import Narrow
+from opsqueue.connectors.inventory.directory import read_inventory
+from opsqueue.connectors.shell import Shell
 from opsqueue.errors import OpsqueueError
 from opsqueue.facts.system import system_metrics, system_reading
 from opsqueue.model.fact import why_unknown
 from opsqueue.model.host import Host
-from opsqueue.pipeline.assemble import connect
+from opsqueue.pipeline.assemble import connector
 from opsqueue.settings import load
 from opsqueue.telemetry import iso
 
-_SIDE_BY_SIDE = 16
+_SIDE_BY_SIDE = 64
 _GAP_S = 0.5
 """Seconds between the two samples whose difference is a rate."""
 _SUBJECTS = ("host", "cpu", "memory", "swap", "disk", "load", "network", "io", "processes")
@@ -36,7 +38,11 @@ NARROW = Narrow(
 def options(parser: Parser) -> None:
     """What it takes."""
     parser.add_argument(
-        "--systems", nargs="+", default=["all"], metavar="SYSTEM", help="hosts and groups (default: all)"
+        "--systems",
+        nargs="+",
+        default=["all"],
+        metavar="SYSTEM",
+        help="hosts, groups, tags, `web-*`, and `!` before what is left out (default: all)",
     )
     parser.add_argument("--once", action="store_true", help="one reading, on a terminal too")
     parser.add_argument(
@@ -48,12 +54,13 @@ def options(parser: Parser) -> None:
 def run(given: Namespace) -> int:
     """Read once, or again and again until Ctrl-C."""
     out, settings = Out.of(given), load(given.config)
-    hosts = resolved(settings, given.systems)
+    inventory = read_inventory(settings)
+    hosts, connect = inventory.select(given.systems), connector(settings, inventory.__getitem__)
     if given.once or not out.terminal or out.json:
-        return _once(out, read(hosts))
+        return _once(out, read(hosts, connect))
     while True:
         began = time.monotonic()
-        reading = read(hosts)
+        reading = read(hosts, connect)
         put("\x1b[H\x1b[2J", end="")
         out.line(f"opsqueue monitor  {reading['at']}  (Ctrl-C leaves)\n")
         _print(out, reading)
@@ -71,14 +78,14 @@ def _once(out: Out, reading: Mapping[str, Any]) -> int:
     return FAILED if any(host["error"] for host in reading["hosts"]) else 0
 
 
-def read(hosts: list[Host]) -> dict[str, Any]:
+def read(hosts: Sequence[Host], connect: Callable[[Host], Shell]) -> dict[str, Any]:
     """One reading of all: `{at, hosts: [{host, error, metrics: {name: {value, unit}}}]}`."""
     at = time.time()
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(hosts))) as pool:
-        return {"at": iso(at), "hosts": list(pool.map(_read_one, hosts))}
+        return {"at": iso(at), "hosts": list(pool.map(partial(_read_one, connect), hosts))}
 
 
-def _read_one(host: Host) -> dict[str, Any]:
+def _read_one(connect: Callable[[Host], Shell], host: Host) -> dict[str, Any]:
     fact = system_reading(subjects=_SUBJECTS, sample_gap_s=_GAP_S, top_processes=0)
     try:
         facts = connect(host).ask([fact])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.text import safe
+from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.model.instant import local_text, utc_text
+from opsqueue.model.inventory import Inventory
 from opsqueue.model.window import Window
 from opsqueue.settings import load
 
@@ -25,7 +28,9 @@ def options(parser: Parser) -> None:
 def run(given: Namespace) -> int:
     """List them."""
     out, now = Out.of(given), time.time()
-    listed = [window_json(window, now) for window in load(given.config).windows()]
+    settings = load(given.config)
+    windows = [*settings.windows(), *_of_hosts(read_inventory(settings))]
+    listed = [window_json(window, now) for window in windows]
     if out.json:
         out.listing("windows", listed, (), None)
     else:
@@ -33,6 +38,15 @@ def run(given: Namespace) -> int:
     if not listed:
         note("no maintenance window is configured: changes are allowed at any time")
     return 0
+
+
+def _of_hosts(inventory: Inventory) -> list[Window]:
+    """The windows that hosts have of their own, each with all hosts that have it."""
+    found: dict[Window, list[str]] = {}
+    for host in inventory.values():
+        for window in host.windows:
+            found.setdefault(window, []).append(host.name)
+    return [replace(window, hosts=tuple(names)) for window, names in found.items()]
 
 
 def window_json(window: Window, now: float) -> dict[str, Any]:

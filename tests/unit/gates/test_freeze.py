@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from opsqueue.gates import freeze
+from opsqueue.model.host import Host
 from opsqueue.model.record import Freeze
 from opsqueue.model.verdict import Hold, Pass
 
@@ -22,6 +23,7 @@ def frozen(*scope, starts=NOW - 60, ends=NOW + 3600, lifted=None, name="f1"):
     )
 
 
+TAGGED = (Host(name="web-1", tags=("pci",)), Host(name="web-2"))
 ROWS = [
     ("none", (), {}, Pass, "no freeze covers it", None),
     (
@@ -34,6 +36,18 @@ ROWS = [
     ),
     ("a host", (frozen("db-1"),), {}, Hold, "covers db-1", NOW + 3600),
     ("a group of one host", (frozen("eu"),), {}, Hold, "covers eu", NOW + 3600),
+    ("a group by its long name", (frozen("group:eu"),), {}, Hold, "covers group:eu", NOW + 3600),
+    ("a tag of one host", (frozen("pci"),), {"hosts": TAGGED}, Hold, "covers pci", NOW + 3600),
+    ("a tag by its long name", (frozen("tag:pci"),), {"hosts": TAGGED}, Hold, "covers tag:pci", NOW + 3600),
+    ("a group is no tag", (frozen("tag:eu"),), {}, Pass, "no freeze", None),
+    (
+        "what is left out",
+        (frozen("db"),),
+        {"operation": {"systems": ("all", "!db")}, "hosts": TAGGED},
+        Pass,
+        "no",
+        None,
+    ),
     ("the type", (frozen("service_restart"),), {}, Hold, "covers service_restart", NOW + 3600),
     (
         "the type by its other name",

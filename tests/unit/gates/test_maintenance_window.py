@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -168,3 +169,49 @@ def test_only_hosts_whose_windows_are_open_may_go(evidence):
     assert open_hosts(evidence(windows=windows)) == ("web-1",)
     assert open_hosts(evidence(windows=windows, own_window=NIGHT)) == ()
     assert open_hosts(evidence(windows=windows[:1])) == ("web-1", "db-1")
+
+
+def alone(spec, **more):
+    """A window as hosts have them of their own."""
+    return (window(spec, "its own", **more),)
+
+
+HOSTS_OF_THEIR_OWN = [
+    ("no other counts", {"windows": (NIGHT,)}, {"web-1": NOON, "db-1": NOON}, Pass, "inside its windows", None),
+    ("not even an open one", {"windows": (NOON,)}, {"web-1": LATER, "db-1": LATER}, Hold, "web-1, db-1: closed", 16),
+    ("one has its own", {"windows": (NIGHT,)}, {"web-1": NOON}, Pass, "1 of 2 hosts may go now; db-1: closed", None),
+    ("closed, the other open", {"windows": (NOON,)}, {"db-1": LATER}, Pass, "1 of 2 hosts may go now; db-1", None),
+    ("the other stands under none", {}, {"db-1": LATER}, Pass, "1 of 2 hosts may go now; db-1: closed now", None),
+    ("the operation's own narrows", {"own_window": LATER}, {"web-1": NOON, "db-1": NOON}, Hold, "the operation", None),
+    ("the same one, for another reason", {"windows": (LATER,)}, {"db-1": LATER}, Hold, "db-1, web-1: closed", 16),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "own", "wanted", "why", "hour"),
+    [row[1:] for row in HOSTS_OF_THEIR_OWN],
+    ids=[row[0] for row in HOSTS_OF_THEIR_OWN],
+)
+def test_a_host_with_windows_of_its_own_heeds_no_other(evidence, change, own, wanted, why, hour):
+    base = evidence(**change)
+    hosts = tuple(
+        host.model_copy(update={"windows": (own[host.name],)} if host.name in own else {}) for host in base.hosts
+    )
+    verdict = maintenance_window(replace(base, hosts=hosts))
+    assert isinstance(verdict, wanted)
+    assert why in verdict.why
+    assert getattr(verdict, "until", None) == (None if hour is None else at(f"2026-03-08T{hour}:00:00"))
+
+
+def test_of_several_windows_of_its_own_one_is_enough(evidence):
+    host = Host(name="web-1", windows=(NIGHT, NOON))
+    assert isinstance(maintenance_window(evidence(hosts=(host,))), Pass)
+    assert open_hosts(evidence(hosts=(host, Host(name="db-1", windows=(NIGHT,))))) == ("web-1",)
+
+
+def test_thousands_of_hosts_with_the_same_window_of_their_own_are_told_together(evidence):
+    hosts = tuple(Host(name=f"web-{number}", windows=alone("02:00-04:00")) for number in range(5000))
+    started = time.process_time()
+    verdict = maintenance_window(evidence(hosts=hosts, windows=(NOON,)))
+    assert time.process_time() - started < 0.25
+    assert "web-0, web-1, web-2 and 4997 more: closed now; its own (02:00-04:00)" in verdict.why

@@ -1,0 +1,62 @@
+"""What `doctor` looks at of the inventory: that it can be read, and that the keys of its hosts are pinned."""
+
+from __future__ import annotations
+
+import stat
+
+from opsqueue.cli.look import Check, Looks
+from opsqueue.connectors.inventory.directory import THIS_MACHINE, read_inventory
+from opsqueue.connectors.ssh.trust import pinned
+from opsqueue.errors import HostNotTrusted, InvalidConfig
+from opsqueue.model.inventory import Inventory
+from opsqueue.settings import Settings
+from opsqueue.telemetry import counted
+
+_SHOWN = 3
+
+
+def hosts(settings: Settings) -> Looks:
+    """The inventory, and the keys of those of its hosts that are reached over SSH."""
+    try:
+        inventory = read_inventory(settings)
+    except InvalidConfig as error:
+        mend = "what it names; `opsqueue hosts list` reads it again"
+        return (Check(check="inventory", state="fail", message=error.message, mend=mend),)
+    return (_inventory(inventory), *_keys(settings, inventory))
+
+
+def _inventory(inventory: Inventory) -> Check:
+    if THIS_MACHINE in inventory.places.values():
+        message = "no hosts are configured, so there is this machine: localhost"
+        return Check(check="inventory", state="ok", message=message)
+    if not inventory:
+        mend = "look at what `inventory` names"
+        return Check(check="inventory", state="warn", message="it holds no host", mend=mend)
+    ways = [f"{count} by {way}" for way in ("ssh", "local", "worker") if (count := _count(inventory, way))]
+    message = f"{counted(len(inventory), 'host')} ({', '.join(ways)}), {counted(len(inventory.groups), 'group')}"
+    return Check(check="inventory", state="ok", message=message)
+
+
+def _count(inventory: Inventory, way: str) -> int:
+    return sum(host.connector == way for host in inventory.values())
+
+
+def _keys(settings: Settings, inventory: Inventory) -> Looks:
+    asked = [host for host in inventory.values() if host.connector == "ssh"]
+    path = settings.known_hosts
+    if not asked and not path.exists():
+        return ()
+    try:
+        lacking = [host.name for host in asked if not pinned(path, host)]
+        mode = path.stat().st_mode if path.exists() else 0
+    except (HostNotTrusted, OSError) as error:
+        return (Check(check="host keys", state="fail", message=str(error), mend=f"look at {path}"),)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        message = f"others than its owner can write {path}, and so let any machine be trusted"
+        return (Check(check="host keys", state="fail", message=message, mend=f"chmod 600 {path}"),)
+    if not lacking:
+        return (Check(check="host keys", state="ok", message=f"{counted(len(asked), 'host')} pinned in {path}"),)
+    names = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else "")
+    message = f"{counted(len(lacking), 'host')} reached over SSH without a pinned key: {names}"
+    mend = f"opsqueue hosts trust {' '.join(lacking[:_SHOWN])}{' …' if len(lacking) > _SHOWN else ''}"
+    return (Check(check="host keys", state="warn", message=message, mend=mend),)

@@ -1,0 +1,45 @@
+"""Secrets at the last moment: references read just before something is sent, and their values kept out of answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from opsqueue.errors import InvalidConfig
+from opsqueue.model.plan import Result
+from opsqueue.secrets import SecretRef
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_SHORTEST = 4
+"""Characters; what is shorter stands in any text by chance."""
+
+
+def revealed(secrets: Mapping[str, str]) -> dict[str, str]:
+    """The values by their environment names, read now.
+
+    Raises InvalidConfig, which names the reference and never the value.
+    """
+    return {name: _value(name, reference) for name, reference in secrets.items()}
+
+
+def _value(name: str, reference: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidConfig(f"a secret is handed over under the name of an environment variable; found {name[:80]!r}")
+    try:
+        ref = SecretRef.model_validate({"$secret": reference})
+    except ValueError:
+        raise InvalidConfig(f"{name}: a reference is file:…, env:… or systemd:…") from None
+    value = ref.resolve()
+    if not value or "\0" in value:
+        raise InvalidConfig(f"the secret {reference} is empty, or holds a zero byte, which no environment can")
+    return value
+
+
+def concealed(result: Result, values: Iterable[str]) -> Result:
+    """The result without the values, should a program print what it was told."""
+    out, err = result.stdout, result.stderr
+    for value in values:
+        if len(value) >= _SHORTEST:
+            out, err = out.replace(value, "[secret]"), err.replace(value, "[secret]")
+    return result if (out, err) == (result.stdout, result.stderr) else replace(result, stdout=out, stderr=err)

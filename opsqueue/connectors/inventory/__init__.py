@@ -1,0 +1,1 @@
+"""Where hosts are written down: the configuration, files, programs that print them, and what `hosts add` wrote."""

@@ -1,0 +1,1 @@
+"""Hosts over SSH, on Fabric: pinned host keys, one connection and one waiting shell for each host."""

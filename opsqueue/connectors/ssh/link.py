@@ -1,0 +1,247 @@
+"""One open connection to a host: channels on it, and the shell that waits at its other end.
+
+A waiting shell is fed script after script, each with a random marker behind it. That costs the host a fifth of a new
+channel, and the start-up files of its login shell are read once and not every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import paramiko
+
+from opsqueue.connectors.ssh import remote
+from opsqueue.connectors.ssh.stream import Dropped, Stream
+from opsqueue.connectors.ssh.wire import hang_up
+from opsqueue.errors import HostUnreachable
+
+_SPARE = 1
+"""Waiting shells that are kept; a second one is opened while the first is busy, and closed afterwards."""
+_TRIES = 20
+_SAID_MOST = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Who:
+    """What is asked once for each connection."""
+
+    user_id: int
+    timeout: str | None
+    """The path of a `timeout` that is good enough; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a waiting shell said; `whole` is whether it came to its end."""
+
+    out: str
+    err: str
+    whole: bool
+
+
+class Cut(Exception):
+    """The shell ended in the middle of its answer, of which `answer` is the beginning."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A waiting shell."""
+
+    stream: Stream
+    greeted: bool = False
+
+
+@dataclass(slots=True)
+class Link:
+    """An open connection; `patience` is how many seconds it may be silent where an answer should come at once."""
+
+    connection: Any
+    patience: float
+    who: Who | None = None
+    used_at: float = 0.0
+    """When it was last let go of, by time.monotonic."""
+    users: int = 0
+    retired: bool = False
+    """It is not given to anybody any more, and closed when its last user lets go."""
+    held: ExitStack = field(default_factory=ExitStack)
+    """Let go of when it is closed: the gateway's connection."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _spare: list[_Waiting] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is open, as far as one can see from here."""
+        return not self.retired and bool(self.connection.is_connected)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.retired = True
+        hang_up(self.connection)
+        self.held.close()
+
+    def forward(self, address: str, port: int, seconds: float) -> Any:
+        """A channel to a place that this host can reach. Raises TimeoutError when nobody answers there."""
+        try:
+            return self.connection.transport.open_channel("direct-tcpip", (address, port), ("", 0), timeout=seconds)
+        except paramiko.ChannelException as error:
+            raise HostUnreachable(f"it does not connect to {address}:{port}: {error.text}") from None
+        except (OSError, EOFError, paramiko.SSHException, AttributeError) as error:
+            if self.alive:
+                raise TimeoutError from None
+            raise Dropped(f"the connection is gone ({error})") from None
+
+    def open(self, command: str) -> Stream:
+        """A channel that runs this; the host answered that it does. Raises Dropped: then certainly nothing ran."""
+        channel = self._channel()
+        # Paramiko waits for the answer without end.
+        late = threading.Timer(self.patience, channel.close)
+        late.daemon = True
+        late.start()
+        try:
+            channel.exec_command(command)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise Dropped(f"it did not start a shell ({error})") from None
+        finally:
+            late.cancel()
+        return Stream(channel)
+
+    def _channel(self) -> Any:
+        gave_back = False
+        for _ in range(_TRIES):
+            try:
+                return self.connection.transport.open_session(timeout=self.patience)
+            except paramiko.ChannelException as error:
+                # It is alive, but has as many sessions as its sshd allows (MaxSessions): give it back what waits.
+                problem = f"it allows no further session on this connection ({error.text})"
+            except (OSError, EOFError, paramiko.SSHException, AttributeError) as error:
+                raise Dropped(f"the connection is gone ({error})") from None
+            gave_back = self._drop_spare() or gave_back
+            if not gave_back:
+                break
+            time.sleep(0.1)  # until the shell that was let go of has ended there
+        raise Dropped(problem)
+
+    def _drop_spare(self) -> bool:
+        with self._lock:
+            dropped, self._spare = self._spare, []
+        for one in dropped:
+            one.stream.close()
+        return bool(dropped)
+
+    def known(self) -> Who:
+        """Who logged in here, asked once. Raises Dropped."""
+        if self.who is None:
+            with contextlib.suppress(Cut):
+                self.tell("", self.patience, _SAID_MOST)
+        if self.who is None:
+            raise Dropped("its shell did not say who it is")
+        return self.who
+
+    def tell(self, text: str, seconds: float, most: int) -> Answer:
+        """Have a waiting shell run this text, within so many seconds, with so many bytes of answer at most.
+
+        Raises Dropped when no shell answers at all, and Cut when it ends in the middle.
+        """
+        while True:
+            shell = self._take()
+            waited = shell.greeted
+            try:
+                answer = self._tell(shell, text, seconds, most)
+            except Dropped:
+                shell.stream.close()
+                # One that waited may have been killed there; that says nothing about the connection.
+                if waited and shell.stream.ended and self.alive:
+                    continue
+                raise
+            except BaseException:
+                shell.stream.close()
+                raise
+            self._give_back(shell, good=answer.whole)
+            return answer
+
+    def _take(self) -> _Waiting:
+        with self._lock:
+            while self._spare:
+                found = self._spare.pop()
+                if not found.stream.over:
+                    return found
+        return _Waiting(self.open(remote.WAITING))
+
+    def _give_back(self, shell: _Waiting, *, good: bool) -> None:
+        with self._lock:
+            if good and len(self._spare) < _SPARE and not self.retired:
+                self._spare.append(shell)
+                return
+        shell.stream.close()
+
+    def _tell(self, shell: _Waiting, text: str, seconds: float, most: int) -> Answer:
+        marker = secrets.token_hex(16)
+        first = "" if shell.greeted else remote.hello(marker)
+        shell.stream.send((first + remote.framed(text, marker)).encode(), self.patience)
+        out, err = _Heard(), _Heard()
+        began = time.monotonic()
+        if not _listen(shell.stream, out, err, began + self.patience, most, out_ends=f"\n@@{marker} ready\n"):
+            raise Dropped(_what_instead(shell.stream, bytes(out.data or err.data), self.patience))
+        self._greet(shell, bytes(out.data), marker)
+        done = f"\n@@{marker} done\n"
+        whole = _listen(shell.stream, out, err, began + seconds, most, out_ends=done, err_ends=done)
+        answer = Answer(out=out.text, err=err.text, whole=whole)
+        if not whole and shell.stream.over:
+            raise Cut(answer)
+        return answer
+
+    def _greet(self, shell: _Waiting, out: bytes, marker: str) -> None:
+        if not shell.greeted:
+            shell.greeted = True
+            if found := re.search(rf"@@{marker} hello (\d+) (.*)\n".encode(), out):
+                self.who = Who(user_id=int(found[1]), timeout=found[2].decode(errors="replace") or None)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What came on one stream, and how much of it was searched already."""
+
+    data: bytearray = field(default_factory=bytearray)
+    searched: int = 0
+
+    @property
+    def text(self) -> str:
+        return self.data.decode(errors="replace")
+
+    def has(self, line: str) -> bool:
+        """Whether this line came; looks only at what is new."""
+        wanted = line.encode()
+        if self.data.find(wanted, self.searched) >= 0:
+            return True
+        self.searched = max(0, len(self.data) - len(wanted) + 1)
+        return False
+
+
+def _listen(
+    stream: Stream, out: _Heard, err: _Heard, until: float, most: int, *, out_ends: str, err_ends: str = ""
+) -> bool:
+    """Read until these lines came; False when the time, the stream or the room for it ends before."""
+    while not (out.has(out_ends) and (not err_ends or err.has(err_ends))):
+        if time.monotonic() >= until or stream.over or len(out.data) + len(err.data) > most:
+            return False
+        on_out, on_err = stream.read(until)
+        out.data += on_out
+        err.data += on_err
+    return True
+
+
+def _what_instead(stream: Stream, said: bytes, seconds: float) -> str:
+    text = said.decode(errors="replace").strip()[-_SAID_MOST:]
+    why = "ended at once" if stream.over else f"said nothing of ours within {seconds:g} s"
+    return f"its login shell {why}{': ' + text if text else ''}"

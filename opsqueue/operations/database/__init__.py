@@ -1,0 +1,1 @@
+"""The parts of `database_maintenance`: parameters, the commands of each engine, verdicts, findings."""

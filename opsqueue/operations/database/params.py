@@ -1,0 +1,119 @@
+"""The parameters of `database_maintenance`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from opsqueue.facts.databases import DatabaseWhere
+from opsqueue.model.kind import Params
+from opsqueue.secrets import SecretRef
+
+AbsolutePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@%+=:,._ /-]*[A-Za-z0-9@%+=:,._-])?$")]
+"""Nothing that a shell, a database client or a glob would read otherwise."""
+DatabaseName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""No option, no path, no space: it is the name of a file in a backup too."""
+UserName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.$-]*)?$")]
+Recipient = Annotated[str, Field(max_length=2000, pattern=r"^(age1[a-z0-9]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+)$")]
+
+PASSWORD_NAMES = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD", "redis": "REDISCLI_AUTH"}
+"""The environment name under which each engine's own client takes a password."""
+
+
+class DatabaseMaintenanceParams(Params):
+    """What is to be done, to which databases of which server, and how."""
+
+    maintenance_type: Literal["backup", "integrity_check", "statistics", "index_optimization"]
+    engine: Literal["auto", "postgresql", "mysql", "mariadb", "redis", "sqlite"] = "auto"
+    """`auto` takes the one server that listens on the host; `mysql` and `mariadb` mean the same."""
+    socket: AbsolutePath = ""
+    """PostgreSQL: the directory of its socket; MySQL, MariaDB, Redis: the socket; empty: found out."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """On 127.0.0.1, or of the socket for PostgreSQL; 0: found out."""
+    path: AbsolutePath = ""
+    """The file of a SQLite database; nobody can find that out."""
+    databases: tuple[DatabaseName, ...] = Field(default=(), max_length=100)
+    """Only these databases of the server; empty: all but its own."""
+    user: UserName = ""
+    """The name for the login to the database; empty: as the client decides."""
+    password: SecretRef | None = None
+    """A reference to the password; better without: peer authentication, `.pgpass`, `defaults_file`."""
+    defaults_file: AbsolutePath = ""
+    """MySQL, MariaDB: an option file on the host that holds user and password."""
+    when_unclear: Literal["fail", "skip"] = "fail"
+    """What to do where no database runs, or several and none was named: `skip` suits a schedule for all hosts."""
+    sudo: bool = True
+    """Act as root, and through it as the owner of the database; false: as the worker's own user."""
+    run_as: UserName = ""
+    """Whom the clients run as on the host; empty: who owns PostgreSQL's socket or SQLite's file."""
+    timeout_seconds: int = Field(default=3600, ge=10, le=86_400)
+    """For each command."""
+    backup_dir: AbsolutePath = "/var/backups/opsqueue"
+    """Where backups and reports are kept on the host, in a directory for each server."""
+    backup_retention_days: int = Field(default=90, ge=1, le=1_000_000)
+    """Backups older than this are removed after a new one is proven; the setting of the same name unless said here."""
+    backup_keep: int = Field(default=3, ge=1, le=1000)
+    """So many of the newest backups are kept, however old."""
+    encryption: Literal["auto", "required", "none"] = "auto"
+    """`auto`: with age where recipients are known; `required`: refuse without them; `none`: never."""
+    encrypt_to: tuple[Recipient, ...] = Field(default=(), max_length=20)
+    """Public keys for age: age1…, or ssh-ed25519 and ssh-rsa without the comment."""
+    recipients_file: AbsolutePath = "/etc/opsqueue/backup.recipients"
+    """Public keys on the host, used where `encrypt_to` is empty and this file is there."""
+    identity_file: AbsolutePath = ""
+    """A private key on the host: with it the encrypted backup itself is decrypted and restored as proof."""
+    compare: Literal["content", "count"] = "content"
+    """What a scratch restore must have in common with its source: a checksum of each table, or its rows alone."""
+    bloat_percent: int = Field(default=30, ge=0, le=99)
+    """Indexes (PostgreSQL) and tables (MariaDB) with so much waste are rebuilt; 0: all."""
+    min_size_mb: int = Field(default=1, ge=0, le=1_000_000)
+    """Smaller indexes and tables are left alone."""
+    lock_timeout_ms: int = Field(default=10_000, ge=100, le=600_000)
+    """How long a rebuild may wait for a lock, or for older transactions, before it gives up; nobody waits behind it."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.path and self.engine not in {"auto", "sqlite"}:
+            raise ValueError(f"path is the file of a SQLite database, and engine is {self.engine}; give one of them")
+        if self.engine == "sqlite" and not self.path:
+            raise ValueError("engine is sqlite: give path, the file of the database")
+        if self.path and self.databases:
+            raise ValueError("a SQLite file is one database: leave out databases")
+        if self.password and (self.path or self.engine == "auto"):
+            raise ValueError("a password needs engine=postgresql, mysql or redis: each client takes it in its own way")
+        if self.engine == "redis" and self.user and not self.password:
+            raise ValueError("redis-cli passes over a user without a password; give both")
+        if self.encrypt_to and self.encryption == "none":
+            raise ValueError("encrypt_to is given, and encryption is none; leave out one of them")
+        if any("/../" in f"{one}/" for one in (self.path, self.socket, self.backup_dir, self.identity_file)):
+            raise ValueError("a path is given without '..'")
+        return self
+
+    @property
+    def server_kind(self) -> str:
+        """The engine as the facts call it."""
+        return "mysql" if self.engine == "mariadb" else self.engine
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The environment name of the password, and its reference."""
+        return {PASSWORD_NAMES[self.server_kind]: self.password.ref} if self.password else {}
+
+    @property
+    def where(self) -> DatabaseWhere:
+        """Where the facts look."""
+        return DatabaseWhere(
+            engine=self.server_kind,
+            socket=self.socket,
+            port=self.port,
+            path=self.path,
+            user=self.user,
+            run_as=self.run_as,
+            sudo=self.sudo,
+            databases=self.databases,
+            defaults_file=self.defaults_file,
+            backup_dir=self.backup_dir,
+            recipients_file=self.recipients_file,
+            secrets=self.secrets,
+        )

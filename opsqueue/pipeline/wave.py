@@ -1,0 +1,186 @@
+"""Some hosts of a changing operation, side by side: each is brought to its end, or it is said why it is put off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from opsqueue.errors import HostNotTrusted, HostUnreachable
+from opsqueue.gates import combined
+from opsqueue.model.kind import OperationKind
+from opsqueue.model.names import Stage, TargetState
+from opsqueue.model.record import Operation, Target
+from opsqueue.model.rollout import Rollout
+from opsqueue.model.verdict import Pass
+from opsqueue.pipeline.lease import Lease
+from opsqueue.pipeline.outcome import DONE, seconds_of_work, skipped
+from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.target import Closed, Drifted, Job, StillBusy, run
+from opsqueue.pipeline.window import asked
+from opsqueue.pipeline.world import World
+from opsqueue.store import events, operations
+from opsqueue.store import targets as store_targets
+
+_LOOK_AGAIN = 1.0
+_MOST_PLANS = 5
+_UNHARMED = DONE | {TargetState.UNREACHABLE, TargetState.SKIPPED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff:
+    """A target that is not settled yet: what is to happen next, and when."""
+
+    result: str
+    why: str
+    wait: float = 0.0
+    """Seconds until the next look."""
+    to: Stage = Stage.EXECUTE
+    attempts: int = 0
+    """Of the operation, from now on; 0: this was no failed try."""
+    target: Target | None = None
+    """As it is to be written."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What another worker needs to know of it; the target is written where it belongs."""
+        return {"put_off": {**asdict(replace(self, target=None)), "to": self.to.value}}
+
+
+@dataclass(slots=True)
+class Wave:
+    """Some targets of a changing operation in this process' hands, side by side."""
+
+    world: World
+    operation: Operation
+    kind: OperationKind
+    lease: Lease
+    total: int
+    """How many hosts the whole operation has."""
+    others: Sequence[Target] = ()
+    """Those that ended in earlier waves."""
+    ended: list[Target] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, targets: Sequence[Target]) -> list[Target | PutOff]:
+        """Bring each to its end, or say why it is put off."""
+        if len(targets) <= 1:
+            return [self._one(target) for target in targets]
+        with ThreadPoolExecutor(min(self.world.settings.worker.side_by_side, len(targets))) as pool:
+            return list(pool.map(self._one, targets))
+
+    def _one(self, target: Target) -> Target | PutOff:
+        begun = target.state is not TargetState.PENDING
+        if not begun and (stop := why_stop(self.world, self.operation, [*self.others, *self.ended], self.total)):
+            return skipped(target, stop, self.world.now())
+        after = self._worked(target)
+        # A worker died on it: what was found decides, it is never applied again.
+        if not begun and isinstance(after, Target):
+            after = self._retried(after)
+        if isinstance(after, Target):
+            with self._lock:
+                self.ended.append(after)
+        return after
+
+    def _worked(self, target: Target) -> Target | PutOff:
+        if target.host not in self.world.inventory:
+            return self._gone(target)
+        try:
+            return run(self._job(target), target)
+        except Drifted as drift:
+            return self._anew(target, str(drift))
+        except (Closed, StillBusy) as later:
+            wait = _LOOK_AGAIN if isinstance(later, StillBusy) else 0.0
+            return PutOff(result="looking", why=str(later), wait=wait)
+        except HostUnreachable as error:
+            return self.away(target, error.message)
+        except HostNotTrusted as error:
+            return self._end(target.host, error.message, unreached=False)
+
+    def _job(self, target: Target) -> Job:
+        host = self.world.inventory[target.host]
+        return Job(
+            world=self.world,
+            operation=self.operation,
+            kind=self.kind,
+            host=host,
+            params=params_for(self.kind, self.operation.parameters, host),
+            shell=self.world.connect(host),
+            lease=self.lease,
+            may=lambda: self._may(target),
+        )
+
+    def _gone(self, target: Target) -> Target:
+        why = f"{target.host} is not in the inventory any more"
+        return self._end(target.host, why, unreached=target.state is not TargetState.PENDING)
+
+    def _may(self, target: Target) -> bool:
+        with self.world.store.read() as connection:
+            verdicts, _ = asked(connection, self.world, self.operation, (target,))
+            open_still = isinstance(combined(verdicts), Pass)
+            return open_still and not operations.cancel_asked(connection, self.operation.id)
+
+    def _anew(self, target: Target, why: str) -> Target | PutOff:
+        """Back to verify; a host that never keeps still for as long as it takes to act on its plan fails."""
+        with self.world.store.read() as connection:
+            times = events.count_results(connection, self.operation.id, "replanned")
+        if times < _MOST_PLANS:
+            return PutOff(result="replanned", why=why, to=Stage.VERIFY)
+        gone = f"{why}, for the {times + 1}th time: something else keeps changing it"
+        return replace(target, state=TargetState.FAILED, problems=(gone,), finished_at=self.world.now())
+
+    def away(self, target: Target, why: str) -> Target | PutOff:
+        """A target that was not reached: tried again, or ended."""
+        tries = 0 if self.ended else self.operation.attempts  # hosts were reached meanwhile: it is counted anew
+        if tries < self.operation.retry_count:
+            said = f"{target.host} cannot be reached: {why}"
+            wait = self.world.backoff(tries)
+            return PutOff(result="retrying", why=said, wait=wait, attempts=tries + 1)
+        return self._end(target.host, why, unreached=True)
+
+    def _end(self, host: str, why: str, *, unreached: bool) -> Target:
+        """End a target of which no more can be learned; commands may have been sent before the host went away."""
+        with self.world.store.read() as connection:
+            now_stands = {t.host: t for t in store_targets.of(connection, self.operation.id)}[host]
+        state = _away(now_stands)
+        if state is TargetState.UNREACHABLE and not unreached:
+            state = TargetState.FAILED
+        ended = replace(now_stands, state=state, problems=(*now_stands.problems, why), finished_at=self.world.now())
+        with self.world.store.begin() as tx:
+            self.lease.renew(tx)
+            store_targets.save(tx, [ended])
+        return ended
+
+    def _retried(self, target: Target) -> Target | PutOff:
+        """A target that went wrong is tried once more, if the operation allows it and the state is known."""
+        again = target.state in {TargetState.FAILED, TargetState.ROLLED_BACK} and target.changed
+        redo = target.state is TargetState.APPLYING
+        if not redo and not (again and not self.kind.redo):
+            return target
+        if target.attempt > self.operation.retry_count:
+            return target
+        fresh = replace(target, state=TargetState.PENDING, attempt=target.attempt + 1, finished_at=None)
+        why = f"{target.host}: {'; '.join(target.problems)} (try {target.attempt} of {self.operation.retry_count + 1})"
+        wait = self.world.backoff(target.attempt - 1)
+        return PutOff(result="retrying", why=why, wait=wait, attempts=target.attempt, target=fresh)
+
+
+def why_stop(world: World, operation: Operation, ended: Sequence[Target], total: int) -> str:
+    """Why no further target is to be begun; empty: go on."""
+    with world.store.read() as connection:
+        if cancelled := operations.cancel_asked(connection, operation.id):
+            return f"cancelled: {cancelled}"
+    failed = [t.host for t in ended if t.state.settled and t.state not in _UNHARMED]
+    if failed and Rollout(**operation.rollout).stops(total, len(failed)):
+        return f"not begun, because it went wrong on {', '.join(failed)}"
+    if seconds_of_work(ended, world.now()) > operation.timeout:
+        return f"not begun within the operation's {operation.timeout} s"
+    return ""
+
+
+def _away(target: Target) -> TargetState:
+    """How a target ends that cannot be reached any more."""
+    if target.state is not TargetState.PENDING:
+        return TargetState.UNKNOWN
+    return TargetState.FAILED if target.changed else TargetState.UNREACHABLE

@@ -1,0 +1,131 @@
+"""Drives the kind `database_maintenance` as the kernel does, on this machine; as a program, one that can be killed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+from opsqueue.connectors.local import LocalShell
+from opsqueue.model.kind import Metric, Seen
+from opsqueue.model.plan import Plan
+from opsqueue.operations.database_maintenance import OPERATION
+
+
+@dataclass
+class Cycle:
+    """What one run found; `rolled` and `restored` stay as they are unless there were problems."""
+
+    objections: list[str] = field(default_factory=list)
+    plan: Plan = field(default_factory=Plan)
+    sent: list[str] = field(default_factory=list)
+    codes: list[int | None] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    rolled: list[str] = field(default_factory=list)
+    restored: list[str] | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def titles(self) -> list[str]:
+        return [step.title for step in self.plan.steps]
+
+
+def params_of(parameters: dict[str, Any]) -> Any:
+    return OPERATION.params.model_validate({"timeout_seconds": 60, **parameters})
+
+
+def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int | None]:
+    codes: list[int | None] = []
+    for step in plan.steps:
+        result = shell.run(step.command)
+        codes.append(result.exit_code)
+        if found:
+            found.outputs.append(result.output)
+        if codes[-1] not in step.ok_codes:
+            break
+    return codes
+
+
+def _look(shell: LocalShell, params: Any, before: dict[str, Any], found: Cycle) -> Cycle:
+    after = dict(shell.ask(OPERATION.facts_after(params, before)))
+    found.after = after
+    found.problems = list(OPERATION.verify(params, before, after))
+    metrics: dict[str, Metric] = {metric.name: metric for metric in OPERATION.measure(params, before, after)}
+    found.metrics = {name: metric.value for name, metric in metrics.items()}
+    seen = Seen(host="here", before=before, after=after, metrics=metrics, earlier={}, thresholds={})
+    found.findings = [finding.code for finding in OPERATION.analyse(params, seen).findings]
+    return found
+
+
+def _mend(shell: LocalShell, params: Any, before: dict[str, Any], found: Cycle) -> None:
+    back = OPERATION.rollback(params, before, found.after)
+    found.rolled = [step.title for step in back.steps]
+    if back:
+        _send(shell, back)
+        again = dict(shell.ask(OPERATION.facts_after(params, before)))
+        found.restored = list(OPERATION.restored(params, before, again))
+
+
+def cycle(parameters: dict[str, Any], *, meanwhile: Callable[[], Any] = lambda: None) -> Cycle:
+    """One run to its end, led back where it failed; `meanwhile` happens between looking and sending."""
+    shell, found, params = LocalShell(), Cycle(), params_of(parameters)
+    before = dict(shell.ask(OPERATION.facts(params)))
+    found.before = before
+    found.objections = list(OPERATION.objections(params, before))
+    if found.objections:
+        return found
+    found.plan = OPERATION.plan(params, before)
+    if not found.plan:
+        return found
+    meanwhile()
+    found.codes = _send(shell, found.plan, found)
+    _look(shell, params, before, found)
+    if found.problems:
+        _mend(shell, params, before, found)
+    return found
+
+
+def killed_at(parameters: dict[str, Any], title: str) -> Cycle:
+    """A worker is killed with SIGKILL right after it sent the first step with this in its title; another one looks."""
+    shell, found, params = LocalShell(), Cycle(), params_of(parameters)
+    mark = f"test/{title}/{time.monotonic()}"
+    argv = [sys.executable, str(Path(__file__)), json.dumps(parameters), title, mark]
+    with Popen(argv, stdin=PIPE, stdout=PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        found.before = json.loads(worker.stdout.readline())
+        assert worker.stdout.readline() == "sending\n", "no step has this in its title"
+        deadline = time.monotonic() + 20
+        while not shell.busy(mark) and worker.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        worker.kill()
+    while shell.busy(mark):
+        assert time.monotonic() < deadline + 60, "the command goes on without end"
+        time.sleep(0.05)
+    _look(shell, params, found.before, found)
+    if found.problems:
+        _mend(shell, params, found.before, found)
+    return found
+
+
+def _work(parameters: dict[str, Any], title: str, mark: str) -> None:
+    shell, params = LocalShell(), params_of(parameters)
+    before = dict(shell.ask(OPERATION.facts(params)))
+    print(json.dumps(before), flush=True)
+    for step in OPERATION.plan(params, before).steps:
+        if title in step.title:
+            print("sending", flush=True)
+        result = shell.run(step.command, mark if title in step.title else "")
+        assert result.exit_code in step.ok_codes, f"{step.title}: {result.output}"
+
+
+if __name__ == "__main__":
+    _work(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3])

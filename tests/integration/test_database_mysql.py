@@ -1,0 +1,218 @@
+"""`database_maintenance` against a real MariaDB, private to this test."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from database_cycle import cycle, killed_at
+from dbkit import MariaDB, mariadb, needs, place, run
+
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.xdist_group("mariadb"),
+    needs(("mariadbd", "mariadb-server"), ("mariadb-install-db", "mariadb-server"), ("mariadb", "mariadb-client")),
+]
+
+SHOP = """
+create database shop;
+use shop;
+create table customer (id int primary key auto_increment, name varchar(50), photo blob, score float, born datetime);
+insert into customer (name, photo, score, born) select md5(seq), unhex(md5(seq)), seq / 3, now() from seq_1_to_3000;
+create table `o``dd 'name'` (a int, `b``c` text);
+insert into `o``dd 'name'` values (1, 'x\\ty'), (2, null);
+create table old (a int) engine = myisam;
+insert into old values (1);
+create view adults as select * from customer where id < 10;
+create event tick on schedule every 1 hour starts now() + interval 1 day do insert into old values (2);
+delimiter //
+create trigger born before insert on customer for each row set new.born = now();//
+create procedure nothing() select 1;//
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with mariadb() as one:
+        one.sql(SHOP)
+        yield one
+
+
+@pytest.fixture
+def kept():
+    with place("root") as directory:
+        yield directory
+
+
+def asked(server: MariaDB, kept: Path, kind: str = "backup", **more):
+    return {
+        "maintenance_type": kind,
+        "backup_dir": str(kept / "b"),
+        "engine": "mariadb",
+        "socket": server.socket,
+        **more,
+    }
+
+
+def scratch(server: MariaDB) -> str:
+    return server.sql("show databases like 'opsqueue%'")
+
+
+def test_a_backup_is_restored_compared_and_numbered(server, kept):
+    written = server.sql("show master status")
+    run_ = cycle(asked(server, kept))
+    assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
+    files = {path.name for path in kept.rglob("000001/*")}
+    assert files >= {"shop.sql", "shop.events.sql", "users.sql", "SHA256SUMS"}
+    assert run_.after["backup"]["restored"] == run_.after["backup"]["source"]
+    assert run_.metrics["rows_compared"] == 3000 + 2 + 1
+    assert run_.findings == ["not_encrypted", "not_transactional"]
+    assert scratch(server) == ""
+    # Nothing of it goes to replicas.
+    assert server.sql("show master status") == written
+
+
+def test_what_was_kept_can_be_restored_by_hand_as_the_documentation_says(server, kept):
+    cycle(asked(server, kept))
+    server.sql("create database by_hand")
+    try:
+        (dump,) = kept.rglob("shop.sql")
+        run(["mariadb", f"--socket={server.socket}", "by_hand"], stdin=dump.read_text())
+        rows = "select id, name, score, hex(photo) from {}.customer order by id"
+        ours, theirs = (server.sql(rows.format(name)) for name in ("by_hand", "shop"))
+        assert ours == theirs
+        assert len(ours.splitlines()) == 3000
+    finally:
+        server.sql("drop database by_hand")
+
+
+def test_writers_are_told_and_the_quiet_tables_are_proven(server, kept):
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            server.sql("insert into shop.customer (name) values ('late')")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        run_ = cycle(asked(server, kept))
+    finally:
+        stop.set()
+        writer.join()
+    server.sql("delete from shop.customer where name = 'late'")
+    assert run_.problems == []
+    assert "changed_meanwhile" in run_.findings
+
+
+def test_a_view_that_is_broken_makes_the_dump_fail_and_nothing_stays(server, kept):
+    server.sql("create database trap; create table trap.t (a int); insert into trap.t values (1);"
+               "create view trap.v as select * from trap.t; alter table trap.t rename column a to b")  # fmt: skip
+    try:
+        run_ = cycle(asked(server, kept, databases=["trap"]))
+    finally:
+        server.sql("drop database trap")
+    assert run_.codes[-1] not in (0, None)
+    assert "only what was begun of it" in run_.problems[0]
+    assert run_.rolled == ["remove what was begun"]
+    assert run_.restored == []
+    assert not list(kept.rglob("0*"))
+
+
+def test_a_copy_that_lacks_rows_is_no_backup(server, kept):
+    """The dump loses a row behind our back, and still ends as a whole one does."""
+    fields = asked(server, kept, databases=["shop"])
+    stop = threading.Event()
+
+    def cut():
+        while not stop.is_set():
+            for file in kept.rglob("shop.sql"):
+                text = file.read_text(errors="surrogateescape")
+                if text.rstrip().endswith(tuple("0123456789")) and "Dump completed" in text:
+                    short = re.sub(r"INSERT INTO `old` VALUES\s+\(1\);", "", text)
+                    file.write_text(short, errors="surrogateescape")
+                    return
+            time.sleep(0.001)
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    run_ = cycle(fields)
+    stop.set()
+    cutter.join()
+    assert "not in the copy: table old" in run_.outputs[-1]
+    assert run_.problems
+    assert run_.restored == []
+    assert scratch(server) == ""
+    assert not list(kept.rglob("0*"))
+
+
+@pytest.mark.parametrize(
+    "title", ["dump shop", "create the scratch", "restore shop", "drop the scratch", "give it its name"]
+)
+def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
+    run_ = killed_at(asked(server, kept), title)
+    numbers = [path.name for path in next((kept / "b").iterdir()).iterdir()]
+    assert numbers == ([] if run_.problems else ["000001"])
+    assert run_.restored in (None, [])
+    assert scratch(server) == ""
+
+
+def test_integrity_statistics_and_rebuilds(server, kept):
+    checked = cycle(asked(server, kept, "integrity_check"))
+    assert (checked.problems, checked.findings) == ([], [])
+    assert checked.metrics == {"checks": 1.0, "damaged": 0.0}
+    counted = cycle(asked(server, kept, "statistics"))
+    assert counted.problems == []
+    assert counted.metrics["tables_analyzed"] >= 2
+    time.sleep(1.1)  # the server keeps whole seconds
+    rebuilt = cycle(asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0))
+    assert rebuilt.problems == []
+    assert rebuilt.metrics["indexes_rebuilt"] == len(rebuilt.plan.steps) == 2
+    time.sleep(1.1)
+    killed = killed_at(
+        asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0), "rebuild shop.customer"
+    )
+    assert killed.rolled == []
+    assert server.sql("check table shop.customer").endswith("OK")
+
+
+def test_a_rebuild_that_waits_for_a_lock_gives_up_and_changes_nothing(server, kept):
+    hold = threading.Thread(
+        target=server.sql, args=("lock tables shop.customer write; select sleep(5); unlock tables",)
+    )
+
+    def begin():
+        hold.start()
+        time.sleep(1)
+
+    more = {"bloat_percent": 0, "min_size_mb": 0, "lock_timeout_ms": 1000}
+    run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin)
+    hold.join()
+    assert "Lock wait timeout" in run_.outputs[-1]
+    assert any("shop.customer was not rebuilt" in text for text in run_.problems)
+    assert run_.rolled == []
+
+
+def test_a_damaged_table_is_a_finding_and_no_failure(kept):
+    with mariadb() as one:
+        one.sql("create database d; create table d.t (a int, b varchar(200)) engine = myisam;"
+                "insert into d.t select seq, md5(seq) from mysql.seq_1_to_500; flush tables")  # fmt: skip
+        file = one.directory / "data" / "d" / "t.MYD"
+        data = bytearray(file.read_bytes())
+        data[2000:2040] = b"\xff" * 40
+        file.write_bytes(data)
+        run_ = cycle(asked(one, kept, "integrity_check"))
+    assert run_.problems == []
+    assert run_.findings == ["database_damaged"]
+
+
+def test_a_wrong_login_is_refused_with_the_words_of_the_server(server, kept):
+    run_ = cycle(asked(server, kept, user="nobody_here"))
+    assert "Access denied" in run_.objections[0]

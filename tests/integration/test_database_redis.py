@@ -1,0 +1,173 @@
+"""`database_maintenance` against a real Redis, private to this test."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from database_cycle import cycle, killed_at
+from dbkit import Redis, needs, place, redis, run
+
+from opsqueue.connectors.local import LocalShell
+from opsqueue.facts.databases import DatabaseWhere, database
+
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.xdist_group("redis_maintenance"),
+    needs(("redis-server", "redis-server"), ("redis-check-rdb", "redis-tools"), ("redis-cli", "redis-tools")),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with redis("--repl-diskless-sync-delay", "0") as one:
+        for number in range(300):
+            one.cli("set", f"k{number}", "v" * number)
+        one.cli("-n", "3", "rpush", "list", "a", "b")
+        one.cli("set", "ends", "x", "ex", "1000")
+        yield one
+
+
+@pytest.fixture
+def kept():
+    with place("root") as directory:
+        yield directory
+
+
+def asked(server: Redis, kept: Path, kind: str = "backup", **more):
+    return {"maintenance_type": kind, "backup_dir": str(kept / "b"), "engine": "redis", "port": server.port, **more}
+
+
+def names(kept: Path) -> list[str]:
+    return sorted(path.name for path in (kept / "b").glob("*/0*"))
+
+
+def test_a_backup_is_loaded_compared_and_numbered(server, kept):
+    run_ = cycle(asked(server, kept))
+    assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
+    assert names(kept) == ["000001"]
+    assert run_.after["backup"]["restored"] == {"db0": ["301", "1"], "db3": ["1", "0"]}
+    assert {path.name for path in kept.rglob("000001/*")} >= {"dump.rdb", "SHA256SUMS", "manifest.json"}
+    places = [os.readlink(path) for path in Path("/proc").glob("[0-9]*/cwd") if os.access(path, os.R_OK)]
+    assert not [path for path in places if path.startswith(str(kept))]  # the scratch server has ended
+
+
+def test_what_was_kept_can_be_loaded_by_hand_as_the_documentation_says(server, kept):
+    cycle(asked(server, kept))
+    (file,) = kept.rglob("dump.rdb")
+    kept.chmod(0o755)
+    copy = Path(f"/tmp/{kept.name}.rdb")
+    copy.write_bytes(file.read_bytes())
+    copy.chmod(0o644)
+    try:
+        with redis("--dbfilename", copy.name, "--dir", "/tmp") as other:
+            assert other.cli("dbsize") == "301"
+            assert other.cli("get", "k7") == "v" * 7
+    finally:
+        copy.unlink()
+
+
+def test_a_writer_is_told(server, kept):
+    stop = threading.Event()
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            server.cli("set", f"late{number}", "x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        run_ = cycle(asked(server, kept))
+    finally:
+        stop.set()
+        writer.join()
+    assert run_.problems == []
+    assert "changed_meanwhile" in run_.findings
+
+
+def test_a_snapshot_that_is_refused_leaves_nothing(server, kept):
+    """A user who may look but not replicate."""
+    server.cli("acl", "setuser", "looker", "on", ">looker", "~*", "+@all", "-psync", "-sync")
+    (kept / "secret").write_text("looker")
+    (kept / "secret").chmod(0o600)
+    run_ = cycle(asked(server, kept, user="looker", password={"$secret": f"file:{kept / 'secret'}"}))
+    assert "no permissions to run the 'sync' command" in run_.outputs[-1]
+    assert run_.codes[-1] != 0
+    assert "only what was begun of it" in run_.problems[0]
+    assert run_.rolled == ["remove what was begun"]
+    assert run_.restored == []
+    assert names(kept) == []
+
+
+@pytest.mark.parametrize("title", ["take a snapshot", "load it into a scratch", "give it its name"])
+def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
+    run_ = killed_at(asked(server, kept), title)
+    assert names(kept) == ([] if run_.problems else ["000001"])
+    assert run_.restored in (None, [])
+    assert not list(kept.rglob("*.partial"))
+
+
+def test_integrity_and_what_a_redis_has_not(server, kept):
+    run_ = cycle(asked(server, kept, "integrity_check"))
+    assert (run_.problems, run_.findings) == ([], [])
+    assert not list(kept.rglob("*.rdb"))
+    for kind in ("statistics", "index_optimization"):
+        assert "Redis" in cycle(asked(server, kept, kind)).objections[0]
+
+
+def test_a_password_comes_from_its_reference_and_is_shown_nowhere(kept):
+    secret = "hunter2-not-to-be-seen"  # noqa: S105
+    with redis("--requirepass", secret, "--repl-diskless-sync-delay", "0") as one:
+        run(["redis-cli", "-p", str(one.port), "set", "k", "v"], REDISCLI_AUTH=secret)
+        file = kept / "secret"
+        file.write_text(secret + "\n")
+        file.chmod(0o600)
+        seen = []
+        stop = threading.Event()
+
+        def watch():
+            while not stop.is_set():
+                seen.extend(_args_with(secret, str(one.port)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            fields = asked(one, kept, password={"$secret": f"file:{file}"})
+            run_ = cycle(fields)
+        finally:
+            stop.set()
+            watcher.join()
+            run(["redis-cli", "-p", str(one.port), "shutdown", "nosave"], REDISCLI_AUTH=secret, check=False)
+    assert run_.problems == []
+    assert seen == []
+    assert secret not in repr(run_)
+    assert f"REDISCLI_AUTH=<file:{file}>" in " ".join(str(step.command) for step in run_.plan.steps)
+    without = cycle(asked(one, kept))
+    assert "could not be asked" in without.objections[0]
+
+
+def _args_with(secret: str, port: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if secret in words and f"--port\0{port}" not in words:  # the server's own, which this test starts
+            found.append(words)
+    return found
+
+
+def test_a_server_is_found_by_itself(server):
+    found = LocalShell().ask((database(DatabaseWhere(engine="redis", port=server.port)),))["database"]
+    assert found["found"] == [{"engine": "redis", "socket": "", "port": server.port}]
+    looked = LocalShell().ask((database(DatabaseWhere()),))["database"]["found"]
+    assert {"engine": "redis", "socket": "", "port": server.port} in looked
