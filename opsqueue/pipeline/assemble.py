@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from uuid import uuid4
 
 from opsqueue.connectors.deadline import all_within
-from opsqueue.connectors.inventory.directory import Directory
+from opsqueue.connectors.inventory.directory import Directory, read_inventory
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.host import Host
@@ -61,6 +61,11 @@ def assemble(
         directory=directory.now,
         windows=settings.windows(),
     )
+
+
+def check(settings: Settings) -> None:
+    """Raise InvalidConfig for what the settings ask for and cannot be honoured, or an inventory that cannot be read."""
+    honoured(settings, catalogue(), read_inventory(settings))
 
 
 def connector(settings: Settings, hosts: Callable[[str], Host]) -> Callable[[Host], Shell]:

@@ -21,6 +21,7 @@ from opsqueue import telemetry
 from opsqueue.embedded.keeper import Child, Keeper
 from opsqueue.embedded.redis import EmbeddedRedis
 from opsqueue.embedded.users import LastCall, first_of_its_kind
+from opsqueue.pipeline.assemble import check
 from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
@@ -35,6 +36,7 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
 
     A transient one has neither Beat nor Flower and ends by itself when nothing is left to do.
     """
+    check(settings)
     _logs(settings, stderr=not transient)
     with ExitStack() as stack:
         last_call = stack.enter_context(LastCall(settings.state_dir))  # given back after Redis has ended
@@ -63,6 +65,7 @@ def worker(
     settings: Settings, *, config: str | None = None, queues: Sequence[str] | None = None, name: str | None = None
 ) -> int:
     """Workers for this machine, kept alive, with their reconciler."""
+    check(settings)
     _logs(settings, stderr=True)
     children = worker_children(settings, config, events=settings.worker.events, queues=queues, name=name)
     _keep(settings, children, queues=queues)
@@ -71,6 +74,7 @@ def worker(
 
 def host_worker(settings: Settings, host: str, *, config: str | None = None) -> int:
     """The own worker of one host: it takes the targets of this host, and works them on this machine."""
+    check(settings)
     _logs(settings, stderr=True)
     queues = (f"host.{host}",)
     name = f"host-{host}"

@@ -46,11 +46,10 @@ class Fleet(Place):
         """Pin the keys of all hosts."""
         self.farm.pin(self.state / "known_hosts")
 
-    def up(self):
+    def up(self) -> None:
         """Start the whole system, as a user does."""
-        system = self.start("opsqueue", "up", "--no-flower")
-        until(lambda: running(self.state / "redis"), 60, lambda: f"the system: {self.said(system)}")
-        return system
+        self.system = self.start("opsqueue", "up", "--no-flower")
+        until(lambda: running(self.state / "redis"), 60, lambda: f"the system: {self.said(self.system)}")
 
     def execute(self, kind, *more, systems=("all",), timeout=240.0):
         """An operation from the request to its end: how the command ended, and the JSON that it printed."""
@@ -92,14 +91,14 @@ class Fleet(Place):
             self.store.close()
         super().end()
 
-    def kill(self, system) -> None:
+    def kill(self) -> None:
         """As when the machine's power goes: keeper, workers, pool processes and Redis at once."""
-        os.kill(system.pid, signal.SIGSTOP)  # so that it starts nothing again meanwhile
-        everyone = psutil.Process(system.pid).children(recursive=True)
-        for process in [*everyone, psutil.Process(system.pid)]:
+        os.kill(self.system.pid, signal.SIGSTOP)  # so that it starts nothing again meanwhile
+        everyone = psutil.Process(self.system.pid).children(recursive=True)
+        for process in [*everyone, psutil.Process(self.system.pid)]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        system.wait(10)
+        self.system.wait(10)
         until(lambda: not any(map(_lives, everyone)), 10, "the end of all processes")
 
     # -- the operation type `become`, and what each host saw of it

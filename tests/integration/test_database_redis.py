@@ -54,7 +54,7 @@ def test_a_backup_is_loaded_compared_and_numbered(server, kept):
     assert names(kept) == ["000001"]
     assert run_.after["backup"]["restored"] == {"db0": ["301", "1"], "db3": ["1", "0"]}
     assert {path.name for path in kept.rglob("000001/*")} >= {"dump.rdb", "SHA256SUMS", "manifest.json"}
-    places = [os.readlink(path) for path in Path("/proc").glob("[0-9]*/cwd") if os.access(path, os.R_OK)]
+    places = [os.path.realpath(path) for path in Path("/proc").glob("[0-9]*/cwd")]
     assert not [path for path in places if path.startswith(str(kept))]  # the scratch server has ended
 
 
@@ -124,7 +124,7 @@ def test_integrity_and_what_a_redis_has_not(server, kept):
 
 
 def test_a_password_comes_from_its_reference_and_is_shown_nowhere(kept):
-    secret = "hunter2-not-to-be-seen"  # noqa: S105
+    secret = "hunter2-not-to-be-seen"
     with redis("--requirepass", secret, "--repl-diskless-sync-delay", "0") as one:
         run(["redis-cli", "-p", str(one.port), "set", "k", "v"], REDISCLI_AUTH=secret)
         file = kept / "secret"

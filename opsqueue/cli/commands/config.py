@@ -11,9 +11,7 @@ from opsqueue.cli.channels import unreachable_channels
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.text import safe
-from opsqueue.connectors.inventory.directory import read_inventory
-from opsqueue.operations import catalogue
-from opsqueue.pipeline.honoured import honoured
+from opsqueue.pipeline.assemble import check as honourable
 from opsqueue.settings import Settings, find_config, load
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@\s:]*):[^/\s]*@", re.IGNORECASE)
@@ -42,7 +40,7 @@ def run(given: Namespace) -> int:
             for key, value in data.items():
                 out.line(f"{key} = {dumps(value)}")
         return 0
-    honoured(settings, catalogue(), read_inventory(settings))
+    honourable(settings)
     doubts = unreachable_channels(settings)
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})

@@ -248,9 +248,8 @@ def _lean(text: str) -> str:
 
 _PARTS = (_START, _GROUPS, _SAMPLES, _MOUNTS, _USERS)
 
-_WAITS = " | ".join(
-    f'/proc/self/mounts:*" {fstype}' + '"*' for fstype in (*(f"{name} " for name in REMOTE), "autofs ", "fuse")
-)
+_SLOW = (*(f"{fstype} " for fstype in (*REMOTE, "autofs")), "fuse")
+_WAITS = " | ".join(f'/proc/self/mounts:*" {fstype}"*' for fstype in _SLOW)
 """Lines of file systems that somebody else has to answer for."""
 
 READING = _lean("\n".join(_PARTS).replace("@REMOTE@", " | ".join(REMOTE)).replace("@WAITS@", _WAITS))

@@ -36,6 +36,8 @@ _IDLE_S, _BETWEEN_S, _PROBES = 15, 5, 3
 _UNHEARD_MS = 30_000
 """How long what was sent may stay unacknowledged; the system's own patience is a quarter of an hour."""
 
+_END_S = 2.0
+
 Reach = Callable[[float], Any]
 """Makes the socket, or a channel through a gateway, until that moment of `time.monotonic`."""
 
@@ -66,7 +68,15 @@ class _Wire(paramiko.Transport):  # type: ignore[misc]  # it comes without types
 
     def end(self) -> None:
         """Close it, and let its threads go at once."""
-        _shut(self.sock)
+        # The thread closes the socket itself when it sees the end: were it closed here, its number could already
+        # belong to another file when the thread begins to wait for it.
+        if isinstance(self.sock, socket.socket) and self.is_alive():
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        else:
+            _shut(self.sock)
+        if self.is_alive():
+            self.join(_END_S)
         self.packetizer.complete_handshake()  # else its timer would hold up the end of the process
         self.close()
 

@@ -91,7 +91,8 @@ def plan(hand: Hand) -> Plan:
     final, partial = place(hand), f"{place(hand)}.partial"
     steps = (
         *_left_over(hand),
-        *_directories(hand, partial),
+        *hand.directories(),
+        hand.step("begin the backup", "mkdir", "-m", "0700", "--", partial),
         *_dumped(hand, partial),
         *_encrypted(hand, partial),
         *_restored(hand, partial),
@@ -108,13 +109,6 @@ def _left_over(hand: Hand) -> Iterator[Step]:
     for number in hand.server.partial:
         gone = f"{hand.base}/{number:06}.partial"
         yield hand.step("remove what an interrupted backup left", "rm", "-rf", "--", gone)
-
-
-def _directories(hand: Hand, partial: str) -> Iterator[Step]:
-    owner = ("-o", hand.server.owner) if hand.becomes else ()
-    yield hand.as_root("make the place for backups", "install", "-d", "-m", "0755", "--", hand.params.backup_dir)
-    yield hand.as_root("make the place of this server", "install", "-d", "-m", "0700", *owner, "--", hand.base)
-    yield hand.step("begin the backup", "mkdir", "-m", "0700", "--", partial)
 
 
 def _dumped(hand: Hand, partial: str) -> Iterator[Step]:
@@ -175,7 +169,7 @@ def _manifest(hand: Hand) -> str:
         "databases": [one.name for one in server.databases],
         "number": server.next_number,
         "encrypted": bool(recipients(hand)),
-        "compared": hand.params.compare,
+        "compared": "count" if server.engine == "redis" else hand.params.compare,
     }
     return json.dumps(told, sort_keys=True)
 

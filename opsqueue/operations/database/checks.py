@@ -55,18 +55,11 @@ def plan(hand: Hand) -> Plan:
 
 def _steps(hand: Hand) -> Iterator[Step]:
     place = _place(hand)
-    yield from directories(hand)
+    yield from hand.directories()
     yield hand.step("remove the last report", "rm", "-rf", "--", place)
     yield hand.step("begin the report", "mkdir", "-m", "0700", "--", place)
     yield from _looks(hand)
     yield hand.step("end the report", "touch", f"{place}/done")
-
-
-def directories(hand: Hand) -> Iterator[Step]:
-    """The place of a server below `backup_dir`."""
-    owner = ("-o", hand.server.owner) if hand.becomes else ()
-    yield hand.as_root("make the place for backups", "install", "-d", "-m", "0755", "--", hand.params.backup_dir)
-    yield hand.as_root("make the place of this server", "install", "-d", "-m", "0700", *owner, "--", hand.base)
 
 
 def _look(hand: Hand, title: str, name: str, *argv: str, env: Mapping[str, str] | None = None) -> Step:

@@ -44,6 +44,14 @@ class Hand:
         given = dict(env or {}) | (self.address if login else {})
         return Step(title=title, command=self._command(words, stdin, given, login=login), ok_codes=ok_codes)
 
+    def directories(self) -> tuple[Step, ...]:
+        """Make the place of this server below `backup_dir`, which is left as it is where it is there."""
+        owner = ("-o", self.server.owner) if self.becomes else ()
+        return (
+            self.as_root("make the place for backups", "mkdir", "-p", "-m", "0755", "--", self.params.backup_dir),
+            self.as_root("make the place of this server", "install", "-d", "-m", "0700", *owner, "--", self.base),
+        )
+
     def as_root(self, title: str, *argv: str) -> Step:
         """One command that only root may run (or the worker's own user, without sudo)."""
         return Step(title=title, command=self._command(argv, "", {}, login=False))

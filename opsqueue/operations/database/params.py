@@ -64,7 +64,8 @@ class DatabaseMaintenanceParams(Params):
     identity_file: AbsolutePath = ""
     """A private key on the host: with it the encrypted backup itself is decrypted and restored as proof."""
     compare: Literal["content", "count"] = "content"
-    """What a scratch restore must have in common with its source: a checksum of each table, or its rows alone."""
+    """What a scratch restore must have in common with its source: a checksum of each table, or the number of its rows
+    alone; of a Redis, keys are counted in any case."""
     bloat_percent: int = Field(default=30, ge=0, le=99)
     """Indexes (PostgreSQL) and tables (MariaDB) with so much waste are rebuilt; 0: all."""
     min_size_mb: int = Field(default=1, ge=0, le=1_000_000)

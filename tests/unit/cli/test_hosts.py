@@ -294,6 +294,15 @@ def test_the_configuration_is_not_good_when_the_inventory_is_not(line, tmp_path)
     assert "missing.json cannot be read" in said.err
 
 
+@pytest.mark.parametrize("words", [("up", "--no-flower"), ("worker",), ("worker", "--host", "db-1")])
+def test_no_system_begins_with_an_inventory_that_cannot_be_read(line, tmp_path, words):
+    line.set(inventory=str(tmp_path / "missing.json"))
+    said = line(*words)
+    assert (said.status, said.out) == (2, "")
+    assert "missing.json cannot be read" in said.err
+    assert not (tmp_path / "state").exists()
+
+
 def test_windows_of_hosts_are_listed_once_with_all_that_have_them(line):
     line.set(hosts={**HOSTS, "db-1": {"windows": ["02:00-04:00", "Sunday 01:00-05:00"]}})
     told = [(one["name"], one["spec"], one["hosts"]) for one in line("windows", "--output", "json").json["windows"]]
