@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opsqueue.errors import HostUnreachable
+from opsqueue.errors import HostNotTrusted, HostUnreachable
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
@@ -50,6 +50,8 @@ class Machine:
     value: int = 0
     tally: list[str] = field(default_factory=list)
     reachable: bool = True
+    trusted: bool = True
+    """Whether it shows the key that is pinned."""
     breaks: set[str] = field(default_factory=set)
     """Commands that end with exit code 1 and change nothing."""
     crash_before: str = ""
@@ -68,9 +70,14 @@ class Machine:
 class FakeShell:
     machine: Machine
 
-    def ask(self, facts):
+    def greet(self):
         if not self.machine.reachable:
             raise HostUnreachable("the host is down")
+        if not self.machine.trusted:
+            raise HostNotTrusted("no key is pinned: `opsqueue hosts trust`")
+
+    def ask(self, facts):
+        self.greet()
         self.machine.asked += 1
         self.machine.while_asked.pop(self.machine.asked, lambda: None)()
         return {fact.name: {"value": self.machine.value} if fact.name == "value" else {} for fact in facts}
@@ -239,6 +246,8 @@ class Story:
     coordinators: tuple = ()
     own_workers: set = field(default_factory=set)
     """Hosts that have a worker of their own; nobody else reaches them."""
+    connector: str = "local"
+    """How the other hosts are reached."""
     shards: list = field(default_factory=list)
     """Messages for shards that nobody has taken yet: `(operation, number, queue)`."""
     away: set = field(default_factory=set)
@@ -262,7 +271,7 @@ class Story:
         )
 
     def _host(self, name):
-        return Host(name=name, connector="worker" if name in self.own_workers else "local")
+        return Host(name=name, connector="worker" if name in self.own_workers else self.connector)
 
     def _connect(self, host, worker):
         if host.name in self.own_workers and worker != f"host.{host.name}":

@@ -289,3 +289,58 @@ def test_how_many_hosts_are_done_can_be_counted_while_they_are_worked_on(story):
     assert progress(counted[0]) == "2 of 6 hosts"
     assert progress({TargetState.FAILED: 1, TargetState.PENDING: 3}) == "1 of 4 hosts, 1 failed"
     assert progress({TargetState.PENDING: 1}) == ""
+
+
+@pytest.fixture
+def over_ssh(story):
+    story.connector = "ssh"
+    story.machines["h2"].trusted = False
+    return story
+
+
+def test_looking_goes_on_without_a_host_that_shows_another_key(over_ssh):
+    shown = over_ssh.drive(over_ssh.ask("look_value", systems=SIX[:3]))
+    assert states(shown) == {"h1": "succeeded", "h2": "failed", "h3": "succeeded"}
+    assert (shown["outcome"], over_ssh.machines["h2"].asked) == ("partial", 0)
+    assert "opsqueue hosts trust" in shown["targets"][1]["problems"][0]
+    assert shown["targets"][1]["attempts"] == 1
+
+
+def test_nothing_is_changed_while_one_host_shows_another_key(over_ssh):
+    operation_id = over_ssh.ask(systems=SIX[:3])
+    shown = over_ssh.drive(operation_id)
+    assert states(shown) == {"h1": "skipped", "h2": "failed", "h3": "skipped"}
+    assert over_ssh.results(operation_id)[0] == ("verify", "failed")
+    assert all(not over_ssh.machines[name].tally for name in SIX)
+
+
+def test_a_host_that_shows_another_key_in_mid_rollout_fails_and_stops_the_rest(story):
+    story.connector = "ssh"
+    story.machines["h1"].during["set 1"] = lambda: setattr(story.machines["h2"], "trusted", False)
+    shown = story.drive(story.ask(systems=SIX[:3]))
+    assert states(shown) == {"h1": "succeeded", "h2": "failed", "h3": "skipped"}
+    assert story.machines["h2"].tally == []
+
+
+def test_looking_at_hosts_of_which_none_shows_its_key_fails_at_verify(over_ssh):
+    operation_id = over_ssh.ask("look_value", systems=("h2",))
+    assert over_ssh.drive(operation_id)["outcome"] == "failed"
+    assert over_ssh.results(operation_id)[0] == ("verify", "failed")
+
+
+def test_a_host_that_is_down_at_verify_does_not_hold_up_those_that_are_looked_at(story):
+    story.connector = "ssh"
+    story.machines["h2"].reachable = False
+    shown = story.drive(story.ask("look_value", systems=SIX[:3], retry_count=0))
+    assert states(shown) == {"h1": "succeeded", "h2": "unreachable", "h3": "succeeded"}
+
+
+def test_a_host_that_left_the_inventory_meanwhile_fails_alone(story):
+    operation_id = story.ask(systems=SIX[:3], rollout={"stop_at": 3})
+    for _ in range(2):
+        story.step(operation_id)
+    gone = story.machines.pop("h2")
+    shown = story.drive(operation_id)
+    assert states(shown) == {"h1": "succeeded", "h2": "failed", "h3": "succeeded"}
+    assert shown["targets"][1]["problems"] == ["h2 is not in the inventory any more"]
+    assert (shown["stage"], gone.tally) == ("closed", [])
