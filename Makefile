@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast test-system check bench faults lock clean
+.PHONY: help demo test test-fast test-system check bench bench-ssh faults lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,10 @@ check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
 bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain
 	@sh tools/test_system.sh
 	@$(BIN)/python tools/bench/bench.py
+
+bench-ssh: $(VENV)/.installed-dev ## the same facts from 20 and 200 hosts over SSH, beside Ansible, pyinfra and others
+	@sh tools/test_system.sh
+	@$(BIN)/python tools/bench/ssh.py $(ARGS)
 
 lock: ## write down the versions that CI uses
 	@$(BIN)/python tools/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock

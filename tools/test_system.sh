@@ -19,6 +19,11 @@ need sudo sudo
 need csh csh
 need systemd-nspawn systemd-container
 need dockerd docker.io
+need mariadbd mariadb-server
+need redis-check-rdb redis-tools
+need sqlite3 sqlite3
+need age age
+need runuser util-linux
 need busybox busybox
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 

@@ -119,7 +119,16 @@ inspect_mysql() {
 }
 """
 
+# An older server cannot load what a newer one wrote, and PATH may have several.
 _REDIS = r"""
+loader() (
+  IFS=:
+  for dir in $PATH; do
+    [ -x "$dir/redis-server" ] && [ -x "$dir/redis-check-rdb" ] || continue
+    there=$("$dir/redis-server" --version </dev/null | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
+    [ "$(printf '%s\n' "$1" "$there" | sort -V | head -n 1)" = "$1" ] && { printf '%s' "$dir"; return; }
+  done
+)
 inspect_redis() {
   owner=$run_as
   q() {
@@ -132,7 +141,8 @@ inspect_redis() {
   said=$(printf '%s\n' "$said" | tr -d '\r')
   printf '%s\n' "$said" | sed -n -E "s/^(redis_version|used_memory|role|loading|aof_enabled|db[0-9]+):/\1$tab/p"
   row available "$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) * 1024))"
-  for one in redis-cli redis-check-rdb redis-server age; do has "$one"; done
+  row loader "$(loader "$(printf '%s\n' "$said" | sed -n 's/^redis_version://p')")"
+  for one in redis-cli age; do has "$one"; done
   echo @databases
   row all "$(printf '%s\n' "$said" | sed -n 's/^used_memory://p')" \
     "$(printf '%s\n' "$said" | awk -F '[=,]' '/^db[0-9]+:keys=/ { sum += $2 } END { print sum + 0 }')"

@@ -53,6 +53,9 @@ class Heart:
             time.sleep(_TICK)
             now = time.monotonic()
             with self._lock:
+                if not self._beats:  # the next one who needs it starts another
+                    self._thread = None
+                    return
                 due = [beat for beat in self._beats.values() if beat.next_at <= now]
             for beat in due:
                 beat.next_at = now + beat.every

@@ -35,6 +35,7 @@ _log = logging.getLogger("opsqueue.reconciler")
 _PULSE = 1.0
 _IDLE_AFTER = 3.0
 _SOON = 60.0
+_BEGIN_AGAIN = 5.0
 
 
 class Reconciler:
@@ -72,12 +73,9 @@ class Reconciler:
         """Turn until stopped; whatever goes wrong in one turn is logged, and the next turn comes."""
         sender = Sender(self._settings)
         name = f"reconciler-{os.uname().nodename}-{os.getpid()}"
-        world = assemble(
-            self._settings,
-            dispatch=partial(nudge, sender),
-            dispatch_shard=partial(nudge_shard, sender),
-            worker=name,
-        )
+        world = self._world(sender, name)
+        if world is None:
+            return
         forget_old(self._settings)
         while not self._stopping.wait(_PULSE):
             try:
@@ -95,6 +93,21 @@ class Reconciler:
                 self._perhaps_revive()
             except Exception:  # noqa: BLE001  # the last one who looks must not die of one bad turn
                 _log.exception("ERROR in the reconciler; it goes on")
+
+    def _world(self, sender: Sender, name: str) -> World | None:
+        """The world, tried until it can be put together; None when stopped before."""
+        while not self._stopping.is_set():
+            try:
+                return assemble(
+                    self._settings,
+                    dispatch=partial(nudge, sender),
+                    dispatch_shard=partial(nudge_shard, sender),
+                    worker=name,
+                )
+            except OpsqueueError as error:
+                _log.error("ERROR: the reconciler cannot begin yet: %s", error.message)
+                self._stopping.wait(_BEGIN_AGAIN)
+        return None
 
     def _perhaps_revive(self) -> None:
         if self._revive is None or self._stopping.is_set():

@@ -78,8 +78,12 @@ class Fleet(Place):
 
     def closed(self, operation_id, seconds=120.0):
         """The JSON of an operation, once it is closed."""
-        until(lambda: self.now(operation_id)["stage"] == "closed", seconds, lambda: f"the end: {self.now(operation_id)}")
-        return self.now(operation_id)
+
+        def ended():
+            data = self.now(operation_id)
+            return data if data["stage"] == "closed" else None
+
+        return until(ended, seconds, lambda: f"the end of {self.now(operation_id)}")
 
     def states(self, operation_id):
         """How each host of an operation stands."""

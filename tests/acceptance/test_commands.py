@@ -6,8 +6,11 @@ is no other service of this machine.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import urllib.request
 from contextlib import suppress
@@ -82,7 +85,7 @@ def _missing() -> str:
 @pytest.fixture(scope="module")
 def town():
     """The place of this module; with nginx, not started yet, where a name space can be had."""
-    place = Place()
+    place = _with_database(Place())
     place.port = free_port()
     holder = None
     try:
@@ -97,6 +100,21 @@ def town():
             holder.stdin.close()
             holder.wait(10)
             holder.stdout.close()
+
+
+def _with_database(place: Place) -> Place:
+    """A file of SQLite, which the configuration gives to db-server-1."""
+    with contextlib.closing(sqlite3.connect(place.directory / "shop.db")) as db, db:
+        db.execute("create table customer (name text)")
+        db.executemany("insert into customer values (?)", [("ann",), ("bob",), ("cem",)])
+    parameters = {
+        "path": str(place.directory / "shop.db"),
+        "backup_dir": str(place.directory / "backups"),
+        "sudo": False,
+    }
+    place.settings["hosts"]["db-server-1"]["parameters"] = {"database_maintenance": parameters}
+    place.config.write_text(json.dumps(place.settings))
+    return place
 
 
 def _name_space(place: Place) -> subprocess.Popen[str]:
@@ -164,10 +182,26 @@ def test_health_check(town, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_type_that_is_not_built_yet(town, way):
-    done = town.sh(f"{WAYS[way]} execute {BACKUP}")
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="not installed: sqlite3")
+def test_db_backup(town, way):
+    """The database is what the configuration gives to db-server-1; test_database.py has others."""
+    before = len(list((town.directory / "backups").glob("*/000*")))
+    plan = town.sh(f"{WAYS[way]} plan {BACKUP} --output json").json
+    done = town.sh(f"{WAYS[way]} execute {BACKUP} --wait --output json")
+    assert done.code == 0, done.err
+    is_whole(done.json)
+    (target,) = done.json["targets"]
+    assert [step["command"] for step in target["steps"]] == [step["command"] for step in plan["targets"][0]["steps"]]
+    assert done.json["metrics"]["db-server-1"]["rows_compared"]["value"] == 3
+    (newest,) = (town.directory / "backups").glob(f"*/{before + 1:06}/shop.db.sqlite")
+    with contextlib.closing(sqlite3.connect(newest)) as db:
+        assert db.execute("select group_concat(name) from customer").fetchone() == ("ann,bob,cem",)
+
+
+def test_a_type_that_is_not_built_yet(town):
+    done = town.sh(f"opsqueue execute {BACKUP.replace('database_maintenance', 'log_rotation')}")
     assert (done.code, done.out) == (10, "")
-    assert "'database_maintenance'" in done.err
+    assert "'log_rotation'" in done.err
     assert all(name in done.err for name in ("health_check", "service_restart", "system_monitoring"))
     assert len(done.err.strip().splitlines()) == 1
 

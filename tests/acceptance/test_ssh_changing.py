@@ -93,7 +93,6 @@ def test_a_rolling_restart_stops_where_the_third_of_six_breaks(make_fleet):
     # First one alone, then two at the same time.
     assert at(targets["h1"]["finished_at"]) <= min(starts(fleet, "h2")[1], starts(fleet, "h3")[1])
     assert starts(fleet, "h3")[1] < at(targets["h2"]["finished_at"])
-    print([(s["stage"],s["seconds"]) for s in data["stages"]], [(t["started_at"],t["finished_at"]) for t in data["targets"]])
     table = fleet.ops("show", data["operation_id"]).out
     assert "went wrong on h3" in table
 
@@ -142,7 +141,7 @@ def _killed_at_the_24th(fleet, word, kill):
     hold.touch()
     wanted = json.dumps({"state": word})
     asked = fleet.ask("become", "--parameters", wanted, "--batch", "5", "--retry-count", "0")
-    until(lambda: list(fleet.states(asked).values()).count("succeeded") == 24, 60, lambda: f"24: {fleet.states(asked)}")
+    until(lambda: _done(fleet, asked) == 24, 60, lambda: f"24 that are done: {fleet.states(asked)}")
     assert fleet.states(asked)["h24"] == "applying"
     kill(asked)
     # The command outlived whoever sent it: it is waited for, and not sent again.
@@ -153,6 +152,10 @@ def _killed_at_the_24th(fleet, word, kill):
     assert (data["outcome"], set(fleet.states(asked).values())) == ("succeeded", {"succeeded"})
     assert {host: saw.count(word) for host, saw in fleet.each_saw().items()} == {f"h{n}": 1 for n in range(1, 51)}
     return data
+
+
+def _done(fleet, asked):
+    return list(fleet.states(asked).values()).count("succeeded")
 
 
 def _results(fleet, asked):

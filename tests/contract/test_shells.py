@@ -137,6 +137,8 @@ def test_what_certainly_did_not_start_is_not_sent(shell):
         shell.run(Command(argv=("echo", "a\0b")))
     with pytest.raises(CommandNotSent):
         shell.run(Command(argv=("echo", "x" * 3_000_000)))
+    with pytest.raises(CommandNotSent):
+        shell.run(Command(argv=("cat",), stdin="half a character: \ud800"))
 
 
 def test_a_long_argument_is_passed(shell):

@@ -437,6 +437,7 @@ def test_nothing_is_left_when_all_is_closed(make_farm, make_ways):
     assert _wait(lambda: threading.active_count() <= threads + 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_process_that_was_forked_opens_its_own(farm, make_ways):
     ways = make_ways(farm)
     shell = ways.shell(farm.host())

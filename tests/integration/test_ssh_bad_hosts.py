@@ -12,6 +12,9 @@ import psutil
 import pytest
 from sshkit import NEEDS_SSHD, Farm, Odd, Relay, needs_people
 
+from opsqueue.connectors import asking
+from opsqueue.connectors.ssh import shell as ssh_shell
+from opsqueue.connectors.ssh import wire
 from opsqueue.connectors.ssh.ways import Ways
 from opsqueue.errors import CommandNotSent, HostNotTrusted, HostUnreachable, OpsqueueError
 from opsqueue.model.fact import Fact, Script, why_unknown
@@ -131,7 +134,7 @@ def test_bad_hosts_do_not_delay_fifty_good_ones(make_farm, make_ways, tmp_path):
     farm, stranger = make_farm(hosts=50), make_farm(hosts=2)
     odds = [Odd(way, farm.key_file) for way in WAYS for _ in range(2)]
     try:
-        ways = make_ways(farm, connect_timeout=20.0)
+        ways = make_ways(farm, connect_timeout=8.0)
         bad = [*(odd.host for odd in odds), *stranger.hosts()]
         ended = {}
 
@@ -151,7 +154,7 @@ def test_bad_hosts_do_not_delay_fifty_good_ones(make_farm, make_ways, tmp_path):
         assert all(isinstance(one.result(), HostNotTrusted) for one in tried[-2:])
         last_good = max(ended[host.name, host.where] for host in farm.hosts())
         slow = [ended[host.name, host.where] for host in bad if host.name in {"deaf", "silent", "drips", "stuck"}]
-        assert last_good < min(slow)  # those who never answer take 20 s
+        assert last_good < min(slow)  # those who never answer take 8 s
     finally:
         for odd in odds:
             odd.end()
@@ -341,7 +344,8 @@ def test_a_command_that_was_lost_with_its_host_is_not_known(farm, relayed, tmp_p
     assert "whether it still runs there is not known" in found.stderr
 
 
-def test_a_command_that_still_runs_when_its_time_is_over_is_said(relayed, tmp_path):
+def test_a_command_that_still_runs_when_its_time_is_over_is_said(relayed, tmp_path, monkeypatch):
+    monkeypatch.setattr(ssh_shell, "GRACE_S", 1)
     relay, shell = relayed
     note = tmp_path / "note"
     with ThreadPoolExecutor(1) as pool:
@@ -357,7 +361,8 @@ def test_a_command_that_still_runs_when_its_time_is_over_is_said(relayed, tmp_pa
             process.kill()
 
 
-def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed):
+def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed, monkeypatch):
+    monkeypatch.setattr(ssh_shell, "GRACE_S", 1)
     relay, shell = relayed
     shell.greet()
     began = time.monotonic()
@@ -371,7 +376,38 @@ def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed
     assert shell.ask(HELLO) == HEARD
 
 
-def test_a_host_without_timeout_ends_late_commands_too(make_farm, make_ways, tmp_path):
+def test_a_host_that_takes_no_input_any_more_is_given_up(make_farm, make_ways, monkeypatch):
+    monkeypatch.setattr(wire._Wire, "_active_check_timeout", 1.0)
+    monkeypatch.setattr(ssh_shell, "GRACE_S", 1)
+    farm = make_farm(hosts=2)
+    with Relay(farm.host(1)) as relay:
+        gateways = {"h1": farm.host(0)}
+        ways = make_ways(farm, more=[relay.host], connect_timeout=3.0, hosts=gateways.__getitem__)
+        for gateway in ("", "h1"):
+            shell = ways.shell(relay.host.model_copy(update={"gateway": gateway}))
+            assert shell.ask(HELLO) == HEARD
+            began = time.monotonic()
+            with ThreadPoolExecutor(1) as pool:
+                running = pool.submit(shell.run, _sh("cat >/dev/null; sleep 1", stdin="x" * 50_000_000, timeout=1))
+                assert _wait(lambda: relay.passed > 1_000_000)
+                relay.stall()
+                found = running.result()
+            assert found.exit_code is None
+            assert time.monotonic() - began < 25
+            relay.passed = 0
+            assert shell.ask(HELLO) == HEARD
+
+
+def test_a_shell_that_was_killed_is_no_lost_connection(farm, make_ways):
+    shell = make_ways(farm).shell(farm.host())
+    # The parent of the command is `timeout`, and its parent the sh whose exit code is told.
+    found = shell.run(_sh('echo out; kill -9 "$(cut -d" " -f4 /proc/$PPID/stat)"'))
+    assert (found.exit_code, found.stdout) == (None, "out\n")
+    assert "was killed there" in found.stderr
+    assert farm.logins() == 1
+
+
+def test_a_host_without_timeout_ends_late_commands_too(make_farm, make_ways, tmp_path, monkeypatch):
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "timeout").write_text("#!/bin/sh\nexit 125\n")
@@ -383,6 +419,10 @@ def test_a_host_without_timeout_ends_late_commands_too(make_farm, make_ways, tmp
     found = shell.run(_sh('trap "" TERM; sh -c "sleep 60; sleep 61" & echo $!; wait; sleep 62', timeout=1))
     assert found.timed_out
     assert _wait(lambda: not psutil.pid_exists(int(found.stdout)))
+    monkeypatch.setattr(asking, "seconds_of", lambda _facts: 1.0)
+    slow = Fact(name="slow", ask=Script(text='sleep 63 & echo $! >"$1"; wait', args=(str(tmp_path / "pid"),)))
+    assert "cut off" in shell.ask([slow])["slow"]["unknown"]
+    assert _wait(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
 
 
 def test_a_command_that_cannot_be_sent_at_all_is_said(make_farm, make_ways):

@@ -18,7 +18,7 @@ from typing import Any
 import paramiko
 
 from opsqueue.connectors.ssh import remote
-from opsqueue.connectors.ssh.stream import Dropped, Stream
+from opsqueue.connectors.ssh.stream import GONE, Dropped, Stream
 from opsqueue.connectors.ssh.wire import hang_up
 from opsqueue.errors import HostUnreachable
 
@@ -26,6 +26,7 @@ _SPARE = 1
 """Waiting shells that are kept; a second one is opened while the first is busy, and closed afterwards."""
 _TRIES = 20
 _SAID_MOST = 300
+_END_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,8 @@ class _Waiting:
     """A waiting shell."""
 
     stream: Stream
-    greeted: bool = False
+    leader: int = 0
+    """Its process id, once it said so: the first of its session."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class Link:
             return self.connection.transport.open_channel("direct-tcpip", (address, port), ("", 0), timeout=seconds)
         except paramiko.ChannelException as error:
             raise HostUnreachable(f"it does not connect to {address}:{port}: {error.text}") from None
-        except (OSError, EOFError, paramiko.SSHException, AttributeError) as error:
+        except (*GONE, AttributeError) as error:
             if self.alive:
                 raise TimeoutError from None
             raise Dropped(f"the connection is gone ({error})") from None
@@ -105,16 +107,26 @@ class Link:
         """A channel that runs this; the host answered that it does. Raises Dropped: then certainly nothing ran."""
         channel = self._channel()
         # Paramiko waits for the answer without end.
-        late = threading.Timer(self.patience, channel.close)
+        stream = Stream(channel)
+        late = threading.Timer(self.patience, stream.close)
         late.daemon = True
         late.start()
         try:
             channel.exec_command(command)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except GONE as error:
             raise Dropped(f"it did not start a shell ({error})") from None
         finally:
             late.cancel()
-        return Stream(channel)
+        return stream
+
+    def end_session(self, leader: int) -> None:
+        """End whatever still runs in the session of a shell that we started."""
+        text = remote.end_session(leader)
+        with contextlib.suppress(Dropped):
+            ending = self.open(remote.one_off(text))
+            ending.send(text.encode(), _END_S)
+            ending.drain(time.monotonic() + _END_S)
+            ending.close()
 
     def _channel(self) -> Any:
         gave_back = False
@@ -124,7 +136,7 @@ class Link:
             except paramiko.ChannelException as error:
                 # It is alive, but has as many sessions as its sshd allows (MaxSessions): give it back what waits.
                 problem = f"it allows no further session on this connection ({error.text})"
-            except (OSError, EOFError, paramiko.SSHException, AttributeError) as error:
+            except (*GONE, AttributeError) as error:
                 raise Dropped(f"the connection is gone ({error})") from None
             gave_back = self._drop_spare() or gave_back
             if not gave_back:
@@ -155,7 +167,7 @@ class Link:
         """
         while True:
             shell = self._take()
-            waited = shell.greeted
+            waited = bool(shell.leader)
             try:
                 answer = self._tell(shell, text, seconds, most)
             except Dropped:
@@ -187,8 +199,8 @@ class Link:
 
     def _tell(self, shell: _Waiting, text: str, seconds: float, most: int) -> Answer:
         marker = secrets.token_hex(16)
-        first = "" if shell.greeted else remote.hello(marker)
-        shell.stream.send((first + remote.framed(text, marker)).encode(), self.patience)
+        first = "" if shell.leader else remote.hello(marker)
+        shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
         out, err = _Heard(), _Heard()
         began = time.monotonic()
         if not _listen(shell.stream, out, err, began + self.patience, most, out_ends=f"\n@@{marker} ready\n"):
@@ -199,13 +211,14 @@ class Link:
         answer = Answer(out=out.text, err=err.text, whole=whole)
         if not whole and shell.stream.over:
             raise Cut(answer)
+        if not whole:
+            self.end_session(shell.leader)
         return answer
 
     def _greet(self, shell: _Waiting, out: bytes, marker: str) -> None:
-        if not shell.greeted:
-            shell.greeted = True
-            if found := re.search(rf"@@{marker} hello (\d+) (.*)\n".encode(), out):
-                self.who = Who(user_id=int(found[1]), timeout=found[2].decode(errors="replace") or None)
+        if found := re.search(rf"@@{marker} hello (\d+) (\d+) (.*)\n".encode(), out):
+            shell.leader = int(found[1])
+            self.who = Who(user_id=int(found[2]), timeout=found[3].decode(errors="replace") or None)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opsqueue.connectors.process import Kept
 from opsqueue.connectors.ssh import remote
@@ -19,7 +19,6 @@ from opsqueue.model.plan import Result
 
 _LINGER_S = 1.0
 """How long output is still read after the end; a daemon that the command started may keep it open for ever."""
-_END_S = 10.0
 _NOISE_MOST = 4096
 
 
@@ -85,11 +84,11 @@ class OneOff:
         begun = re.compile(rf"\n@@{marker} begun (\d+)\n".encode())
         out, err = _Output(Kept(half, half), begun), _Output(Kept(half, half), begun)
         began = time.monotonic()
-        _in_background(stream, text.encode() + self.stdin, self.late_s)
+        _in_background(stream, remote.as_bytes(text) + self.stdin, self.late_s)
         try:
             in_time = _until_end(stream, out, err, began + self.late_s)
             if not in_time and out.leader:
-                self._end(out.leader)
+                self.link.end_session(out.leader)
         finally:
             stream.close()
         return self._result(stream, out, err, time.monotonic() - began, in_time=in_time)
@@ -104,20 +103,14 @@ class OneOff:
             timed_out=not in_time,
             truncated=bool(out.kept.dropped or err.kept.dropped),
         )
+        if in_time and code is None and stream.ended and self.link.alive:
+            return replace(result, stderr=f"{result.stderr}\nthe shell that ran it was killed there".lstrip("\n"))
         if in_time and code is None:
             raise Lost(result)
         if in_time and not out.leader:
             said = err.said or out.said or "nothing"
             raise CommandNotSent(f"its login shell ended with exit code {code} before it began, and said: {said}")
         return result
-
-    def _end(self, leader: int) -> None:
-        text = remote.end_session(leader)
-        with contextlib.suppress(Dropped):
-            ending = self.link.open(remote.one_off(text))
-            ending.send(text.encode(), _END_S)
-            ending.drain(time.monotonic() + _END_S)
-            ending.close()
 
 
 def _in_background(stream: Stream, data: bytes, seconds: float) -> None:

@@ -53,7 +53,7 @@ def hello(marker: str) -> str:
     return (
         "cd /; unset OLDPWD; user=$(id -u); limits=; timeout=$(command -v timeout)\n"
         "if timeout -k 1 5 true </dev/null >/dev/null 2>&1; then limits=yes; else timeout=; fi\n"
-        f'printf \'\\n@@{marker} hello %s %s\\n\' "$user" "$timeout"\n'
+        f'printf \'\\n@@{marker} hello %s %s %s\\n\' "$$" "$user" "$timeout"\n'
     )
 
 
@@ -68,22 +68,32 @@ def marked(mark: str) -> Fact:
     return Fact(name="marked", ask=Script(text=_MARKED, args=(mark,), timeout=30), parse=lambda result: result)
 
 
-def why_not(argv: Sequence[str], env: Mapping[str, str]) -> str:
+def why_not(argv: Sequence[str], env: Mapping[str, str], stdin: str) -> str:
     """Why no host could start this command; empty when it could."""
     texts = (*argv, *env.values())
     if any("\0" in text for text in texts):
         return "an argument holds a zero byte"
-    if any(len(text.encode()) >= _LONGEST for text in texts):
+    try:
+        longest = max(len(as_bytes(text)) for text in texts)
+        as_bytes(stdin)
+    except UnicodeEncodeError as error:
+        return f"it cannot be written in UTF-8: {error.reason}"
+    if longest >= _LONGEST:
         return f"an argument is longer than {_LONGEST - 1} bytes"
     if strange := [name for name in env if not _NAME.fullmatch(name)]:
         return f"{strange[0]!r} is no name of an environment variable"
     return ""
 
 
+def as_bytes(text: str) -> bytes:
+    """As it is sent; bytes that were no text when they were read are sent as they were."""
+    return text.encode(errors="surrogateescape")
+
+
 def one_off(text: str) -> str:
     """What the login shell gets so that exactly these bytes of stdin are run, and the rest is the command's own."""
     # dd reads byte by byte and so not one too many; what it reads is checked by the braces around the text.
-    inner = f'/bin/sh -c "eval \\"\\$(dd bs=1 count={len(text.encode())} 2>/dev/null)\\""'
+    inner = f'/bin/sh -c "eval \\"\\$(dd bs=1 count={len(as_bytes(text))} 2>/dev/null)\\""'
     return f"exec /bin/sh -c '{_CLEAN} {inner}'"
 
 

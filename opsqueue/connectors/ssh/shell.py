@@ -55,7 +55,7 @@ class SshShell:
         try:
             private = revealed(command.secrets)
             env = dict(command.env) | ({MARK: mark} if mark else {}) | private
-            if problem := remote.why_not(command.argv, env):
+            if problem := remote.why_not(command.argv, env, command.stdin):
                 raise CommandNotSent(self._not_sent(command, problem))
             result = self.way.do(partial(self._run, command, env))
         except (InvalidConfig, HostNotTrusted) as error:
@@ -110,7 +110,7 @@ class SshShell:
             env=env,
             seconds=command.timeout,
             late_s=late_s,
-            stdin=command.stdin.encode(),
+            stdin=remote.as_bytes(command.stdin),
             most=self.output_most,
         )
         try:

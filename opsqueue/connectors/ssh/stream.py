@@ -8,9 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import paramiko
+
 _NAP_S = 0.1
 """How often the end is looked for, which comes without a word."""
 _MOST = 1 << 16
+
+
+GONE = (OSError, EOFError, paramiko.SSHException)
+"""What is raised by a connection that went away."""
 
 
 class Dropped(Exception):
@@ -64,23 +70,27 @@ class Stream:
 
     def read(self, until: float) -> tuple[bytes, bytes]:
         """What came on stdout and stderr; both empty when nothing did within a moment, or until then."""
-        if not self.channel.recv_ready() and not self.channel.recv_stderr_ready() and not self.over:
+        channel = self.channel
+        if not channel.recv_ready() and not channel.recv_stderr_ready() and not self.over:
             self._news.take(min(_NAP_S, max(0.0, until - time.monotonic())))
-        out = self.channel.recv(_MOST) if self.channel.recv_ready() else b""
-        err = self.channel.recv_stderr(_MOST) if self.channel.recv_stderr_ready() else b""
+        out = err = b""
+        with contextlib.suppress(*GONE):  # it tells the other side that there is room again, which may fail
+            out = channel.recv(_MOST) if channel.recv_ready() else b""
+            err = channel.recv_stderr(_MOST) if channel.recv_stderr_ready() else b""
         return out, err
 
     def send(self, data: bytes, seconds: float) -> None:
         """Give it to the other side's stdin; raises Dropped when it does not take it."""
         self.channel.settimeout(seconds)
         try:
-            self.channel.sendall(data)
-        except OSError as error:
+            for start in range(0, len(data), _MOST):  # it copies all that is left for each packet
+                self.channel.sendall(data[start : start + _MOST])
+        except GONE as error:
             raise Dropped(f"it took no input: {error}") from None
 
     def end_of_input(self) -> None:
         """Its stdin ends here."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*GONE):
             self.channel.shutdown_write()
 
     def wait_for_exit(self, until: float) -> None:
@@ -94,4 +104,5 @@ class Stream:
 
     def close(self) -> None:
         """Let go of it."""
-        self.channel.close()
+        with contextlib.suppress(*GONE):
+            self.channel.close()

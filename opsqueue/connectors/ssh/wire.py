@@ -17,6 +17,7 @@ from typing import Any
 import paramiko
 from fabric import Config, Connection
 from paramiko.auth_strategy import AuthStrategy
+from paramiko.packet import Packetizer
 
 from opsqueue.connectors.deadline import all_within
 from opsqueue.connectors.ssh.login import user_of
@@ -50,6 +51,26 @@ def left(until: float) -> float:
     return seconds
 
 
+class _Packets(Packetizer):  # type: ignore[misc]  # it comes without types
+    """Gives up a peer that takes nothing any more; everybody else would wait for it in line, without end."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._sock = sock
+
+    def write_all(self, out: bytes) -> None:
+        """Send all of it; EOFError when no byte of it went out for as long as the socket waits."""
+        while out:
+            try:
+                sent = self._sock.send(out)
+            except OSError:  # also the time limit
+                sent = 0
+            if not sent:
+                _wake(self._sock)
+                raise EOFError("it takes nothing any more")
+            out = out[sent:]
+
+
 class _Wire(paramiko.Transport):  # type: ignore[misc]  # it comes without types
     """A transport that wants the pinned kinds of keys, and whose thread sleeps while nothing comes."""
 
@@ -60,7 +81,7 @@ class _Wire(paramiko.Transport):  # type: ignore[misc]  # it comes without types
     def __init__(
         self, sock: Any, disabled_algorithms: Any = None, *, kinds: Sequence[str] = (), seconds: float = 10.0
     ) -> None:
-        super().__init__(sock, disabled_algorithms=disabled_algorithms)
+        super().__init__(sock, disabled_algorithms=disabled_algorithms, packetizer_class=_Packets)
         self.banner_timeout = self.handshake_timeout = seconds
         options = self.get_security_options()
         wanted = [name for name in options.key_types if _kind_of(name) in kinds]
@@ -70,13 +91,11 @@ class _Wire(paramiko.Transport):  # type: ignore[misc]  # it comes without types
         """Close it, and let its threads go at once."""
         # The thread closes the socket itself when it sees the end: were it closed here, its number could already
         # belong to another file when the thread begins to wait for it.
-        if isinstance(self.sock, socket.socket) and self.is_alive():
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
-        else:
-            _shut(self.sock)
+        _wake(self.sock)
         if self.is_alive():
             self.join(_END_S)
+        else:
+            _shut(self.sock)
         self.packetizer.complete_handshake()  # else its timer would hold up the end of the process
         self.close()
 
@@ -207,10 +226,16 @@ def _keep_alive(wire: socket.socket) -> None:
             wire.setsockopt(tcp, getattr(socket, name), value)
 
 
-def _shut(sock: Any) -> None:
-    """Close a socket so that whoever waits for it wakes up."""
+def _wake(sock: Any) -> None:
+    """Let whoever waits for it see its end, and leave a file that is open to whoever opened it."""
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(sock, socket.socket):
+            sock.shutdown(socket.SHUT_RDWR)
+        else:
+            sock.close()  # a channel through a gateway
+
+
+def _shut(sock: Any) -> None:
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         sock.close()
 

@@ -79,6 +79,9 @@ def _about_server(hand: Hand) -> Iterator[str]:
         need, there = int(_ROOM * int(props.get("used_memory", "0"))), int(props.get("available", "0"))
         if there < need:
             yield f"the scratch restore may need {need} bytes of memory, and {there} are available on the host"
+        if not props.get("loader"):
+            version = props.get("redis_version", "?")
+            yield f"no redis-server and redis-check-rdb of version {version} or newer are on the PATH of the host"
         if props.get("loading") == "1":
             yield "the server still loads its data; try again when it is done"
 

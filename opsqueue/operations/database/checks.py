@@ -19,7 +19,7 @@ from opsqueue.operations.database.hand import Hand
 
 # The answer goes into the report, with its exit code before it; only a report that cannot be written is an error here.
 _RUN = 'said=$("$@" 2>&1); code=$?; { printf "exit %s\\n" "$code"; printf "%s\\n" "$said" | head -c 20000; } >"$REPORT"'
-_SNAPSHOT = 'redis-cli "$@" --rdb "$FILE" >"$FILE.log" 2>&1 || { cat "$FILE.log"; exit 3; }; redis-check-rdb "$FILE"'
+_SNAPSHOT = 'redis-cli "$@" --rdb "$FILE" >"$FILE.log" 2>&1 || { cat "$FILE.log"; exit 3; }; "$CHECK" "$FILE"'
 _DAMAGE = re.compile(
     r"invalid page|checksum|could not read block|missing chunk|unexpected chunk|invalid memory alloc"
     r"|compressed .* corrupt|could not access status of transaction"
@@ -44,6 +44,8 @@ def objections(hand: Hand) -> Iterator[str]:
     """Why nothing could be looked at."""
     if not hand.server.databases:
         yield "there is nothing to check: no database was found, or none of those that were named"
+    if hand.server.engine == "redis" and not hand.server.props.get("loader"):
+        yield "no redis-server and redis-check-rdb that are not older than the server are on the PATH of the host"
     if hand.server.engine == "mysql" and not {"mariadb-check", "mysqlcheck"} & set(hand.server.tools):
         yield "a check needs mariadb-check or mysqlcheck on the host; install the client's package"
 
@@ -74,9 +76,9 @@ def _has_amcheck(hand: Hand, database: Database) -> bool:
 def _looks(hand: Hand) -> Iterator[Step]:
     server = hand.server
     if server.engine == "redis":
-        snapshot = f"{_place(hand)}/check.rdb"
+        snapshot, check = f"{_place(hand)}/check.rdb", f"{server.props['loader']}/redis-check-rdb"
         argv = ("sh", "-c", _SNAPSHOT, "sh", *hand.client)
-        yield _look(hand, "take a snapshot and check it", "snapshot", *argv, env={"FILE": snapshot})
+        yield _look(hand, "take a snapshot and check it", "snapshot", *argv, env={"FILE": snapshot, "CHECK": check})
         yield hand.step("remove the snapshot", "rm", "-f", "--", snapshot, f"{snapshot}.log")
     for database in server.databases:
         name = database.name

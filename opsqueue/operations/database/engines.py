@@ -42,7 +42,7 @@ ENGINES: Mapping[str, Engine] = {"postgresql": _postgresql, "mysql": _mysql, "re
 TOOLS: Mapping[str, tuple[str, ...]] = {
     "postgresql": ("psql", "pg_dump", "pg_restore"),
     "mysql": (),
-    "redis": ("redis-cli", "redis-server", "redis-check-rdb"),
+    "redis": ("redis-cli",),
     "sqlite": ("sqlite3",),
 }
 """What a backup needs on the host."""

@@ -47,8 +47,8 @@ class DatabaseMaintenanceParams(Params):
     """Act as root, and through it as the owner of the database; false: as the worker's own user."""
     run_as: UserName = ""
     """Whom the clients run as on the host; empty: who owns PostgreSQL's socket or SQLite's file."""
-    timeout_seconds: int = Field(default=3600, ge=10, le=86_400)
-    """For each command."""
+    timeout_seconds: int = Field(default=300, ge=10, le=86_400)
+    """For each command; a large database needs more, and the operation's own timeout as well."""
     backup_dir: AbsolutePath = "/var/backups/opsqueue"
     """Where backups and reports are kept on the host, in a directory for each server."""
     backup_retention_days: int = Field(default=90, ge=1, le=1_000_000)

@@ -24,7 +24,7 @@ _SAME = (
 # A server of its own on a socket in the backup's directory, that saves nothing and ends with this command.
 _LOAD = f"""\
 cd "$1" && cp -- "$2" scratch.rdb || exit 1
-redis-server --port 0 --unixsocket scratch.sock --save '' --appendonly no --dbfilename scratch.rdb --dir . \\
+"$4/redis-server" --port 0 --unixsocket scratch.sock --save '' --appendonly no --dbfilename scratch.rdb --dir . \\
   --daemonize no --loglevel warning >scratch.log 2>&1 &
 ask() {{ redis-cli -s scratch.sock "$@" 2>&1; }}
 trap 'kill "$!" 2>/dev/null; wait' EXIT
@@ -59,11 +59,11 @@ def beside(_hand: Hand, _directory: str) -> Iterator[Step]:
 
 def restore(hand: Hand, database: Database, _position: int, _number: int, directory: str) -> Iterator[Step]:
     """Check the file, load it into a scratch server, and count the keys there."""
-    file = f"{directory}/{artefact(database)}"
-    yield hand.step("check the snapshot", "redis-check-rdb", file)
+    file, loader = f"{directory}/{artefact(database)}", hand.server.props["loader"]
+    yield hand.step("check the snapshot", f"{loader}/redis-check-rdb", file)
     yield hand.step(
         "load it into a scratch server and count the keys there",
-        *("sh", "-c", _LOAD, "sh", directory, file, f"{directory}/{database.name}.restored"),
+        *("sh", "-c", _LOAD, "sh", directory, file, f"{directory}/{database.name}.restored", loader),
     )
 
 
