@@ -165,7 +165,8 @@ def mariadb() -> Iterator[MariaDB]:
     owner = user("mysql")
     with place(owner) as directory:
         data = directory / "data"
-        words = [f"--datadir={data}", f"--user={owner}"]
+        # Of its own, because a server that starts removes the temporary tables of all others from a shared one.
+        words = [f"--datadir={data}", f"--user={owner}", f"--tmpdir={directory}"]
         run(["mariadb-install-db", "--no-defaults", *words, "--auth-root-authentication-method=socket",
              f"--auth-root-socket-user={pwd.getpwuid(os.geteuid()).pw_name}", "--skip-test-db"])  # fmt: skip
         server = MariaDB(directory)

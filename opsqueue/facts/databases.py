@@ -88,8 +88,8 @@ class Server:
 
     @property
     def next_number(self) -> int:
-        """The number of the next backup."""
-        return max((*self.complete, *self.partial), default=0) + 1
+        """The number of the next backup; the same again after what was begun of it was removed."""
+        return max(self.complete, default=0) + 1
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Server | None:

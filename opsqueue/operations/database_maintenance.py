@@ -62,18 +62,17 @@ def _hand(params: DatabaseMaintenanceParams, before: Facts) -> Hand | None:
 
 def objections(params: DatabaseMaintenanceParams, before: Facts) -> tuple[str, ...]:
     """Why nothing may be sent."""
-    answer = before.get("database")
-    if not answer or (reason := why_unknown(answer)) is not None:
-        return (f"the databases of this host could not be looked at: {reason if answer else 'nobody was asked'}",)
     hand = _hand(params, before)
     if hand is None:
-        return () if _is_skipped(params, answer) else (_not_one(params, answer),)
+        return () if params.when_unclear == "skip" else (_not_one(params, before.get("database")),)
     missing = set(params.databases) - {one.name for one in hand.server.databases}
     unknown = tuple(f"there is no database {name!r} in this {hand.server.engine}" for name in sorted(missing))
     return (*(unknown if hand.server.engine != "redis" else ()), *_odd_names(hand), *_work(params).objections(hand))
 
 
-def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any]) -> str:
+def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None) -> str:
+    if answer is None or (reason := why_unknown(answer)) is not None:
+        return f"the databases of this host could not be looked at: {reason if answer else 'nobody was asked'}"
     if answer["problem"]:
         found = _told(answer["found"][0])
         return f"the database ({found}) could not be asked: {answer['problem']}"
@@ -83,10 +82,6 @@ def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any]) -> st
     wanted = "" if params.engine == "auto" else f" that is {params.engine}"
     how = "give engine with socket or port, or path for a SQLite file"
     return f"{_ABSENT}{wanted}; {how} (in the request, or in hosts.NAME.parameters.database_maintenance)"
-
-
-def _is_skipped(params: DatabaseMaintenanceParams, answer: Mapping[str, Any]) -> bool:
-    return params.when_unclear == "skip" and not answer["problem"]
 
 
 def _told(one: Mapping[str, Any]) -> str:
@@ -110,7 +105,7 @@ def _plain(name: str) -> bool:
 def plan(params: DatabaseMaintenanceParams, before: Facts) -> Plan:
     """The steps for the one database that was found."""
     hand = _hand(params, before)
-    return _work(params).plan(hand) if hand else Plan(note=_not_one(params, before["database"]))
+    return _work(params).plan(hand) if hand else Plan(note=_not_one(params, before.get("database")))
 
 
 # -- afterwards -------------------------------------------------------------------------------------------
@@ -146,8 +141,8 @@ def analyse(params: DatabaseMaintenanceParams, seen: Seen) -> Analysis:
     if hand is not None:
         return Analysis(findings=tuple(_work(params).findings(hand, seen.after, _server(seen.after))))
     answer = seen.before.get("database")
-    if not answer or why_unknown(answer) is not None or len(answer["found"]) < 2:  # noqa: PLR2004
-        return Analysis()
+    if answer and why_unknown(answer) is None and not answer["found"]:
+        return Analysis()  # no database, nothing to tell
     advice = "Set hosts.NAME.parameters.database_maintenance, or ask with these parameters."
     text = f"nothing was done: {_not_one(params, answer)}"
     return Analysis(

@@ -16,7 +16,7 @@ from database_cycle import cycle, killed_at
 from dbkit import Postgres, as_user, needs, place, postgres, run, until
 
 from opsqueue.connectors.local import LocalShell
-from opsqueue.facts.databases import DatabaseWhere, database
+from opsqueue.facts.databases import DatabaseWhere, Server, database
 
 pytestmark = [
     pytest.mark.service,
@@ -249,7 +249,7 @@ def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
 
 
 def test_what_a_host_that_went_down_left_is_removed_by_the_next_backup(server, kept):
-    (label,) = {f"postgresql-{server.port}"}
+    label = f"postgresql-{server.port}"
     left = kept / "b" / label / "000007.partial"
     left.mkdir(parents=True)
     run(["chown", "-R", server.owner, str(kept / "b" / label)])
@@ -260,7 +260,7 @@ def test_what_a_host_that_went_down_left_is_removed_by_the_next_backup(server, k
         "remove what an interrupted backup left",
     ]
     assert run_.problems == []
-    assert [path.name for path in (kept / "b" / label).iterdir()] == ["000008"]
+    assert [path.name for path in (kept / "b" / label).iterdir()] == ["000001"]
     assert scratch(server) == ""
 
 
@@ -416,3 +416,19 @@ def test_a_server_that_cannot_be_asked_is_refused_with_its_words(kept):
     run_ = cycle({"maintenance_type": "backup", "engine": "postgresql", "socket": str(kept), "port": 5432})
     assert "could not be asked" in run_.objections[0]
     assert "No such file" in run_.objections[0]
+
+
+def test_a_second_try_after_a_failed_one_looks_for_the_same_number(server, kept):
+    """The kernel keeps what was found before the first try, and plans the second from what is found then."""
+    label = kept / "b" / f"postgresql-{server.port}"
+    (label / "000003.partial").mkdir(parents=True)
+    run(["chown", "-R", server.owner, str(label)])
+    first = LocalShell().ask(
+        (database(DatabaseWhere(engine="postgresql", port=server.port, backup_dir=str(kept / "b"))),)
+    )
+    run(["rm", "-rf", str(label / "000003.partial")])
+    again = LocalShell().ask(
+        (database(DatabaseWhere(engine="postgresql", port=server.port, backup_dir=str(kept / "b"))),)
+    )
+    numbers = [Server.of(found["database"]).next_number for found in (first, again)]
+    assert numbers == [1, 1]

@@ -196,6 +196,26 @@ def test_a_login_that_leads_to_no_shell_is_said(start_up, wanted, make_farm, mak
         shell.run(_sh("true"))
 
 
+def test_what_is_given_up_before_it_began_does_not_begin_later(make_farm, make_ways, tmp_path, monkeypatch):
+    monkeypatch.setattr(ssh_shell, "GRACE_S", 0)
+    farm = make_farm(noisy=[0])
+    shell = make_ways(farm).shell(farm.host())
+    assert shell.ask(HELLO) == HEARD
+    (farm.folder / "noisy" / ".bashrc").write_text("sleep 5\n")
+    found = shell.run(_sh('echo x >"$1"', str(tmp_path / "note"), timeout=1))
+    assert (found.exit_code, found.timed_out) == (None, True)
+    time.sleep(4)
+    assert not (tmp_path / "note").exists()
+
+
+def test_a_slow_login_takes_nothing_from_the_time_of_the_command(make_farm, make_ways, monkeypatch):
+    monkeypatch.setattr(ssh_shell, "GRACE_S", 0)
+    farm = make_farm(noisy=[0])
+    (farm.folder / "noisy" / ".bashrc").write_text("head -c 100000 /dev/zero; sleep 2\n")
+    found = make_ways(farm).shell(farm.host()).run(_sh("sleep 2; echo done", timeout=3))
+    assert (found.exit_code, found.stdout) == (0, "done\n")
+
+
 @needs_people
 def test_an_account_without_a_shell_and_one_without_sudo_are_said(make_farm, make_ways):
     farm = make_farm(people=True)
@@ -382,7 +402,7 @@ def test_a_host_that_takes_no_input_any_more_is_given_up(make_farm, make_ways, m
     farm = make_farm(hosts=2)
     with Relay(farm.host(1)) as relay:
         gateways = {"h1": farm.host(0)}
-        ways = make_ways(farm, more=[relay.host], connect_timeout=3.0, hosts=gateways.__getitem__)
+        ways = make_ways(farm, more=[relay.host], connect_timeout=2.0, hosts=gateways.__getitem__)
         for gateway in ("", "h1"):
             shell = ways.shell(relay.host.model_copy(update={"gateway": gateway}))
             assert shell.ask(HELLO) == HEARD

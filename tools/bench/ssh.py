@@ -64,8 +64,9 @@ class Ours:
         farm.pin(home / "known_hosts")
         self.home, self.count, self.stack = home, count, stack
         self.operations = Operations(load(str(self.config)), config_path=self.config)
-        self.store = Store(self.operations.settings.database)
-        upgrade(self.store)
+        record = Store(self.operations.settings.database)
+        upgrade(record)
+        record.close()
         self._worker: ExitStack | None = None
         self.stages: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
         stack.callback(self.close)
@@ -91,7 +92,6 @@ class Ours:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
-            self.store.close()
 
     def _fresh_worker(self) -> None:
         if self._worker is not None:
@@ -105,14 +105,7 @@ class Ours:
 
     def _done(self, request: dict[str, Any]) -> dict[str, Any]:
         asked = self.operations.submit({"name": "bench", "notification_channels": ["log"], **request})
-        query = f"SELECT count(*) FROM operations WHERE id = '{asked}' AND stage = 'closed'"
-
-        def closed() -> bool:
-            with self.store.read() as connection:
-                return bool(connection.exec_driver_sql(query).scalar_one())
-
-        until(closed, "the end of the operation", 600)
-        return self.operations.get(asked)
+        return self.operations.wait(asked, 600)  # when it ended stands in the record: how often it looks is no matter
 
     def _worker_processes(self) -> list[psutil.Process]:
         main = psutil.Process(self.process.pid)
@@ -203,7 +196,6 @@ def memory(folder: Path, farm: Farm, count: int) -> None:
         full, threads = ours.memory()
         again, _found = ours.ask("warm")
         later, _threads = ours.memory()
-        ours._fresh_worker()  # noqa: SLF001  # a program of the same workshop
         few = Ours(stack, folder, farm, 1)
         few.ask("cold")
         base, _threads = few.memory()

@@ -26,6 +26,8 @@ _SPARE = 1
 """Waiting shells that are kept; a second one is opened while the first is busy, and closed afterwards."""
 _TRIES = 20
 _SAID_MOST = 300
+_NOISE_MOST = 1 << 20
+"""Bytes that a login shell may say before it does what it is told."""
 _END_S = 10.0
 
 
@@ -155,7 +157,7 @@ class Link:
         """Who logged in here, asked once. Raises Dropped."""
         if self.who is None:
             with contextlib.suppress(Cut):
-                self.tell("", self.patience, _SAID_MOST)
+                self.tell(":", self.patience, _NOISE_MOST)
         if self.who is None:
             raise Dropped("its shell did not say who it is")
         return self.who
@@ -203,11 +205,12 @@ class Link:
         shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
         out, err = _Heard(), _Heard()
         began = time.monotonic()
-        if not _listen(shell.stream, out, err, began + self.patience, most, out_ends=f"\n@@{marker} ready\n"):
+        if not _listen(shell.stream, out, err, began + self.patience, _NOISE_MOST, out_ends=f"\n@@{marker} ready\n"):
             raise Dropped(_what_instead(shell.stream, bytes(out.data or err.data), self.patience))
         self._greet(shell, bytes(out.data), marker)
         done = f"\n@@{marker} done\n"
-        whole = _listen(shell.stream, out, err, began + seconds, most, out_ends=done, err_ends=done)
+        most += len(out.data) + len(err.data)
+        whole = _listen(shell.stream, out, err, time.monotonic() + seconds, most, out_ends=done, err_ends=done)
         answer = Answer(out=out.text, err=err.text, whole=whole)
         if not whole and shell.stream.over:
             raise Cut(answer)

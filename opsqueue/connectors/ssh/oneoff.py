@@ -52,7 +52,7 @@ class _Output:
             self.kept.feed(bytes(self.noise[found.end() :]))
             self.noise = self.noise[: found.start()]
         elif len(self.noise) > 2 * _NOISE_MOST:
-            del self.noise[:_NOISE_MOST]
+            del self.noise[:-_NOISE_MOST]
 
     @property
     def said(self) -> str:
@@ -84,9 +84,9 @@ class OneOff:
         begun = re.compile(rf"\n@@{marker} begun (\d+)\n".encode())
         out, err = _Output(Kept(half, half), begun), _Output(Kept(half, half), begun)
         began = time.monotonic()
-        _in_background(stream, remote.as_bytes(text) + self.stdin, self.late_s)
+        _in_background(stream, remote.as_bytes(text) + self.stdin, 2 * self.late_s)
         try:
-            in_time = _until_end(stream, out, err, began + self.late_s)
+            in_time = _until_end(stream, out, err, self.late_s)
             if not in_time and out.leader:
                 self.link.end_session(out.leader)
         finally:
@@ -124,14 +124,16 @@ def _in_background(stream: Stream, data: bytes, seconds: float) -> None:
     threading.Thread(target=feed, name="ssh input", daemon=True).start()
 
 
-def _until_end(stream: Stream, out: _Output, err: _Output, until: float) -> bool:
-    """Read to its end; False when the time is over first."""
-    ended_at = None
+def _until_end(stream: Stream, out: _Output, err: _Output, seconds: float) -> bool:
+    """Read to its end; False when so many seconds have passed since it began, or since it was sent."""
+    until, begun, ended_at = time.monotonic() + seconds, False, None
     while True:
         on_out, on_err = stream.read(until)
         out.feed(on_out)
         err.feed(on_err)
         now = time.monotonic()
+        if out.leader and not begun:  # the time of a slow login is not that of the command
+            until, begun = now + seconds, True
         if stream.over and (stream.gone or stream.exit_code is not None):
             return True
         if ended_at is None and stream.exit_code is not None:

@@ -24,10 +24,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # All processes of an SSH channel are one session, whose first process is our sh. A process in it that made a group of
 # its own (timeout does) is found by that; one that made a session of its own wanted to outlive the command.
 _SWEEP = r"""sweep() {
+found=
 for one in /proc/[0-9]*; do
 if { read -r line <"$one/stat"; } 2>/dev/null; then
 set -- "$1" "$2" ${line##*) }
-if [ "$6" = "$2" ] && [ "${one#/proc/}" != "$$" ]; then kill "-$1" "${one#/proc/}" 2>/dev/null; fi
+if [ "$6" = "$2" ] && [ "${one#/proc/}" != "$$" ]; then
+found=yes
+kill "-$1" "${one#/proc/}" 2>/dev/null
+fi
 fi
 done
 }
@@ -103,7 +107,8 @@ def command(argv: Sequence[str], env: Mapping[str, str], seconds: int, marker: s
     begun = f"printf '\\n@@{marker} begun %s\\n'"
     return (
         f"{{\n{_SWEEP}cd /; unset OLDPWD\noq_began=0; read -r oq_began oq_rest </proc/uptime\n{exports}"
-        f'{begun} "$$"; {begun} "$$" >&2\n{shlex.join(argv)}\ncode=$? IFS=" "\n'
+        # Where nobody listens any more this fails, and what was given up already does not begin.
+        f'{{ {begun} "$$" && {begun} "$$" >&2; }} || exit 1\n{shlex.join(argv)}\ncode=$? IFS=" "\n'
         "case $code in 124 | 137 | 143)\nended=0; read -r ended rest </proc/uptime\n"
         f'if [ $((${{ended%.*}} - ${{oq_began%.*}})) -ge {seconds} ]; then sweep KILL "$$"; fi ;;\nesac\n'
         "exit $code\n}\n"
@@ -111,11 +116,12 @@ def command(argv: Sequence[str], env: Mapping[str, str], seconds: int, marker: s
 
 
 def end_session(leader: int) -> str:
-    """Ends a session that ran over its time, politely and then not; only while its first process still lives."""
-    lives = f'read -r line <"/proc/{leader}/stat" && set -- ${{line##*) }} && [ "$4" = {leader} ]'
+    """Ends a session that ran over its time, politely and then not; nothing when its first process has gone."""
     return (
         f"{{\n{_SWEEP}"
-        f"lives() {{ {lives}; }} 2>/dev/null\n"
-        f"if lives; then sweep TERM {leader}; sleep 2; fi\n"
-        f"if lives; then sweep KILL {leader}; kill -KILL {leader}; fi\nexit 0\n}}\n"
+        f'read -r line <"/proc/{leader}/stat" || exit 0\nset -- ${{line##*) }}\n[ "$4" = {leader} ] || exit 0\n'
+        f"sweep TERM {leader}\n"
+        "for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do\n"
+        f'sleep 0.1\nsweep 0 {leader}\n[ "$found" ] || exit 0\ndone\n'
+        f"sweep KILL {leader}\nexit 0\n}}\n"
     )

@@ -39,17 +39,20 @@ class Ways:
         passphrase: Callable[[], str] | None = None,
         hosts: Callable[[str], Host] | None = None,
     ) -> None:
-        self._terms = Terms(
-            known_hosts=known_hosts,
-            connect_timeout=connect_timeout,
-            keep_seconds=keep_seconds,
-            ring=KeyRing(passphrase),
-            opened=self._watch,
-        )
+        self._given = known_hosts, connect_timeout, keep_seconds
+        self._passphrase = passphrase
         self._hosts = hosts
         self._begin()
 
     def _begin(self) -> None:
+        known_hosts, connect_timeout, keep_seconds = self._given
+        self._terms = Terms(
+            known_hosts=known_hosts,
+            connect_timeout=connect_timeout,
+            keep_seconds=keep_seconds,
+            ring=KeyRing(self._passphrase),
+            opened=self._watch,
+        )
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._ways: dict[_Key, Way] = {}
@@ -68,7 +71,7 @@ class Ways:
         """Hang up everywhere; what is asked afterwards opens it again."""
         with self._lock:
             ways = list(self._ways.values())
-        for way in ways:
+        for way in reversed(ways):  # gateways last
             way.close()
         self._bell.set()
 

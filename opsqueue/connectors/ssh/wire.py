@@ -58,6 +58,11 @@ class _Packets(Packetizer):  # type: ignore[misc]  # it comes without types
         super().__init__(sock)
         self._sock = sock
 
+    def close(self) -> None:
+        """Through a gateway that is gone nobody can be told, and the rest is still to be tidied up."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            super().close()
+
     def write_all(self, out: bytes) -> None:
         """Send all of it; EOFError when no byte of it went out for as long as the socket waits."""
         while out:

@@ -76,9 +76,9 @@ def _has_amcheck(hand: Hand, database: Database) -> bool:
 def _looks(hand: Hand) -> Iterator[Step]:
     server = hand.server
     if server.engine == "redis":
-        snapshot, check = f"{_place(hand)}/check.rdb", f"{server.props['loader']}/redis-check-rdb"
+        snapshot, program = f"{_place(hand)}/check.rdb", f"{server.props['loader']}/redis-check-rdb"
         argv = ("sh", "-c", _SNAPSHOT, "sh", *hand.client)
-        yield _look(hand, "take a snapshot and check it", "snapshot", *argv, env={"FILE": snapshot, "CHECK": check})
+        yield _look(hand, "take a snapshot and check it", "snapshot", *argv, env={"FILE": snapshot, "CHECK": program})
         yield hand.step("remove the snapshot", "rm", "-f", "--", snapshot, f"{snapshot}.log")
     for database in server.databases:
         name = database.name

@@ -42,7 +42,8 @@ class DatabaseMaintenanceParams(Params):
     defaults_file: AbsolutePath = ""
     """MySQL, MariaDB: an option file on the host that holds user and password."""
     when_unclear: Literal["fail", "skip"] = "fail"
-    """What to do where no database runs, or several and none was named: `skip` suits a schedule for all hosts."""
+    """What to do where no database runs, several do and none was named, or it cannot be asked: `skip` tells it and goes
+    on, which suits a schedule for all hosts."""
     sudo: bool = True
     """Act as root, and through it as the owner of the database; false: as the worker's own user."""
     run_as: UserName = ""
