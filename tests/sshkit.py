@@ -32,6 +32,7 @@ cut off from its session is the test's own business. Linux only: elsewhere 127.x
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import os
 import random
@@ -117,6 +118,7 @@ class Farm:
         self.log_file = self.folder / "sshd.log"
         self._people = people
         self._servers: list[subprocess.Popen[bytes]] = []
+        atexit.register(self.end)  # for a test that forgets it
         try:
             self._certify()
             self._configure(lines, banner, noisy, log_level)
@@ -205,6 +207,7 @@ class Farm:
 
     def end(self) -> None:
         """Stop and forget everything."""
+        atexit.unregister(self.end)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -125,6 +125,8 @@ def _send_all(job: Job, target: Target, plan: Plan) -> tuple[Target, tuple[str, 
     """Send the steps in order; the first that is not right stops the rest, and is the problem."""
     for step in plan.steps:
         target, result = _send(job, target, step)
+        if result.exit_code is None and not result.timed_out:  # the way there was lost: it may still run
+            _wait_until_quiet(job)
         if result.exit_code not in step.ok_codes:
             return target, (_what_failed(step, result),)
     return target, ()

@@ -56,6 +56,8 @@ class Machine:
     """Commands that end with exit code 1 and change nothing."""
     crash_before: str = ""
     crash_after: str = ""
+    lost: set[str] = field(default_factory=set)
+    """Commands in the middle of which the way to the host is lost."""
     wrong: bool = False
     """Commands seem to work, the value is not as wanted."""
     running: set[str] = field(default_factory=set)
@@ -89,6 +91,10 @@ class FakeShell:
             raise Crash
         self.machine.tally.append(word)
         self.machine.during.pop(word, lambda: None)()
+        if word in self.machine.lost:
+            self.machine.lost.discard(word)
+            self.machine.running.add(word)
+            return Result(exit_code=None, stderr="the connection was lost in the middle of the command")
         if word in self.machine.breaks:
             return Result(exit_code=1, stderr="it broke")
         self.machine.value = -1 if self.machine.wrong and "back" not in word else int(command.argv[-1])

@@ -368,3 +368,18 @@ def test_a_denied_operation_says_that_no_target_was_begun(story):
     assert [(t["status"], t["problems"]) for t in shown["targets"]] == [
         ("skipped", ["not begun: the operation was denied"])
     ]
+
+
+def test_a_command_whose_connection_was_lost_is_judged_only_when_it_has_ended(story):
+    machine = story.machines["h1"]
+    machine.lost = {"set 2"}
+    operation_id = story.ask(parameters={"to": 3, "steps": 3})
+    for _ in range(5):
+        story.clock.at = max(story.clock.at, story.raw(operation_id).due_at)
+        story.step(operation_id)
+    assert story.results(operation_id)[-1] == ("execute", "looking")
+    assert (machine.tally, machine.value) == (["set 1", "set 2"], 1)
+    machine.running.clear()
+    shown = story.drive(operation_id)
+    assert machine.tally == ["set 1", "set 2", "back 0"]
+    assert (shown["outcome"], shown["targets"][0]["steps"][1]["exit_code"]) == ("rolled_back", None)

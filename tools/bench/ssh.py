@@ -13,12 +13,14 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
-from bench import child, until  # noqa: E402  # the measure of the other benchmark
-from sshkit import Farm  # noqa: E402  # the servers that the tests have
+from bench import child  # noqa: E402  # the measure of the other benchmark
 from ssh_rivals import Took, facts_of, rivals  # noqa: E402
+from sshkit import Farm  # noqa: E402  # the servers that the tests have
 
 from opsqueue.client import Operations  # noqa: E402
 from opsqueue.embedded.redis import EmbeddedRedis  # noqa: E402
@@ -40,6 +42,7 @@ from opsqueue.store.upgrade import upgrade  # noqa: E402
 
 _ASKED = {"metrics": ["cpu", "memory", "disk", "load"], "sample_gap_s": 0.01}
 _WANTED = {"cpu_usage", "memory_usage", "disk_usage", "load_per_cpu_1m", "uptime"}
+HOW = ("cold", "warm")
 _AIMS = {("ansible setup", "cold"): 0.1, ("pyinfra command line", "cold"): 1.0, ("pyinfra command line", "warm"): 0.25}
 """What opsqueue's time may be of theirs, with 200 hosts."""
 
@@ -58,6 +61,7 @@ class Ours:
         settings = {
             "state_dir": str(home), "broker_url": self.redis.url, "hosts": {**chosen, "here": {"connector": "local"}},
             "groups": {"fleet": list(chosen)}, "logging": {"level": "WARNING"},
+            "worker": {"processes": 1, "reserved": 0},
             "schedule": {"system-monitoring": False, "health-check": False},
         }  # fmt: skip
         self.config.write_text(json.dumps(settings))
@@ -97,15 +101,14 @@ class Ours:
         if self._worker is not None:
             self._worker.close()
         self._worker = ExitStack()
-        argv = [sys.executable, "-m", "opsqueue.tasks.worker", "--config", str(self.config), "shared-bench"]
-        argv += ["intake,critical,high,normal,low", "1"]
+        argv = [sys.executable, "-m", "opsqueue", "worker", "--config", str(self.config)]
         self.process = self._worker.enter_context(child(argv, dict(os.environ), self.home / "worker.log"))
         # It is there, and has read the inventory; it has no connection, and has not even loaded what makes one.
         self._done({"type": "system_monitoring", "target_systems": ["here"], "parameters": _ASKED})
 
     def _done(self, request: dict[str, Any]) -> dict[str, Any]:
         asked = self.operations.submit({"name": "bench", "notification_channels": ["log"], **request})
-        return self.operations.wait(asked, 600)  # when it ended stands in the record: how often it looks is no matter
+        return self.operations.wait(asked, 180)  # when it ended stands in the record: how often it looks is no matter
 
     def _worker_processes(self) -> list[psutil.Process]:
         main = psutil.Process(self.process.pid)
@@ -116,8 +119,6 @@ class Ours:
 
 
 def _unix(moment: str) -> float:
-    from datetime import datetime  # noqa: PLC0415
-
     return datetime.fromisoformat(moment).timestamp()
 
 
@@ -137,7 +138,7 @@ def measure(folder: Path, farm: Farm, counts: Sequence[int], rounds: int, build:
             took: dict[tuple[str, str], list[Took]] = {}
             for number in range(rounds):
                 for one in tuple(all_of_them):
-                    for how in ("cold", "warm"):
+                    for how in HOW:
                         if one in all_of_them and not _one(took, one, how, count):
                             all_of_them.remove(one)
                 print(f"  {count} hosts, round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
@@ -163,21 +164,25 @@ def _one(took: dict[tuple[str, str], list[Took]], tool: Any, how: str, count: in
 
 def report(count: int, tools: Sequence[Any], took: dict[tuple[str, str], list[Took]]) -> None:
     """The table of one number of hosts."""
-    middle = {key: Took(*map(statistics.median, zip(*((one.wall, one.cpu) for one in all_), strict=True))) for key, all_ in took.items()}
-    print(f"\n{count} hosts, {len(took['opsqueue', 'cold'])} rounds, {os.cpu_count()} cores, sshd on the same machine\n")
-    print(f"{'':24}{'cold s':>9}{'(range)':>16}{'client CPU s':>14}{'warm s':>9}{'(range)':>16}{'client CPU s':>14}", end="")
-    print(f"{'opsqueue is, cold':>20}{'warm':>8}")
+    rounds = len(took["opsqueue", "cold"])
+    print(f"\n{count} hosts, {rounds} rounds, {os.cpu_count()} cores, sshd on the same machine\n")
+    heads = "".join(f"{f'{how} s':>9}{'(range)':>16}{'client CPU s':>14}" for how in HOW)
+    print(f"{'':24}{heads}{'opsqueue is, cold':>20}{'warm':>8}")
+    walls = {key: statistics.median(one.wall for one in all_) for key, all_ in took.items()}
     for tool in tools:
-        line = f"{tool.name:24}"
-        for how in ("cold", "warm"):
-            all_ = [one.wall for one in took[tool.name, how]]
-            line += f"{middle[tool.name, how].wall:9.2f}{f'({min(all_):.2f}-{max(all_):.2f})':>16}{middle[tool.name, how].cpu:14.2f}"
-        ratios = [middle["opsqueue", how].wall / middle[tool.name, how].wall for how in ("cold", "warm")]
-        print(f"{line}{ratios[0]:20.2f}{ratios[1]:8.2f}")
+        cells = "".join(_cells(took[tool.name, how]) for how in HOW)
+        cold, warm = (walls["opsqueue", how] / walls[tool.name, how] for how in HOW)
+        print(f"{tool.name:24}{cells}{cold:20.2f}{warm:8.2f}")
     for (name, how), most in _AIMS.items():
-        if (name, how) in middle and count >= 200:
-            ratio = middle["opsqueue", how].wall / middle[name, how].wall
+        if (name, how) in walls and count >= 200:
+            ratio = walls["opsqueue", how] / walls[name, how]
             print(f"aim, {how}: at most {most:g} of {name}: {'held' if ratio <= most else 'NOT held'} ({ratio:.2f})")
+
+
+def _cells(all_: Sequence[Took]) -> str:
+    walls = [one.wall for one in all_]
+    span = f"({min(walls):.2f}-{max(walls):.2f})"
+    return f"{statistics.median(walls):9.2f}{span:>16}{statistics.median(one.cpu for one in all_):14.2f}"
 
 
 def where(ours: Ours) -> None:
@@ -214,6 +219,7 @@ def main() -> int:
     parser.add_argument("--memory", action="store_true", help="only what the connections of opsqueue cost in memory")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench-ssh", help="where the other tools lie")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end too
     given.build.mkdir(parents=True, exist_ok=True)
     # SQLite and Redis sockets want a real folder with a short name.
     folder = Path(tempfile.mkdtemp(prefix="oqs"))

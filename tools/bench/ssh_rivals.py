@@ -20,8 +20,8 @@ import psutil
 HERE = Path(__file__).parent
 PACKAGES = {"ansible": "ansible-core", "pyinfra": "pyinfra", "parallel-ssh": "parallel-ssh", "fabric": "fabric"}
 TEXT = (
-    "grep -h '^cpu ' /proc/stat; sleep 0.01; grep -h '^cpu ' /proc/stat; grep -hE '^Mem(Total|Available)' /proc/meminfo;"
-    " cat /proc/loadavg /proc/uptime; df -Pk /"
+    "grep -h '^cpu ' /proc/stat; sleep 0.01; grep -h '^cpu ' /proc/stat; "
+    "grep -hE '^Mem(Total|Available)' /proc/meminfo; cat /proc/loadavg /proc/uptime; df -Pk /"
 )
 """What the others run on each host: CPU twice, memory, load, uptime, disk."""
 
