@@ -301,7 +301,7 @@ def _script(options):
         ({"grep"}, {"memory", "swap", "load", "disk", "host", "network", "io", "fd", "cgroup", "processes"}),
         ({"cut", "sleep"}, {"processes"}),
     ],
-    ids=str,
+    ids=lambda names: "+".join(sorted(names)) or "all",
 )
 def test_a_host_without_some_tools_tells_the_rest(tmp_path, missing, unknown):
     names = {"grep", "cut", "sleep", "stat", "date", "cat", "timeout", "getent", "df"} - missing
