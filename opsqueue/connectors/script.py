@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from opsqueue.model.fact import Fact, Script, read, unknown
@@ -123,9 +124,16 @@ def _parsed(fact: Fact, raw: Any) -> Any:
 
 def _sections(text: str, marker: str) -> dict[int, tuple[str, int, int]]:
     """Between begin and end of each number: the text, the exit code, the seconds."""
-    pattern = rf"\n@@{marker} begin (\d+) 0 (\d+)\n(.*?)\n@@{marker} end \1 (\d+) (\d+)\n"
-    matches = re.finditer(pattern, "\n" + text, flags=re.DOTALL)
-    return {int(m[1]): (m[3], int(m[4]), int(m[5]) - int(m[2])) for m in matches if f"@@{marker}" not in m[3]}
+    found = {}
+    for begin, end in pairwise(f"\n{text}".split(f"\n@@{marker} ")[1:]):
+        one, two = _BEGIN.match(begin), _END.match(end)
+        if one and two and one[1] == two[1]:
+            found[int(one[1])] = (begin[one.end() :], int(two[2]), int(two[3]) - int(one[2]))
+    return found
+
+
+_BEGIN = re.compile(r"begin (\d+) 0 (\d+)\n")
+_END = re.compile(r"end (\d+) (\d+) (\d+)\n")
 
 
 def _result(body: str, problem: str, code: int, seconds: int, limit: int) -> Result:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,7 +23,10 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import targets as store_targets
 from opsqueue.telemetry import counted
 
+_log = logging.getLogger("opsqueue.pipeline")
 _COORDINATOR_AGAIN = 30.0
+_GREETED_WITHIN = 1.0
+"""Seconds; a host that is down must not hold up the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,20 @@ def survey(
         return []
     if kind.looking and all(host.connector != "ssh" for host in hosts):
         return [Surveyed(target) for target in fresh]
+    pairs = list(zip(hosts, fresh, strict=True))
+    if kind.looking:
+        return _greeted(world, pairs)
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(hosts))) as pool:
-        return list(pool.map(lambda pair: surveyed(world, operation, kind, *pair), zip(hosts, fresh, strict=True)))
+        return list(pool.map(lambda pair: surveyed(world, operation, kind, *pair), pairs))
+
+
+def _greeted(world: World, pairs: Sequence[tuple[Host, Target]]) -> list[Surveyed]:
+    """Open the ways, and find hosts that show another key; those that are slow are left to `execute`."""
+    pool = ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(pairs)))
+    begun = [pool.submit(_greet_one, world, host, target) for host, target in pairs]
+    done, _ = wait(begun, _GREETED_WITHIN)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [one.result() if one in done else Surveyed(pair[1]) for one, pair in zip(begun, pairs, strict=True)]
 
 
 def surveyed(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
@@ -100,11 +116,11 @@ def _greet_one(world: World, host: Host, target: Target) -> Surveyed:
     """Whether it is the host that it says to be; one that cannot be reached is `execute`'s matter."""
     try:
         world.connect(host).greet()
-    except HostUnreachable:
-        pass
     except HostNotTrusted as error:
         now = world.now()
         return Surveyed(replace(target, state=TargetState.FAILED, problems=(error.message,), finished_at=now))
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with one host, it is not that of all the others
+        _log.debug("%s could not be greeted: %s", host.name, error)
     return Surveyed(target)
 
 

@@ -14,7 +14,7 @@ from fleet import SOON, Fleet
 from place import SIX, closed_now, opening, stages, until
 from sshkit import NEEDS_SSHD, Farm
 
-pytestmark = [*NEEDS_SSHD, pytest.mark.xdist_group("ssh")]
+pytestmark = [*NEEDS_SSHD, pytest.mark.xdist_group("ssh changing")]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fleet import Fleet
 from place import SIX, stages
 from sshkit import NEEDS_SSHD, Farm, Odd, make_key
 
-pytestmark = [*NEEDS_SSHD, pytest.mark.xdist_group("ssh")]
+pytestmark = [*NEEDS_SSHD, pytest.mark.xdist_group("ssh looking")]
 
 
 @pytest.fixture

@@ -219,6 +219,8 @@ class Link:
         return answer
 
     def _greet(self, shell: _Waiting, out: bytes, marker: str) -> None:
+        if shell.leader:  # it said so the first time
+            return
         if found := re.search(rf"@@{marker} hello (\d+) (\d+) (.*)\n".encode(), out):
             shell.leader = int(found[1])
             self.who = Who(user_id=int(found[2]), timeout=found[3].decode(errors="replace") or None)

@@ -164,12 +164,18 @@ def connect(host: Host, reach: Reach, known: Sequence[HostKey], keys: Sequence[A
         }
         # `gateway` and `forward_agent` are said so that Fabric does not look for them elsewhere.
         more = {"port": host.port, "config": _config(), "gateway": False, "forward_agent": False}
-        connection = Connection(host.address or host.name, user=user, connect_kwargs=options, **more)
+        connection = _Fabric(host.address or host.name, user=user, connect_kwargs=options, **more)
         connection.client.set_missing_host_key_policy(_Pinned(host, known))
         undo.callback(hang_up, connection)
         connection.open()
         undo.pop_all()
         return connection
+
+
+class _Fabric(Connection):  # type: ignore[misc]  # it comes without types
+    """Fabric writes this into the configuration that all connections share, while others read it."""
+
+    inline_ssh_env = None
 
 
 def presented(host: Host, reach: Reach, known: Sequence[HostKey], seconds: float) -> HostKey:
