@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.settings import load
 
 OPSQUEUE = str(Path(sys.executable).parent / "opsqueue")
@@ -25,7 +26,8 @@ What to try next (the command is .venv/bin/opsqueue):
 
 def main() -> int:
     settings = load()
-    host = HOST if HOST in settings.inventory() else next(iter(settings.inventory()))
+    inventory = read_inventory(settings)
+    host = HOST if HOST in inventory else next(iter(inventory))
     print(
         f"A reading of this machine's system metrics, asked for, guarded, done and remembered, as `{host}`:\n",
         flush=True,
