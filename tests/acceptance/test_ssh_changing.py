@@ -84,7 +84,9 @@ def test_a_rolling_restart_stops_where_the_third_of_six_breaks(make_fleet):
     assert (done.code, data["outcome"], stages(data)) == (8, "partial", SIX), json.dumps(data["targets"])
     targets = {target["host"]: target for target in data["targets"]}
     states = [targets[f"h{n}"]["status"] for n in range(1, 7)]
-    assert states == ["succeeded", "succeeded", "rolled_back", "skipped", "skipped", "skipped"], json.dumps(targets["h3"])
+    assert states == ["succeeded", "succeeded", "rolled_back", "skipped", "skipped", "skipped"], json.dumps(
+        targets["h3"]
+    )
     # The third was restarted, did not come up, and was brought up again; nobody was sent anything to the rest.
     assert [len(starts(fleet, f"h{n}")) for n in range(1, 7)] == [2, 2, 3, 1, 1, 1]
     assert [len(targets[f"h{n}"]["steps"]) for n in range(1, 7)] == [1, 1, 2, 0, 0, 0]

@@ -567,7 +567,9 @@ def unit_files(files: Path) -> None:
         (units / f"{name}.service").write_text(f"{limit}[Service]\nExecStart=/opt/oq/{name}\n{extra}")
     (programs / "oq-stubborn").write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n")
     (units / "oq-needs-base.service").write_text(
-        "[Unit]\nRequires=oq-base.service\nAfter=oq-base.service\n[Service]\nExecStart=/bin/sleep 300\n"
+        # Each restart of the other starts it too: five in ten seconds would be too many for systemd.
+        "[Unit]\nRequires=oq-base.service\nAfter=oq-base.service\nStartLimitIntervalSec=0\n"
+        "[Service]\nExecStart=/bin/sleep 300\n"
     )
     (units / "oq-masked.service").symlink_to("/dev/null")
 

@@ -115,9 +115,9 @@ def point(operation_id: str, name: str) -> None:
 
 
 def _held_stage(stage, work):
-    def held(world, operation):
+    def held(world, operation, known=None):
         point(operation.id, f"{stage}.taken")
-        move = work(world, operation)
+        move = work(world, operation, known)
         if isinstance(move, Move):
             point(operation.id, f"{stage}.decided")
             return move
