@@ -205,14 +205,20 @@ class Operations:
         with self.running_system():
             control.retry(self._world, operation_id, actor=actor(), reason=reason)
 
+    def failed_hosts(self, operation_id: str) -> tuple[str, ...]:
+        """The hosts on which it did not succeed; Conflict while it goes on, and when it succeeded everywhere."""
+        with self._store.read() as connection:
+            old = operations.get(connection, operation_id)
+            return control.failed_hosts(old, targets.of(connection, operation_id))
+
     def retry_failed(self, operation_id: str, *, reason: str = "") -> tuple[str, tuple[str, ...]]:
         """Ask for the same operation on the hosts on which it did not succeed; its id, and the hosts.
 
         Asked twice it is one operation. Raises Conflict while the first goes on, and when it succeeded everywhere.
         """
+        hosts = self.failed_hosts(operation_id)
         with self._store.read() as connection:
             old = operations.get(connection, operation_id)
-            hosts = control.failed_hosts(old, targets.of(connection, operation_id))
         told = f"retry of {operation_id}" + (f": {reason}" if reason else "")
         again = str(uuid5(UUID(operation_id), "retry --failed"))
         return self.submit(control.once_more(old, hosts), operation_id=again, reason=told), hosts

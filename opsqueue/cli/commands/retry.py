@@ -13,8 +13,8 @@ from opsqueue.cli.record import one
 from opsqueue.cli.risk import risk_of
 from opsqueue.cli.text import safe
 from opsqueue.client import Operations
-from opsqueue.model.names import TargetState
 from opsqueue.settings import load
+from opsqueue.telemetry import counted
 
 
 def options(parser: Parser) -> None:
@@ -52,16 +52,15 @@ def run(given: Namespace) -> int:
 
 def _failed(out: Out, operations: Operations, data: Mapping[str, Any], given: Namespace) -> int:
     """A new operation: the one that ended is history."""
-    hosts = [one["host"] for one in data["targets"] if one["status"] not in {TargetState.SUCCEEDED, "unchanged"}]
-    asked = {"name": data["name"], "type": data["type"], "target_systems": hosts or data["systems"]}
+    hosts = operations.failed_hosts(data["operation_id"])
+    asked = {"name": data["name"], "type": data["type"], "target_systems": hosts}
     risk = risk_of(operations.settings, {**asked, "parameters": data["parameters"]})
     what = f"{safe(data['name'])} ({safe(data['type'])} on {safe(', '.join(hosts))}, {risk.value})"
     allowed(f"Ask for {what} again?", yes=given.yes, risk=risk)
-    again, hosts_again = operations.retry_failed(data["operation_id"], reason=given.reason)
+    again, hosts = operations.retry_failed(data["operation_id"], reason=given.reason)
     if out.json:
-        out.entry({"operation_id": again, "retry_of": data["operation_id"], "hosts": list(hosts_again)})
+        out.entry({"operation_id": again, "retry_of": data["operation_id"], "hosts": list(hosts)})
     else:
-        out.line(
-            f"{again} tries {len(hosts_again)} hosts again; `opsqueue status {again[:8]} --watch` shows how it goes"
-        )
+        tried = counted(len(hosts), "host")
+        out.line(f"{again} tries {tried} again; `opsqueue status {again[:8]} --watch` shows how it goes")
     return 0
