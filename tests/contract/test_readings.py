@@ -362,7 +362,10 @@ def test_a_file_system_whose_server_is_dead_holds_up_nothing_else(tmp_path, shel
     options = {"subjects": ["disk", "load"], "mount_timeout_s": 1.0, "mounts_include": ["/", f"{tmp_path}/*"]}
     local, remote = _inside(tmp_path, shell, "dead_mount", **options)
     assert time.monotonic() - began < 25
-    assert _differences(local, remote) == []
+    # The load goes on while the two wait for the dead mount, one after the other: only its shape is the same.
+    assert [row for row in _differences(local, remote) if row[0][0] != "load"] == []
+    assert local["load"].keys() == remote["load"].keys()
+    assert "unknown" not in remote["load"]
     rows = {row["mount"]: row for row in remote["disk"]["mounts"]}
     assert rows[f"{tmp_path}/dead"]["unknown"] == "no answer within 1 s"
     assert rows[f"{tmp_path}/dead/below"]["unknown"] == "no answer within 1 s"

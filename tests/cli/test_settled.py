@@ -13,7 +13,7 @@ from opsqueue.cli.reference import markdown
 from opsqueue.model.window import parse_window
 from opsqueue.operations import catalogue
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_documentation_is_up_to_date():
