@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Empty: compiled modules are kept, or each of the many processes of the tests compiles all of them again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-fast test-system check bench bench-ssh faults lock clean
 
