@@ -98,10 +98,10 @@ def _of_host(world: World, host: Host, target: Target) -> dict[str, Metric]:
 
 
 def _store(tx: Connection, targets: list[Target], left: list[Target]) -> None:
-    store_targets.save(tx, [*targets, *left])
-    for target in targets:
-        if target.verified_at is not None:
-            samples.add(tx, target.host, metrics_of(target.metrics), target.verified_at)
+    store_targets.save(tx, left)
+    store_targets.save_metrics(tx, targets)
+    moments = [(target, target.verified_at) for target in targets if target.verified_at is not None]
+    samples.add(tx, [samples.Taken(host=t.host, at=at, metrics=metrics_of(t.metrics)) for t, at in moments])
 
 
 def metrics_of(stored: Mapping[str, Any]) -> dict[str, Metric]:

@@ -48,7 +48,7 @@ def operation_of(row: Mapping[Any, Any]) -> Operation:
     """The operation in a row."""
     data = {name: row[name] for name in Operation.__dataclass_fields__}
     for name in _OPERATION_JSON:
-        data[name] = _unpack(data[name])
+        data[name] = unpack(data[name])
     return Operation(
         **{
             **data,
@@ -75,7 +75,7 @@ def target_of(row: Mapping[Any, Any]) -> Target:
     """The target in a row."""
     data = {name: row[name] for name in Target.__dataclass_fields__}
     for name in _TARGET_JSON:
-        data[name] = _unpack(data[name])
+        data[name] = unpack(data[name])
     plan = Plan.from_json(json.loads(data["plan"]))
     return Target(**{**data, "plan": plan, "state": TargetState(data["state"])})
 
@@ -123,7 +123,8 @@ def freeze_of(row: Mapping[Any, Any]) -> Freeze:
     return Freeze(**{**data, "scope": tuple(json.loads(data["scope"]))})
 
 
-def _unpack(text: str | None) -> Any:
+def unpack(text: str | None) -> Any:
+    """What `pack` packed; lists become tuples."""
     value = None if text is None else json.loads(text)
     return tuple(value) if isinstance(value, list) else value
 

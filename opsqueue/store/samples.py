@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, select
 
 from opsqueue.model.kind import Metric
-from opsqueue.store.gently import insert_new, insert_new_rows
+from opsqueue.store.gently import insert_new_rows
 from opsqueue.store.schema import samples, series
 
+_AT_ONCE = 500
+"""Hosts in one question: no database takes parameters without end."""
+_IDS = select(series.c.host, series.c.metric, series.c.id).where(series.c.host.in_(bindparam("hosts", expanding=True)))
 
-def add(tx: Connection, host: str, metrics: Mapping[str, Metric], at: float) -> int:
-    """Store the known numbers of one reading; a moment that is there already is left alone. Returns how many."""
-    known = {name: metric for name, metric in metrics.items() if metric.value is not None}
-    ids = _series_ids(tx, host, known)
-    rows = [{"series_id": ids[name], "at": at, "value": metric.value} for name, metric in known.items()]
-    if not rows:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The numbers of one host at one moment, UNIX time."""
+
+    host: str
+    at: float
+    metrics: Mapping[str, Metric]
+
+
+def add(tx: Connection, readings: Sequence[Taken]) -> int:
+    """Store the known numbers of these readings; a moment that is there already is left alone. Returns how many."""
+    known = [(one, metric) for one in readings for metric in one.metrics.values() if metric.value is not None]
+    if not known:
         return 0
+    ids = _series_ids(tx, {(one.host, metric.name): metric.unit for one, metric in known})
+    rows = [{"series_id": ids[one.host, m.name], "at": one.at, "value": m.value} for one, m in known]
     insert_new_rows(tx, samples, rows)
     return len(rows)
 
 
-def _series_ids(tx: Connection, host: str, metrics: Mapping[str, Metric]) -> dict[str, int]:
-    ids = _known_ids(tx, host)
-    for name, metric in metrics.items():
-        if name not in ids:
-            insert_new(tx, series, {"host": host, "metric": name, "unit": metric.unit})
-    return ids if set(metrics) <= set(ids) else _known_ids(tx, host)
+def _series_ids(tx: Connection, wanted: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], int]:
+    """The ids by host and metric; series that are not there yet are made, with their unit."""
+    hosts = list(dict.fromkeys(host for host, _name in wanted))
+    ids = _known_ids(tx, hosts)
+    if fresh := sorted(key for key in wanted if key not in ids):  # in one order, so that no two wait for each other
+        insert_new_rows(tx, series, [{"host": host, "metric": m, "unit": wanted[host, m]} for host, m in fresh])
+        ids = _known_ids(tx, hosts)
+    return ids
 
 
-def _known_ids(connection: Connection, host: str) -> dict[str, int]:
-    rows = connection.execute(select(series.c.metric, series.c.id).where(series.c.host == host))
-    return {row[0]: row[1] for row in rows}
+def _known_ids(connection: Connection, hosts: Sequence[str]) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for start in range(0, len(hosts), _AT_ONCE):
+        rows = connection.execute(_IDS, {"hosts": list(hosts[start : start + _AT_ONCE])})
+        found.update({(host, name): number for host, name, number in rows})
+    return found
 
 
 def read(connection: Connection, host: str, metric: str, since: float) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from opsqueue.model.names import TargetState
 from opsqueue.model.record import Target
-from opsqueue.store.rows import target_of, target_row
+from opsqueue.store.rows import pack, target_of, target_row, unpack
 from opsqueue.store.schema import operations
 from opsqueue.store.schema import targets as table
 
@@ -17,6 +17,11 @@ _SAVE = (
     update(table)
     .where(table.c.operation_id == bindparam("the_operation"), table.c.host == bindparam("the_host"))
     .values({column.name: bindparam(f"new_{column.name}") for column in table.c if column.name not in _KEY})
+)
+_SAVE_METRICS = (
+    update(table)
+    .where(table.c.operation_id == bindparam("the_operation"), table.c.host == bindparam("the_host"))
+    .values(metrics=bindparam("new_metrics"))
 )
 _OF = select(table).where(table.c.operation_id == bindparam("the_operation")).order_by(table.c.position)
 _COUNTS = (
@@ -53,29 +58,41 @@ def save(tx: Connection, targets: Sequence[Target]) -> None:
         tx.execute(_SAVE, [_changes(target) for target in targets])
 
 
+def save_metrics(tx: Connection, targets: Sequence[Target]) -> None:
+    """Write what was measured; all else of the targets stays as it is written."""
+    rows = [
+        {"the_operation": one.operation_id, "the_host": one.host, "new_metrics": pack(one.metrics)} for one in targets
+    ]
+    if rows:
+        tx.execute(_SAVE_METRICS, rows)
+
+
 _FAR_BACK = 200
 """How many of a host's last targets are looked through; so that a long history costs no more than a short one."""
 
 
+_LATELY = (
+    select(table.c.operation_id, table.c.started_at)
+    .where(table.c.host == bindparam("the_host"), table.c.started_at < bindparam("before"), table.c.metrics != "{}")
+    .order_by(table.c.started_at.desc())
+    .limit(_FAR_BACK)
+    .subquery()
+)
+_LATEST = (
+    select(table.c.metrics)
+    .join(_LATELY, (_LATELY.c.operation_id == table.c.operation_id) & (table.c.host == bindparam("the_host")))
+    .join(operations, operations.c.id == table.c.operation_id)
+    .where(operations.c.type == bindparam("the_type"))
+    .order_by(_LATELY.c.started_at.desc())
+    .limit(1)
+)
+
+
 def latest_metrics(connection: Connection, operation_type: str, host: str, before: float) -> dict[str, object]:
     """The metrics that the last operation of this type measured on this host; empty when none did lately."""
-    lately = (
-        select(table.c.operation_id, table.c.started_at)
-        .where(table.c.host == host, table.c.started_at < before, table.c.metrics != "{}")
-        .order_by(table.c.started_at.desc())
-        .limit(_FAR_BACK)
-        .subquery()
-    )
-    query = (
-        select(table)
-        .join(lately, (lately.c.operation_id == table.c.operation_id) & (table.c.host == host))
-        .join(operations, operations.c.id == table.c.operation_id)
-        .where(operations.c.type == operation_type)
-        .order_by(lately.c.started_at.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).mappings().first()
-    return dict(target_of(row).metrics) if row else {}
+    asked = {"the_type": operation_type, "the_host": host, "before": before}
+    found = connection.execute(_LATEST, asked).scalar_one_or_none()
+    return dict(unpack(found)) if found else {}
 
 
 def _changes(target: Target) -> dict[str, object]:

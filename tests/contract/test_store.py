@@ -485,15 +485,19 @@ def test_a_schedule_is_known_since_it_was_first_seen(store):
 # Numbers and history
 
 
+def add_samples(tx, metrics, at, *hosts):
+    return samples.add(tx, [samples.Taken(host=host, at=at, metrics=metrics) for host in hosts or ("h1",)])
+
+
 def test_samples_of_one_moment_are_stored_once(store):
     numbers = {"cpu": Metric(name="cpu", value=1.5, unit="percent"), "none": Metric(name="none", value=None, unit="s")}
     more = {**numbers, "load": Metric(name="load", value=0, unit="load")}
     with store.begin() as tx:
-        assert samples.add(tx, "h1", numbers, AT) == 1
-        samples.add(tx, "h1", numbers, AT)
-        samples.add(tx, "h1", more, AT)
-        samples.add(tx, "h1", more, AT + 60)
-        assert samples.add(tx, "h1", {}, AT) == 0
+        assert add_samples(tx, numbers, AT) == 1
+        add_samples(tx, numbers, AT)
+        add_samples(tx, more, AT)
+        add_samples(tx, more, AT + 60)
+        assert add_samples(tx, {}, AT) == 0
     with store.read() as connection:
         assert samples.read(connection, "h1", "cpu", AT) == [(AT, 1.5), (AT + 60, 1.5)]
         assert samples.read(connection, "h1", "cpu", AT + 1) == [(AT + 60, 1.5)]
@@ -508,11 +512,36 @@ def test_samples_of_one_moment_are_stored_once(store):
 def test_samples_of_many_workers_at_once_share_their_series(store):
     def add(index):
         with store.begin() as tx:
-            samples.add(tx, "h1", {"cpu": Metric(name="cpu", value=index, unit="percent")}, AT + index)
+            add_samples(tx, {"cpu": Metric(name="cpu", value=index, unit="percent")}, AT + index)
 
     at_once(6, add)
     with store.read() as connection:
         assert [value for _, value in samples.read(connection, "h1", "cpu", 0)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_samples_of_more_hosts_than_one_question_holds(store):
+    hosts = [f"h{number}" for number in range(1100)]
+    number = {"cpu": Metric(name="cpu", value=1.0, unit="percent")}
+    with store.begin() as tx:
+        assert add_samples(tx, number, AT, *hosts) == 1100
+        assert add_samples(tx, number, AT + 1, *hosts) == 1100
+    with store.read() as connection:
+        read = [samples.read(connection, host, "cpu", 0) for host in ("h0", "h499", "h500", "h1099")]
+    assert read == [[(AT, 1.0), (AT + 1, 1.0)]] * 4
+
+
+def test_what_was_measured_is_written_beside_what_stands(store):
+    create(store, an_operation())
+    with store.begin() as tx:
+        store_targets.replace_all(tx, "op-1", [a_target("h1"), a_target("h2")])
+    measured = replace(a_target("h2"), metrics={"n": {"value": 1, "unit": "count"}}, problems=("not written",))
+    with store.begin() as tx:
+        store_targets.save_metrics(tx, [measured])
+        store_targets.save_metrics(tx, [])
+    with store.read() as connection:
+        assert store_targets.of(connection, "op-1") == (
+            a_target("h1"), replace(a_target("h2"), metrics=measured.metrics),
+        )  # fmt: skip
 
 
 def closed(name, at, **change):

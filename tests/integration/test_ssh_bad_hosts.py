@@ -17,6 +17,7 @@ from opsqueue.connectors.ssh import shell as ssh_shell
 from opsqueue.connectors.ssh import wire
 from opsqueue.connectors.ssh.ways import Ways
 from opsqueue.errors import CommandNotSent, HostNotTrusted, HostUnreachable, OpsqueueError
+from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Fact, Script, why_unknown
 from opsqueue.model.host import Host
 from opsqueue.model.plan import Command
@@ -244,6 +245,27 @@ def test_sudo_needs_no_terminal_and_hands_over_what_it_should(make_farm, make_wa
     assert late.timed_out
     assert time.monotonic() - began < 8
     assert _wait(lambda: not psutil.pid_exists(int(late.stdout)))
+
+
+def test_a_reading_that_takes_too_long_tells_what_came_and_leaves_nothing_running(make_farm, make_ways):
+    farm = make_farm()
+    shell = make_ways(farm).shell(farm.host())
+    assert shell.ask(HELLO) == HEARD
+    before = _asleep(shell)
+    slow = system_reading(timeout=2, subjects=["memory", "cpu"], sample_gap_s=10)
+    found = shell.ask([slow])["system"]
+    assert found["memory"]["total"] == psutil.virtual_memory().total
+    assert "given up after" in found["cpu"]["unknown"]
+    assert _wait(lambda: _asleep(shell) <= before)
+    quick = system_reading(timeout=30, subjects=["memory", "cpu"], sample_gap_s=0.1)
+    whole = shell.ask([quick])["system"]
+    assert {name: "unknown" in part for name, part in whole.items()} == {"memory": False, "cpu": False}
+
+
+def _asleep(shell):
+    """How many `sleep 10` run, as the host itself sees it."""
+    counted = Script(text="cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'sleep 10 ' | wc -l")
+    return int(shell.ask([Fact(name="n", ask=counted)])["n"])
 
 
 def test_a_gigabyte_is_cut_and_neither_fills_the_memory_nor_stops_the_others(make_farm, make_ways):

@@ -42,11 +42,13 @@ class Who:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a waiting shell said; `whole` is whether it came to its end."""
+    """What a text made a waiting shell say; `whole` is whether it came to its end."""
 
     out: str
     err: str
     whole: bool
+    late: bool
+    """Its time was over before that."""
 
 
 class Cut(Exception):
@@ -205,13 +207,16 @@ class Link:
         shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
         out, err = _Heard(), _Heard()
         began = time.monotonic()
-        if not _listen(shell.stream, out, err, began + self.patience, _NOISE_MOST, out_ends=f"\n@@{marker} ready\n"):
+        ready = f"\n@@{marker} ready\n"
+        if not _listen(shell.stream, out, err, began + self.patience, _NOISE_MOST, out_ends=ready):
             raise Dropped(_what_instead(shell.stream, bytes(out.data or err.data), self.patience))
         self._greet(shell, bytes(out.data), marker)
         done = f"\n@@{marker} done\n"
         most += len(out.data) + len(err.data)
-        whole = _listen(shell.stream, out, err, time.monotonic() + seconds, most, out_ends=done, err_ends=done)
-        answer = Answer(out=out.text, err=err.text, whole=whole)
+        until = time.monotonic() + seconds
+        whole = _listen(shell.stream, out, err, until, most, out_ends=done, err_ends=done)
+        late = not whole and time.monotonic() >= until
+        answer = Answer(out=out.between(ready, done), err=err.between("", done), whole=whole, late=late)
         if not whole and shell.stream.over:
             raise Cut(answer)
         if not whole:
@@ -233,9 +238,10 @@ class _Heard:
     data: bytearray = field(default_factory=bytearray)
     searched: int = 0
 
-    @property
-    def text(self) -> str:
-        return self.data.decode(errors="replace")
+    def between(self, first: str, last: str) -> str:
+        """The text behind the one line, up to the other one or the end."""
+        text = self.data.decode(errors="replace")
+        return text[text.find(first) + len(first) :].partition(last)[0]
 
     def has(self, line: str) -> bool:
         """Whether this line came; looks only at what is new."""
