@@ -33,19 +33,19 @@ class Rollout(BaseModel):
     batch: Share = 1
     """How many hosts at once: a number, or a percentage of all."""
     canary: int = Field(default=0, ge=0, le=1000)
-    """How many hosts go first, as a wave of their own; 0: none."""
+    """How many hosts go first, as a wave of their own, and stop all others if one of them fails; 0: none."""
     stop_at: Share = 1
     """How many failed hosts (a number, or a percentage of all) stop the rest."""
 
-    def wave(self, total: int, done: int) -> int:
-        """How many hosts the next wave has, when `done` of `total` have ended."""
-        if done < self.canary:
-            return self.canary - done
+    def wave(self, total: int, tried: int) -> int:
+        """How many hosts the next wave has, when `tried` of `total` were reached and have ended."""
+        if tried < self.canary:
+            return self.canary - tried
         return count_of(self.batch, total)
 
-    def stops(self, total: int, failed: int) -> bool:
-        """Whether so many failures stop the rest."""
-        return failed >= count_of(self.stop_at, total)
+    def stops(self, total: int, tried: int, failed: int) -> bool:
+        """Whether so many failures among those that were tried stop the rest: one is enough among the canaries."""
+        return failed >= count_of(self.stop_at, total) or (failed > 0 and tried <= self.canary)
 
 
 def count_of(share: int | str, total: int) -> int:

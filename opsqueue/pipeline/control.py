@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
-from opsqueue.model.names import Stage
+from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Event, Freeze, Operation, Target, status_of
 from opsqueue.pipeline.dispatch import nudge
 from opsqueue.pipeline.outcome import DONE
@@ -64,6 +64,12 @@ def failed_hosts(operation: Operation, targets: Sequence[Target]) -> tuple[str, 
     """The hosts on which an operation that ended did not succeed; Conflict when there are none, or it goes on."""
     if operation.outcome is None:
         raise Conflict(f"operation {operation.id} goes on: what fails in it is tried again by itself, or when it ended")
+    doubtful = [target.host for target in targets if target.state is TargetState.UNKNOWN]
+    if doubtful and operation.stage is not Stage.CLOSED:
+        raise Conflict(
+            f"nobody knows how {', '.join(doubtful)} stands: log in and look first; "
+            f"`opsqueue cancel {operation.id} --reason …` says that somebody did"
+        )
     hosts = tuple(target.host for target in targets if target.state not in DONE)
     if not hosts:
         raise Conflict(f"operation {operation.id} succeeded on all of its hosts: there is nothing to try again")

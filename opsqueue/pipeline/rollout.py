@@ -17,7 +17,7 @@ from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.outcome import settled, skipped, summary
 from opsqueue.pipeline.share import AWAY, handed_out, rest, share
-from opsqueue.pipeline.wave import PutOff, Wave, why_stop
+from opsqueue.pipeline.wave import PutOff, Wave, reached, why_stop
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
 from opsqueue.store import holds, operations, shards
@@ -108,7 +108,8 @@ class RolledOut:
             judged = replace(self.operation, verdicts=recorded(verdicts))
             return self._over(left, verdict.why, judged=judged, denied=not done)
         may = [target for target in ours if target.host in open_now]
-        return may[: Rollout(**self.operation.rollout).wave(len(self.targets), done)]
+        tried = len(reached(list(self.targets.values())))
+        return may[: Rollout(**self.operation.rollout).wave(len(self.targets), tried)]
 
     def _so_far(self) -> str:
         return summary(list(self.targets.values()))

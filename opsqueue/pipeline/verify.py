@@ -133,7 +133,7 @@ def _survey_one(world: World, operation: Operation, kind: OperationKind, host: H
     except HostUnreachable as error:
         return Surveyed(replace(target, state=TargetState.UNREACHABLE, problems=(error.message,)))
     except HostNotTrusted as error:
-        return Surveyed(target, (error.message,))
+        return Surveyed(replace(target, problems=(error.message,)), (error.message,))
     objections = kind.objections(params, facts)
     plan = NOTHING if objections else kind.plan(params, facts)
     before = target.before if target.attempt > 1 else facts

@@ -54,6 +54,7 @@ def whole(store: Store, operation_id: str, now: float) -> dict[str, Any]:
         "digest": operation.digest,
         "created_at": iso(operation.created_at),
         "finished_at": iso(operation.finished_at),
+        "rollout": dict(operation.rollout),
         "stages": stages(lines),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in operation.verdicts],
         "targets": [_target(target) for target in targets],
@@ -136,8 +137,9 @@ def why(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         for verdict in data["verdicts"]
         if verdict["verdict"] != "pass"
     ]
-    last = data["stages"][-1] if data["stages"] else None
-    if last and last["result"] in {"failed", "denied", "retrying", "looking", "cancelled", "replanned"} and not reasons:
+    worked = [one for one in data["stages"] if one["result"] != "skipped" and one["stage"] not in _AFTERWARDS]
+    last = worked[-1] if worked else None
+    if last and last["result"] in _STANDS_STILL and not reasons:
         reasons.append({"who": last["stage"], "verdict": last["result"], "why": last["why"], "until": data["due_at"]})
     for target in data["targets"]:
         if target["status"] not in {TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.PENDING}:
@@ -146,6 +148,11 @@ def why(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                 for problem in target["problems"]
             )
     return reasons
+
+
+_AFTERWARDS = {Stage.COLLECT, Stage.ANALYZE, Stage.NOTIFY}
+"""What is worked whatever became of the operation, and says nothing of why."""
+_STANDS_STILL = {"failed", "denied", "retrying", "looking", "held", "cancelled", "replanned"}
 
 
 def settled(data: Mapping[str, Any]) -> bool:

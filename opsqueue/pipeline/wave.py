@@ -26,7 +26,7 @@ from opsqueue.store import targets as store_targets
 
 _LOOK_AGAIN = 1.0
 _MOST_PLANS = 5
-_UNHARMED = DONE | {TargetState.UNREACHABLE, TargetState.SKIPPED}
+_NOT_TRIED = {TargetState.UNREACHABLE, TargetState.SKIPPED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,9 @@ class Wave:
         except Drifted as drift:
             return self._anew(target, str(drift))
         except (Closed, StillBusy) as later:
-            wait = _LOOK_AGAIN if isinstance(later, StillBusy) else 0.0
-            return PutOff(result="looking", why=str(later), wait=wait)
+            if isinstance(later, Closed):
+                return PutOff(result="held", why=str(later))
+            return PutOff(result="looking", why=str(later), wait=_LOOK_AGAIN)
         except HostUnreachable as error:
             return self.away(target, error.message)
         except HostNotTrusted as error:
@@ -171,12 +172,18 @@ def why_stop(world: World, operation: Operation, ended: Sequence[Target], total:
     with world.store.read() as connection:
         if cancelled := operations.cancel_asked(connection, operation.id):
             return f"cancelled: {cancelled}"
-    failed = [t.host for t in ended if t.state.settled and t.state not in _UNHARMED]
-    if failed and Rollout(**operation.rollout).stops(total, len(failed)):
+    tried = reached(ended)
+    failed = [target.host for target in tried if target.state not in DONE]
+    if failed and Rollout(**operation.rollout).stops(total, len(tried), len(failed)):
         return f"not begun, because it went wrong on {', '.join(failed)}"
     if seconds_of_work(ended, world.now()) > operation.timeout:
         return f"not begun within the operation's {operation.timeout} s"
     return ""
+
+
+def reached(targets: Sequence[Target]) -> list[Target]:
+    """Those that were tried: a host that nobody reached has shown nothing, and is no canary."""
+    return [target for target in targets if target.state.settled and target.state not in _NOT_TRIED]
 
 
 def _away(target: Target) -> TargetState:

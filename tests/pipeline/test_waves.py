@@ -15,6 +15,7 @@ from opsqueue.model.request import parse_request
 from opsqueue.model.rollout import Rollout, count_of
 from opsqueue.pipeline.control import add_freeze, cancel, failed_hosts, lift_freeze, once_more
 from opsqueue.pipeline.submit import submit
+from opsqueue.pipeline.views import why
 from opsqueue.store import holds, targets
 
 SIX = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -50,8 +51,14 @@ def test_the_size_of_the_next_wave(rollout, total, done, size):
 @pytest.mark.parametrize(("share", "total", "count"), [(1, 10, 1), ("10%", 10, 1), ("11%", 10, 2), ("100%", 3, 3)])
 def test_a_share_is_rounded_up(share, total, count):
     assert count_of(share, total) == count
-    assert Rollout(stop_at=share).stops(total, count)
-    assert not Rollout(stop_at=share).stops(total, count - 1)
+    assert Rollout(stop_at=share).stops(total, total, count)
+    assert not Rollout(stop_at=share).stops(total, total, count - 1)
+
+
+def test_one_failed_canary_is_enough():
+    rollout = Rollout(canary=2, stop_at=5)
+    assert [rollout.stops(9, tried, 1) for tried in (1, 2, 3)] == [True, True, False]
+    assert not rollout.stops(9, 2, 0)
 
 
 @pytest.mark.parametrize("bad", [0, -1, "0%", "101%", "x", True, 1.5, "1 %"])
@@ -79,6 +86,33 @@ def test_after_a_canary_the_third_of_six_fails_and_the_rest_is_never_touched(sto
     assert shown["outcome"] == "partial"
     assert [story.machines[name].tally for name in SIX[3:]] == [[], [], []]
     assert shown["targets"][3]["problems"] == ["not begun, because it went wrong on h3"]
+
+
+@pytest.mark.parametrize("away", [("h1",), ("h1", "h2")])
+def test_a_host_that_nobody_reaches_is_no_canary(story, away):
+    for name in away:
+        story.machines[name].reachable = False
+    seen = []
+    for name in SIX:
+        story.machines[name].during["set 1"] = lambda name=name: seen.append((name, _running(story)))
+    asked = story.ask(systems=SIX, rollout={"batch": 3, "canary": 1}, retry_count=0)
+    shown = story.drive(asked)
+    first = next(name for name in SIX if name not in away)
+    assert states(shown) == {name: "unreachable" if name in away else "succeeded" for name in SIX}
+    assert next(running for name, running in seen if name == first) == {first}
+
+
+def _running(story):
+    with story.store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT host FROM targets WHERE state = 'applying'")
+        return {row[0] for row in rows}
+
+
+def test_a_failed_canary_stops_even_where_more_failures_are_allowed(story):
+    story.machines["h1"].wrong = True
+    shown = story.drive(story.ask(systems=SIX, rollout={"batch": 2, "canary": 1, "stop_at": 4}, retry_count=0))
+    assert states(shown) == {"h1": "rolled_back", **dict.fromkeys(SIX[1:], "skipped")}
+    assert all(story.machines[name].tally == [] for name in SIX[1:])
 
 
 def test_a_broken_canary_stops_all(story):
@@ -344,3 +378,32 @@ def test_a_host_that_left_the_inventory_meanwhile_fails_alone(story):
     assert states(shown) == {"h1": "succeeded", "h2": "failed", "h3": "succeeded"}
     assert shown["targets"][1]["problems"] == ["h2 is not in the inventory any more"]
     assert (shown["stage"], gone.tally) == ("closed", [])
+
+
+def test_a_host_that_is_not_trusted_has_its_reason_wherever_one_looks(story):
+    story.machines["h2"].trusted = False
+    shown = story.drive(story.ask(systems=("h1", "h2")))
+    assert shown["outcome"] == "failed"
+    problems = {target["host"]: target["problems"] for target in shown["targets"]}
+    assert problems == {"h1": [], "h2": ["no key is pinned: `opsqueue hosts trust`"]}
+    assert [(one["who"], one["verdict"]) for one in why(shown)] == [("verify", "failed"), ("h2", "failed")]
+    assert all("no key is pinned: `opsqueue hosts trust`" in one["why"] for one in why(shown))
+    (finding,) = [one for one in shown["findings"] if one["host"] == "h2"]
+    assert finding["message"] == "no key is pinned: `opsqueue hosts trust`"
+
+
+def test_what_nobody_knows_is_tried_again_only_after_a_person_looked(story):
+    story.machines["h1"].wrong = True
+    story.machines["h1"].breaks = {"back 0"}
+    asked = story.ask(systems=("h1", "h2"), retry_count=0)
+    assert states(story.drive(asked))["h1"] == "unknown"
+
+    def to_try():
+        with story.store.read() as connection:
+            return failed_hosts(story.raw(asked), targets.of(connection, asked))
+
+    with pytest.raises(Conflict, match="nobody knows how h1 stands"):
+        to_try()
+    cancel(story.world(), asked, actor="ann", reason="looked: it was put right by hand")
+    story.drive(asked)
+    assert to_try() == ("h1", "h2")
