@@ -91,9 +91,8 @@ class Wave:
         except Drifted as drift:
             return self._anew(target, str(drift))
         except (Closed, StillBusy) as later:
-            if isinstance(later, Closed):
-                return PutOff(result="held", why=str(later))
-            return PutOff(result="looking", why=str(later), wait=_LOOK_AGAIN)
+            busy = isinstance(later, StillBusy)
+            return PutOff(result="looking" if busy else "held", why=str(later), wait=_LOOK_AGAIN if busy else 0.0)
         except HostUnreachable as error:
             return self.away(target, error.message)
         except HostNotTrusted as error:
