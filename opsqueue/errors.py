@@ -124,6 +124,10 @@ class CommandNotSent(OpsqueueError):
     code = "command_not_sent"
 
 
+class SentTooLate(CommandNotSent):
+    """It took so long until a command could be sent that it must be asked first whether it still may."""
+
+
 class LeaseLost(OpsqueueError):
     """Somebody else has the operation now: write nothing, send nothing more."""
 

@@ -166,11 +166,12 @@ class Farm:
         return {host.name: {name: getattr(host, name) for name in kept} for host in self.hosts()}
 
     def pin(self, path: Path, key: str = "", more: Iterable[Host] = ()) -> Path:
-        """Write a known_hosts file with the key of every host; `key` is another one than theirs."""
+        """Write a known_hosts file with the key of every host, also behind h1; `key` is another one than theirs."""
         places = [(address, self.port) for address in self.addresses]
         places += [(host.address, host.port) for host in more]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"[{address}]:{port} {key or self.host_key}\n" for address, port in places))
+        names = [f"[{address}]:{port}" for address, port in places]
+        path.write_text("".join(f"{name},{name}@h1 {key or self.host_key}\n" for name in names))
         path.chmod(0o600)
         return path
 

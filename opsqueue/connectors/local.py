@@ -7,6 +7,7 @@ limit: it ends the command even when the worker itself was killed.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.deadline import all_within
 from opsqueue.connectors.process import run_process
 from opsqueue.connectors.script import answers
+from opsqueue.connectors.shell import still_wanted
 from opsqueue.connectors.system import read_system
 from opsqueue.errors import CommandNotSent, InvalidConfig
 from opsqueue.model.fact import Fact, Reading, unknown
@@ -43,13 +45,14 @@ class LocalShell:
     def greet(self) -> None:
         """This machine is always there."""
 
-    def run(self, command: Command, mark: str = "") -> Result:
+    def run(self, command: Command, mark: str = "", *, not_after: float = math.inf) -> Result:
         """Run one command to its end or its time limit; raises CommandNotSent when it did not start."""
         root, timeout = os.geteuid() == 0, shutil.which("timeout")
         through_sudo = command.sudo and not root
         private = _revealed(command)
         env = _environment() | dict(command.env) | ({MARK: mark} if mark else {}) | private
         half = self.output_most // 2
+        still_wanted(command, not_after)
         try:
             result = run_process(
                 wrapped(command, root=root, timeout=timeout),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from opsqueue.errors import SentTooLate
 from opsqueue.model.fact import Fact
 from opsqueue.model.plan import Command, Result
+
+
+def still_wanted(command: Command, not_after: float) -> None:
+    """Raise SentTooLate when it was to be sent earlier than now: others may have decided without it meanwhile."""
+    if (late := time.monotonic() - not_after) > 0:
+        raise SentTooLate(f"`{command.argv[0]}` was not sent: it was to be sent {late:.1f} s ago at the latest")
 
 
 class Shell(Protocol):
@@ -19,12 +28,13 @@ class Shell(Protocol):
         """
         ...
 
-    def run(self, command: Command, mark: str = "") -> Result:
+    def run(self, command: Command, mark: str = "", *, not_after: float = math.inf) -> Result:
         """Run one command to its end or its time limit, which ends the whole process group.
 
-        `mark` is put into the command's environment as OPSQUEUE_MARK, so that `busy` can find it. Raises
-        HostUnreachable or CommandNotSent when the command certainly did not start; a command that cannot be
-        found is a result with exit code 127.
+        `mark` is put into the command's environment as OPSQUEUE_MARK, so that `busy` can find it. By
+        time.monotonic, `not_after` is when it is not sent any more, but SentTooLate raised. Raises HostUnreachable
+        or CommandNotSent when the command certainly did not start; one that cannot be found is a result with exit
+        code 127.
         """
         ...
 

@@ -58,6 +58,7 @@ def assemble(
         now=now,
         coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
         worker=worker,
+        own_host=own_host,
         directory=directory.now,
         windows=settings.windows(),
     )

@@ -50,7 +50,16 @@ def _take(world: World, operation_id: str, number: int) -> tuple[Operation, Shar
     until = now + world.settings.worker.lease_seconds
     with world.store.begin() as tx:
         operation = operations.get(tx, operation_id)
-        shard = shards.take(tx, operation_id, operation.stage, number, now=now, until=until, holder=world.worker)
+        shard = shards.take(
+            tx,
+            operation_id,
+            operation.stage,
+            number,
+            now=now,
+            until=until,
+            holder=world.worker,
+            own_host=world.own_host,
+        )
     return (operation, shard) if shard else None
 
 

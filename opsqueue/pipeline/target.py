@@ -6,12 +6,13 @@ applied again: what is found decides between success, rollback and unknown.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from opsqueue.connectors.shell import Shell
-from opsqueue.errors import CommandNotSent, HostUnreachable
+from opsqueue.errors import CommandNotSent, HostUnreachable, SentTooLate
 from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Facts
 from opsqueue.model.host import Host
@@ -25,6 +26,7 @@ from opsqueue.store import events
 from opsqueue.store import targets as store_targets
 
 _MOST_OUTPUT = 8192
+_ANNOUNCED_MOST = 5
 HOST_READING = system_reading(subjects=["memory", "load"], sample_gap_s=0)
 """How the host itself fares, asked with the facts of a changing type; once more after the work."""
 
@@ -135,9 +137,9 @@ def _send_all(job: Job, target: Target, plan: Plan) -> tuple[Target, tuple[str, 
 def _send(job: Job, target: Target, step: Step) -> tuple[Target, Result]:
     asked = {"title": step.title, "command": str(step.command), "exit_code": None, "seconds": None, "output": ""}
     sending = replace(target, steps=(*target.steps, asked), changed_at=job.world.now())
-    _announce(job, sending, job.event("step", f"sending: {step.command}", {"title": step.title}))
+    line = job.event("step", f"sending: {step.command}", {"title": step.title})
     try:
-        result = job.shell.run(step.command, job.mark)
+        result = _run(job, step, _announce(job, sending, line), sending)
     except (CommandNotSent, HostUnreachable) as error:
         result = Result(exit_code=None, stderr=error.message)
     done = {**asked, "exit_code": result.exit_code, "seconds": round(result.seconds, 3), "output": _kept(result.output)}
@@ -146,16 +148,29 @@ def _send(job: Job, target: Target, step: Step) -> tuple[Target, Result]:
     return job.write(sent, job.event("answer", f"{step.title}: {how}", done)), result
 
 
-def _announce(job: Job, target: Target, line: Event) -> None:
+def _run(job: Job, step: Step, announced: float, sending: Target) -> Result:
+    """Send it while the lease is certainly ours; to open the way may take longer than that, and is done by then."""
+    patience = job.world.settings.worker.lease_seconds / 2
+    for _ in range(_ANNOUNCED_MOST):
+        try:
+            return job.shell.run(step.command, job.mark, not_after=announced + patience)
+        except SentTooLate:
+            announced = _announce(job, sending)
+    return job.shell.run(step.command, job.mark, not_after=announced + patience)
+
+
+def _announce(job: Job, target: Target, *lines: Event) -> float:
     """Write that a command is about to be sent; LeaseLost, and it is not sent, when the operation is not ours any more.
 
     A process that was stopped right after it wrote (SIGSTOP, a paused machine) may have lost its lease meanwhile.
+    Returns since when the lease is certainly ours, by time.monotonic.
     """
-    asked = job.world.now()
-    job.write(target, line)
+    asked, since = job.world.now(), time.monotonic()
+    job.write(target, *lines)
     while job.world.now() - asked > job.world.settings.worker.lease_seconds / 2:
-        asked = job.world.now()
+        asked, since = job.world.now(), time.monotonic()
         job.write(target)
+    return since
 
 
 def _kept(output: str) -> str:

@@ -65,6 +65,8 @@ class World:
     coordinators: tuple[Coordinator, ...] = ()
     worker: str = "local"
     """Who holds the leases taken here."""
+    own_host: str = ""
+    """The host whose own worker this is; empty: nobody's."""
     heart: Heart = field(default_factory=Heart)
     directory: Callable[[], Inventory] = Inventory
     """The inventory as it is now."""

@@ -29,13 +29,23 @@ def add(tx: Connection, shards: Sequence[Shard]) -> None:
 
 
 def take(
-    tx: Connection, operation_id: str, stage: Stage, number: int, *, now: float, until: float, holder: str
+    tx: Connection,
+    operation_id: str,
+    stage: Stage,
+    number: int,
+    *,
+    now: float,
+    until: float,
+    holder: str,
+    own_host: str = "",
 ) -> Shard | None:
     """Lease a shard that nobody works on; None when there is none, or it is done."""
     row = (
         tx.execute(
             update(table)
-            .where(*_key(operation_id, stage, number), table.c.done.is_(False), table.c.until <= now)
+            .where(
+                *_key(operation_id, stage, number), _meant_for(own_host), table.c.done.is_(False), table.c.until <= now
+            )
             .values(token=table.c.token + 1, until=until, holder=holder)
             .returning(table)
         )
@@ -90,6 +100,11 @@ def wake_operation(tx: Connection, shard: Shard, now: float) -> None:
     """The last shard is done: somebody should look at the operation, unless somebody does."""
     ours = operations.c.id == shard.operation_id, operations.c.stage == shard.stage, operations.c.holder == ""
     tx.execute(update(operations).where(*ours).values(due_at=now))
+
+
+def _meant_for(own_host: str) -> Any:
+    """A late message may carry the number of what is another's shard by now."""
+    return table.c.queue == f"host.{own_host}" if own_host else ~table.c.queue.startswith("host.", autoescape=True)
 
 
 def _key(operation_id: str, stage: Stage, number: int) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from sshkit import NEEDS_SSHD, Farm, Odd, Relay, needs_people
 
 from opsqueue.connectors import asking
 from opsqueue.connectors.ssh import shell as ssh_shell
-from opsqueue.connectors.ssh import wire
+from opsqueue.connectors.ssh import transport
 from opsqueue.connectors.ssh.ways import Ways
 from opsqueue.errors import CommandNotSent, HostNotTrusted, HostUnreachable, OpsqueueError
 from opsqueue.facts.system import system_reading
@@ -252,7 +252,7 @@ def test_a_reading_that_takes_too_long_tells_what_came_and_leaves_nothing_runnin
     shell = make_ways(farm).shell(farm.host())
     assert shell.ask(HELLO) == HEARD
     before = _asleep(shell)
-    slow = system_reading(timeout=2, subjects=["memory", "cpu"], sample_gap_s=10)
+    slow = system_reading(timeout=2, subjects=["memory", "cpu"], sample_gap_s=9.917)
     found = shell.ask([slow])["system"]
     assert found["memory"]["total"] == psutil.virtual_memory().total
     assert "given up after" in found["cpu"]["unknown"]
@@ -263,8 +263,8 @@ def test_a_reading_that_takes_too_long_tells_what_came_and_leaves_nothing_runnin
 
 
 def _asleep(shell):
-    """How many `sleep 10` run, as the host itself sees it."""
-    counted = Script(text="cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'sleep 10 ' | wc -l")
+    """How many `sleep 9.917` run, as the host itself sees it."""
+    counted = Script(text="cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '[s]leep 9[.]917 ' | wc -l")
     return int(shell.ask([Fact(name="n", ask=counted)])["n"])
 
 
@@ -398,9 +398,9 @@ def test_a_command_that_still_runs_when_its_time_is_over_is_said(relayed, tmp_pa
         relay.cut()
         found = running.result()
     assert "it may still run there" in found.stderr
-    for process in psutil.process_iter():
-        if process.name() == "sleep" and process.environ().get("OPSQUEUE_MARK") == "op-9/h1":
-            process.kill()
+    process = psutil.Process(int(note.read_text()))
+    assert process.environ()["OPSQUEUE_MARK"] == "op-9/h1"
+    process.kill()
 
 
 def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed, monkeypatch):
@@ -419,7 +419,7 @@ def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed
 
 
 def test_a_host_that_takes_no_input_any_more_is_given_up(make_farm, make_ways, monkeypatch):
-    monkeypatch.setattr(wire._Wire, "_active_check_timeout", 1.0)
+    monkeypatch.setattr(transport.Wire, "_active_check_timeout", 1.0)
     monkeypatch.setattr(ssh_shell, "GRACE_S", 1)
     farm = make_farm(hosts=2)
     with Relay(farm.host(1)) as relay:

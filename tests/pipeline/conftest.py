@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -84,7 +85,7 @@ class FakeShell:
         self.machine.while_asked.pop(self.machine.asked, lambda: None)()
         return {fact.name: {"value": self.machine.value} if fact.name == "value" else {} for fact in facts}
 
-    def run(self, command, mark=""):
+    def run(self, command, mark="", *, not_after=math.inf):
         word = " ".join(command.argv)
         if self.machine.crash_before == word:
             self.machine.crash_before = ""
@@ -271,6 +272,7 @@ class Story:
             now=self.clock,
             coordinators=self.coordinators,
             worker=worker,
+            own_host=worker.removeprefix("host.") if worker.startswith("host.") else "",
             dispatch_shard=lambda operation, shard: self.shards.append((operation.id, shard.number, shard.queue)),
             directory=lambda: Inventory({name: self._host(name) for name in self.machines}),
             windows=chosen.windows(),

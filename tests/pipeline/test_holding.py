@@ -195,7 +195,7 @@ def test_many_workers_never_pass_the_limit_or_share_a_host(story):
         def __init__(self, host, shell):
             self.host, self.shell = host, shell
 
-        def run(self, command, mark=""):
+        def run(self, command, mark="", **more):
             with lock:
                 inside[self.host] += 1
                 overlaps.append(inside[self.host])

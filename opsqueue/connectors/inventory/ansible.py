@@ -124,7 +124,7 @@ def _depths(groups: Mapping[str, _Group]) -> dict[str, int]:
 
 def _priority(group: _Group) -> int:
     found = group.vars.get("ansible_group_priority", 1)
-    return int(found) if isinstance(found, int) or str(found).isdigit() else 1
+    return int(found) if re.fullmatch(r"-?[0-9]{1,9}", str(found)) else 1
 
 
 def _matters(variable: str) -> bool:

@@ -204,7 +204,12 @@ class Link:
     def _tell(self, shell: _Waiting, text: str, seconds: float, most: int) -> Answer:
         marker = secrets.token_hex(16)
         first = "" if shell.leader else remote.hello(marker)
-        shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
+        try:
+            shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
+        except Dropped:
+            if not shell.stream.over:
+                raise
+            # It ended before it took all of it: what it said instead is told below.
         out, err = _Heard(), _Heard()
         began = time.monotonic()
         ready = f"\n@@{marker} ready\n"

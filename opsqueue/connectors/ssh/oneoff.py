@@ -7,7 +7,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsqueue.connectors.process import Kept
@@ -71,6 +71,8 @@ class OneOff:
     late_s: float
     stdin: bytes
     most: int
+    still_wanted: Callable[[], None] = lambda: None
+    """Raises CommandNotSent when it is too late to send it; asked when all else that takes time is done."""
 
     def run(self) -> Result:
         """To its end or its limit.
@@ -83,6 +85,11 @@ class OneOff:
         half = self.most // 2
         begun = re.compile(rf"\n@@{marker} begun (\d+)\n".encode())
         out, err = _Output(Kept(half, half), begun), _Output(Kept(half, half), begun)
+        try:
+            self.still_wanted()
+        except CommandNotSent:
+            stream.close()
+            raise
         began = time.monotonic()
         _in_background(stream, remote.as_bytes(text) + self.stdin, 2 * self.late_s)
         try:

@@ -6,6 +6,7 @@ changes nothing is sent again when a connection turns out to be dead; a command 
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +19,12 @@ from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.local import GRACE_S, MARK, ended_by_timeout, wrapped
 from opsqueue.connectors.procfs import reading_of, reading_script
 from opsqueue.connectors.script import answers, scripts
+from opsqueue.connectors.shell import still_wanted
 from opsqueue.connectors.ssh import remote
 from opsqueue.connectors.ssh.link import Answer, Cut, Link
 from opsqueue.connectors.ssh.oneoff import Lost, OneOff
 from opsqueue.connectors.ssh.way import Way
-from opsqueue.errors import CommandNotSent, HostNotTrusted, HostUnreachable, InvalidConfig
+from opsqueue.errors import CommandNotSent, HostNotTrusted, HostUnreachable, InvalidConfig, SentTooLate
 from opsqueue.model.fact import Fact, Reading, unknown
 from opsqueue.model.plan import Command, Result
 
@@ -45,7 +47,7 @@ class SshShell:
         """Open the connection; raises HostNotTrusted and HostUnreachable."""
         self.way.do(lambda _link: None)
 
-    def run(self, command: Command, mark: str = "") -> Result:
+    def run(self, command: Command, mark: str = "", *, not_after: float = math.inf) -> Result:
         """Run one command to its end or its time limit; raises CommandNotSent or HostUnreachable if it did not start.
 
         When the connection is lost in the middle, it is waited for until it has ended there, and the exit code is
@@ -57,7 +59,7 @@ class SshShell:
             env = dict(command.env) | ({MARK: mark} if mark else {}) | private
             if problem := remote.why_not(command.argv, env, command.stdin):
                 raise CommandNotSent(self._not_sent(command, problem))
-            result = self.way.do(partial(self._run, command, env))
+            result = self.way.do(partial(self._run, command, env, not_after))
         except (InvalidConfig, HostNotTrusted) as error:
             raise CommandNotSent(self._not_sent(command, error.message)) from error
         except Lost as lost:
@@ -102,7 +104,7 @@ class SshShell:
     def _not_sent(self, command: Command, why: str) -> str:
         return f"`{command.argv[0]}` was not sent to {self._name}: {why}"
 
-    def _run(self, command: Command, env: Mapping[str, str], link: Link) -> Result:
+    def _run(self, command: Command, env: Mapping[str, str], not_after: float, link: Link) -> Result:
         who = link.known()
         # Where the host cannot end it at its limit, we do.
         late_s = command.timeout + (2 * GRACE_S + _LATER_S if who.timeout else 0)
@@ -113,10 +115,13 @@ class SshShell:
             seconds=command.timeout,
             late_s=late_s,
             stdin=remote.as_bytes(command.stdin),
+            still_wanted=partial(still_wanted, command, not_after),
             most=self.output_most,
         )
         try:
             return one.run()
+        except SentTooLate:
+            raise
         except CommandNotSent as error:
             raise CommandNotSent(self._not_sent(command, error.message)) from None
 

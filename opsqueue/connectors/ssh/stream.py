@@ -81,10 +81,17 @@ class Stream:
 
     def send(self, data: bytes, seconds: float) -> None:
         """Give it to the other side's stdin; raises Dropped when it does not take it."""
-        self.channel.settimeout(seconds)
+        until, left, taken = time.monotonic() + seconds, memoryview(data), 0
         try:
-            for start in range(0, len(data), _MOST):  # it copies all that is left for each packet
-                self.channel.sendall(data[start : start + _MOST])
+            while left:
+                # Room for one byte now and then is no room: the time begins anew with each 64 KiB only.
+                self.channel.settimeout(max(0.001, until - time.monotonic()))
+                sent = self.channel.send(bytes(left[:_MOST]))
+                if not sent:
+                    raise EOFError("it was closed")
+                left, taken = left[sent:], taken + sent
+                if taken >= _MOST:
+                    until, taken = time.monotonic() + seconds, 0
         except GONE as error:
             raise Dropped(f"it took no input: {error}") from None
 

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,9 +55,13 @@ class _Line:
 
 
 def entry(host: Host) -> str:
-    """Its name in the file: `[address]:port`, or the address alone where the port is 22."""
+    """Its name in the file: `[address]:port`, or the address alone where the port is 22; behind a gateway, `…@GATEWAY`.
+
+    Behind two gateways the same address may be two machines.
+    """
     address = (host.address or host.name).lower()
-    return address if host.port == _USUAL_PORT else f"[{address}]:{host.port}"
+    place = address if host.port == _USUAL_PORT else f"[{address}]:{host.port}"
+    return f"{place}@{host.gateway}" if host.gateway else place
 
 
 def pinned(path: Path, host: Host) -> tuple[HostKey, ...]:
@@ -78,6 +83,11 @@ def pin(path: Path, host: Host, key: HostKey, *, replace: bool = False) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(path):
         known = pinned(path, host)
+        if key in _read(path).revoked:
+            raise HostNotTrusted(
+                f"{host.name} ({host.where}) shows {key}, which {path} revokes; take that line out first",
+                host=host.name,
+            )
         if key in known and (not replace or len(known) == 1):
             return False
         if known and not replace:
@@ -135,6 +145,8 @@ class _Lines:
 def _read(path: Path) -> _Lines:
     try:
         found = path.stat()
+        if found.st_mode & stat.S_IWOTH:
+            raise HostNotTrusted(f"the pinned host keys {path} can be written by anybody: chmod o-w {path}")
         return _parsed(path, found.st_mtime_ns, found.st_size, found.st_ino)
     except FileNotFoundError:
         return _Lines(())

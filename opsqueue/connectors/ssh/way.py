@@ -84,15 +84,25 @@ class Way:
                     return link, True
 
     def _bury(self) -> None:
-        """Forget a connection that died."""
+        """Forget a connection that died, or whose key is pinned no more."""
+        link = self._link
+        if link is None or (link.alive and self.trusted()):
+            return
         with self._lock:
-            link = self._link
-            if link is None or link.alive:
+            if self._link is not link:  # somebody else did
                 return
             self._link, link.retired = None, True
             done = not link.users
         if done:
             link.close()
+
+    def trusted(self) -> bool:
+        """Whether the key of the open connection, and of its gateways, is still pinned; also when none is open."""
+        link = self._link
+        if link is None:
+            return True
+        pinned = wire.shown_by(link.connection) in trust.pinned(self.terms.known_hosts, self.host)
+        return pinned and (self.gateway is None or self.gateway.trusted())
 
     def _awaited(self, opening: Future[Link], until: float, seconds: float) -> Link:
         try:

@@ -17,10 +17,10 @@ from typing import Any
 import paramiko
 from fabric import Config, Connection
 from paramiko.auth_strategy import AuthStrategy
-from paramiko.packet import Packetizer
 
 from opsqueue.connectors.deadline import all_within
 from opsqueue.connectors.ssh.login import user_of
+from opsqueue.connectors.ssh.transport import Wire, shut
 from opsqueue.connectors.ssh.trust import HostKey, changed, unknown_key
 from opsqueue.errors import HostUnreachable
 from opsqueue.model.host import Host
@@ -37,7 +37,6 @@ _IDLE_S, _BETWEEN_S, _PROBES = 15, 5, 3
 _UNHEARD_MS = 30_000
 """How long what was sent may stay unacknowledged; the system's own patience is a quarter of an hour."""
 
-_END_S = 2.0
 
 Reach = Callable[[float], Any]
 """Makes the socket, or a channel through a gateway, until that moment of `time.monotonic`."""
@@ -49,65 +48,6 @@ def left(until: float) -> float:
     if seconds <= 0:
         raise TimeoutError
     return seconds
-
-
-class _Packets(Packetizer):  # type: ignore[misc]  # it comes without types
-    """Gives up a peer that takes nothing any more; everybody else would wait for it in line, without end."""
-
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
-        self._sock = sock
-
-    def close(self) -> None:
-        """Through a gateway that is gone nobody can be told, and the rest is still to be tidied up."""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            super().close()
-
-    def write_all(self, out: bytes) -> None:
-        """Send all of it; EOFError when no byte of it went out for as long as the socket waits."""
-        while out:
-            try:
-                sent = self._sock.send(out)
-            except OSError:  # also the time limit
-                sent = 0
-            if not sent:
-                _wake(self._sock)
-                raise EOFError("it takes nothing any more")
-            out = out[sent:]
-
-
-class _Wire(paramiko.Transport):  # type: ignore[misc]  # it comes without types
-    """A transport that wants the pinned kinds of keys, and whose thread sleeps while nothing comes."""
-
-    # It would look ten times a second whether it was closed: with 1,000 hosts that is a third of a processor. A
-    # socket that is shut down wakes it at once.
-    _active_check_timeout = 30.0
-
-    def __init__(
-        self, sock: Any, disabled_algorithms: Any = None, *, kinds: Sequence[str] = (), seconds: float = 10.0
-    ) -> None:
-        super().__init__(sock, disabled_algorithms=disabled_algorithms, packetizer_class=_Packets)
-        self.banner_timeout = self.handshake_timeout = seconds
-        options = self.get_security_options()
-        wanted = [name for name in options.key_types if _kind_of(name) in kinds]
-        options.key_types = [*wanted, *(name for name in options.key_types if name not in wanted)]
-
-    def end(self) -> None:
-        """Close it, and let its threads go at once."""
-        # The thread closes the socket itself when it sees the end: were it closed here, its number could already
-        # belong to another file when the thread begins to wait for it.
-        _wake(self.sock)
-        if self.is_alive():
-            self.join(_END_S)
-        else:
-            _shut(self.sock)
-        self.packetizer.complete_handshake()  # else its timer would hold up the end of the process
-        self.close()
-
-
-def _kind_of(algorithm: str) -> str:
-    """The kind of key behind a name of its signature."""
-    return "ssh-rsa" if algorithm in {"rsa-sha2-512", "rsa-sha2-256"} else algorithm
 
 
 class _Pinned(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # it comes without types
@@ -151,13 +91,13 @@ def connect(host: Host, reach: Reach, known: Sequence[HostKey], keys: Sequence[A
     user = user_of(host)
     with _told(host, seconds), contextlib.ExitStack() as undo:
         sock = reach(until)
-        undo.callback(_shut, sock)
+        undo.callback(shut, sock)
         options = {
             "sock": sock,
             "timeout": left(until),
             "channel_timeout": seconds,
             "disabled_algorithms": _WEAK,
-            "transport_factory": partial(_Wire, kinds=[key.kind for key in known], seconds=left(until)),
+            "transport_factory": partial(Wire, kinds=[key.kind for key in known], seconds=left(until)),
             "auth_strategy": _Login(user, keys, until),
             "allow_agent": False,
             "look_for_keys": False,
@@ -183,11 +123,17 @@ def presented(host: Host, reach: Reach, known: Sequence[HostKey], seconds: float
     until = time.monotonic() + seconds
     with _told(host, seconds), contextlib.ExitStack() as undo:
         sock = reach(until)
-        undo.callback(_shut, sock)
-        wire = _Wire(sock, _WEAK, kinds=[key.kind for key in known], seconds=left(until))
+        undo.callback(shut, sock)
+        wire = Wire(sock, _WEAK, kinds=[key.kind for key in known], seconds=left(until))
         undo.callback(wire.end)
         wire.start_client(timeout=left(until))
         return _host_key(wire.get_remote_server_key())
+
+
+def shown_by(connection: Any) -> HostKey | None:
+    """The host key of an open connection; None when it is gone."""
+    wire = connection.client.get_transport()
+    return _host_key(wire.get_remote_server_key()) if wire and wire.host_key else None
 
 
 def hang_up(connection: Any) -> None:
@@ -235,20 +181,6 @@ def _keep_alive(wire: socket.socket) -> None:
     ):
         if hasattr(socket, name):  # Linux has them all
             wire.setsockopt(tcp, getattr(socket, name), value)
-
-
-def _wake(sock: Any) -> None:
-    """Let whoever waits for it see its end, and leave a file that is open to whoever opened it."""
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
-        else:
-            sock.close()  # a channel through a gateway
-
-
-def _shut(sock: Any) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        sock.close()
 
 
 def _host_key(key: Any) -> HostKey:
