@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ WRITER = textwrap.dedent(
             log = opened()
         os.write(log, b"%09d a line of the log that goes on without end\\n" % number)
         number += 1
-        time.sleep(float(pause))
+        if pause != "0":
+            time.sleep(float(pause))
     print(number)
     """
 )
@@ -90,10 +92,10 @@ class Writer:
 
 
 @contextmanager
-def writer(log: Path, *flags: str, pause: float = 0.0005) -> Iterator[Writer]:
+def writer(log: Path, *flags: str, pause: float = 0.001) -> Iterator[Writer]:
     """A writer at work; its pid file is `LOG.pid`."""
     pid_file = log.with_name(f"{log.name}.pid")
-    argv = [sys.executable, "-c", WRITER, str(log), str(pid_file), ",".join(flags), str(pause)]
+    argv = [sys.executable, "-c", WRITER, str(log), str(pid_file), ",".join(flags), f"{pause:g}"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         one = Writer(process, log)
         try:
@@ -131,6 +133,24 @@ def lines(log: Path, archive: str = "") -> list[int]:
 def nothing_begun(log: Path) -> bool:
     """Whether nothing half-written lies beside the log."""
     return [path.name for path in log.parent.iterdir() if "opsqueue" in path.name] == []
+
+
+def aged(log: Path, hours: int = 24, archive: str = "") -> None:
+    """Let all that was rotated have been rotated earlier, as their names say it; the lines stay as old as they are."""
+    for path in generations(log, archive):
+        found = GENERATION.search(path.name)
+        assert found
+        then = datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) - timedelta(hours=hours)
+        path.rename(path.with_name(path.name.replace(found[1], f"{then:%Y%m%dT%H%M%SZ}")))
+
+
+def snapshot(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Everything about every file below a directory that a change would change."""
+    found = {path: path.lstat() for path in sorted(directory.rglob("*"))}
+    return {
+        str(path): (one.st_ino, one.st_mode, one.st_uid, one.st_gid, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
+        for path, one in found.items()
+    }
 
 
 @dataclass

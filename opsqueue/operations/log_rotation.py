@@ -128,8 +128,10 @@ def rollback(params: LogRotationParams, before: Facts, found: Facts) -> Plan:
     hand, now = _hand(params, before), _found(found)
     if params.method == "journald":
         return Plan(note="what journald removed does not come back")
-    if hand is None or now is None:
-        return Plan(note=f"{_not_known(found)}; nothing is sent blindly")
+    if hand is None or not hand.logs:
+        return Plan(note="nothing was begun")
+    if now is None:
+        return Plan(steps=(steps.looked(hand),), note=f"{_not_known(found)}; nothing is sent blindly")
     return judge.rollback(hand, now)
 
 

@@ -19,6 +19,12 @@ _CUTS = {"ext2/ext3", "xfs"}
 """File systems (ext4 calls itself ext2/ext3) where the front of a file can be cut off in one call."""
 SUFFIX = {"gzip": ".gz", "zstd": ".zst", "xz": ".xz", "none": ""}
 
+
+def seconds_of(moment: str) -> int:
+    """UNIX seconds of the moment in the name of a rotated log."""
+    return calendar.timegm(time.strptime(moment, "%Y%m%dT%H%M%SZ"))
+
+
 LEFT = {
     "link": "is a symbolic link, or lies behind one",
     "no_file": "is no regular file",
@@ -60,6 +66,12 @@ class Hand:
         doubted = {doubt.path for doubt in self.doubts}
         return tuple(log for log in self.found.logs if log.path not in doubted)
 
+    def is_stuck(self, one: Generation) -> bool:
+        """Whether somebody goes on writing to a renamed log; who reopens by itself may hold it until the next line."""
+        if not one.plain or not one.writers:
+            return False
+        return not self.params.writer_reopens or one.modified > seconds_of(one.moment) + _JUST_NOW
+
     def actor(self, log: Log) -> str:
         """Whom to be in the directory of this log."""
         if not self.params.sudo:
@@ -77,8 +89,8 @@ class Hand:
         if log.path in self.found.managed and not self.params.allow_managed:
             text = f"is rotated by logrotate ({self.params.logrotate_config}): take it out there, or allow_managed=true"
             yield Doubt(path=log.path, code="managed", text=text)
-        for one in log.generations:
-            if one.plain and one.writers and one.inode != log.inode:
+        for one in self.old(log):
+            if self.is_stuck(one):
                 text = f"was renamed to {one.path}, and {one.writers[0]} still writes there: make it reopen its log"
                 yield Doubt(path=log.path, code="still_written", text=text)
         yield from (self._about_copy(log) if self.params.method == "copytruncate" else self._about_reopen(log))
@@ -137,7 +149,7 @@ class Hand:
         moments = [one.moment for one in log.generations if one.inode != log.inode]
         if not moments:
             return None
-        return self.found.now - calendar.timegm(time.strptime(max(moments), "%Y%m%dT%H%M%SZ"))
+        return self.found.now - seconds_of(max(moments))
 
     @cached_property
     def unfinished(self) -> tuple[Log, ...]:
@@ -161,12 +173,14 @@ class Hand:
         """Logs of which something is packed or moved."""
         if not self.stores:
             return ()
+        due = () if self.params.writer_reopens else self.due
         waiting = {log.path for log in self.logs if any(self.is_waiting(log, one) for one in log.generations)}
-        return tuple(log for log in self.logs if log in self.due or log.path in waiting)
+        return tuple(log for log in self.logs if log in due or log.path in waiting)
 
     def is_waiting(self, log: Log, one: Generation) -> bool:
         """Whether it is still to be packed or moved."""
-        return self.stores and one.plain and one.inode != log.inode and one.path.startswith(f"{log.directory}/")
+        beside = one.inode != log.inode and one.links == 1 and one.path.startswith(f"{log.directory}/")
+        return self.stores and one.plain and beside and not one.writers
 
     def place(self, log: Log, one: Generation) -> str:
         """The path of a rotated log once it is packed and moved."""

@@ -48,9 +48,9 @@ def _whole(hand: Hand, log: Log, found: Log) -> Iterator[str]:
     for one in found.generations:
         if one.inode == found.inode:
             continue
-        if one.writers and one.plain:
+        if hand.is_stuck(one):
             yield f"{one.path} is still written by {one.writers[0]}: it did not open its log anew"
-        elif hand.is_waiting(found, one):
+        elif hand.is_waiting(found, one) and not hand.params.writer_reopens:
             yield f"{one.path} lies there unpacked, and whole"
     yield from _kept(hand, log, found)
 

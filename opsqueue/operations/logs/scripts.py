@@ -16,7 +16,7 @@ trap 'exit 143' HUP INT TERM
 enter() {
   d=${1%/*} n=${1##*/} t= g=
   cd -P -- "$d" && [ "$(pwd -P)" = "$d" ] || die "$d is another directory now"
-  exec 9<. && flock -w 20 9 || die "$d: another rotation is at work there"
+  exec 9<. && flock -w 5 9 || die "$d: another rotation is at work there"
 }
 plain() { [ -f "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %h -- "$1")" = 1 ] || die "$d/$1 is no file, or has links"; }
 kin() { [ "$(stat -c '%a %u %g' -- "$1")" = "$(stat -c '%a %u %g' -- "$2")" ] || die "$2: owner or mode are lost"; }
@@ -121,10 +121,10 @@ same() {
 trap '[ -z "$t" ] || rm -f -- "$t"' EXIT
 for f; do
   enter "$f"
-  to=.; [ -z "$store" ] || to=$store$d
-  for g in "$n"-GENERATION; do
-    [ -f "$g" ] || continue
-    plain "$g"
+  to=$store$d
+  case $n in *-GENERATION) all=$n ;; *) all=$n-GENERATION ;; esac
+  for g in $all; do
+    [ -f "$g" ] && [ ! -L "$g" ] && [ "$(stat -c %h -- "$g")" = 1 ] || continue
     last=$to/$g$end
     if [ ! -e "$last" ] && [ ! -L "$last" ]; then
       t=$to/.$g.opsqueue; rm -f -- "$t"

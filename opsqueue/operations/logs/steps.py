@@ -66,7 +66,8 @@ def _renamed(hand: Hand) -> Iterator[Step]:
     for actor, logs in by_actor(hand, hand.due):
         yield _script(hand, "rename the logs and put new ones in their place", scripts.ROTATE, *_paths(logs), as_=actor)
     yield from _reopened(hand)
-    yield waited(hand, hand.due, hand.params.reopen_timeout_seconds)
+    if not hand.params.writer_reopens:
+        yield waited(hand, hand.due, hand.params.reopen_timeout_seconds)
 
 
 def waited(hand: Hand, logs: Sequence[Log], seconds: int) -> Step:
@@ -105,8 +106,15 @@ def _stored(hand: Hand) -> Iterator[Step]:
             for one in places:
                 yield _step(hand, "make the archive", "mkdir", "-p", "-m", "0755", "--", one.rpartition("/")[0])
                 yield _step(hand, "make its place in the archive", "install", "-d", "-m", "0750", *owner, "--", one)
-        words = (codec, str(level), SUFFIX[codec], params.archive_dir)
-        yield _script(hand, title, scripts.STORE, *words, *_paths(logs), as_=actor)
+        words = (codec, str(level), SUFFIX[codec], params.archive_dir, *_to_store(hand, logs))
+        yield _script(hand, title, scripts.STORE, *words, as_=actor)
+
+
+def _to_store(hand: Hand, logs: Sequence[Log]) -> list[str]:
+    """The logs, for all that was renamed; where nobody is told to reopen, only what was seen to be let go of."""
+    if not hand.params.writer_reopens:
+        return _paths(logs)
+    return [one.path for log in logs for one in log.generations if hand.is_waiting(log, one)]
 
 
 def _removed(hand: Hand, *, stored: bool) -> Iterator[Step]:
@@ -121,6 +129,12 @@ def _removed(hand: Hand, *, stored: bool) -> Iterator[Step]:
 
 
 # -- the way back -----------------------------------------------------------------------------------------
+
+
+def looked(hand: Hand) -> Step:
+    """Shows what is there, where nothing else is known; changes nothing."""
+    places = sorted({log.directory for log in hand.logs})
+    return _step(hand, "see what is there", "ls", "-lai", "--", *places)
 
 
 def back(hand: Hand, pairs: Sequence[tuple[Log, Generation]], title: str) -> Iterator[Step]:
