@@ -19,8 +19,8 @@ from dataclasses import replace
 
 from opsqueue.facts.logs import Logs, logs
 from opsqueue.model.fact import Fact, Facts, why_unknown
-from opsqueue.model.kind import Analysis, Metric, OperationKind, Seen
-from opsqueue.model.names import OperationType, Risk, Sort
+from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Seen
+from opsqueue.model.names import OperationType, Risk, Severity, Sort
 from opsqueue.model.plan import Plan
 from opsqueue.operations.logs import findings as told
 from opsqueue.operations.logs import journal, judge, steps
@@ -70,7 +70,7 @@ def objections(params: LogRotationParams, before: Facts) -> tuple[str, ...]:
         return tuple(journal.objections(params, before))
     hand = _hand(params, before)
     if hand is None:
-        return (_not_known(before),)
+        return () if params.when_unclear == "skip" else (_not_known(before),)
     return (*(() if params.when_unclear == "skip" else _doubted(hand)), *_missing(hand))
 
 
@@ -155,8 +155,14 @@ def analyse(params: LogRotationParams, seen: Seen) -> Analysis:
         return Analysis(findings=tuple(journal.findings(seen.before)))
     hand, now = _hand(params, seen.before), _found(seen.after)
     if hand is None or now is None:
-        return Analysis()
+        return Analysis(findings=tuple(_unclear(params, seen.before if hand is None else seen.after)))
     return Analysis(findings=tuple(told.findings(hand, now, seen.metrics, seen.thresholds)))
+
+
+def _unclear(params: LogRotationParams, found: Facts) -> Iterator[Finding]:
+    if params.paths:
+        advice = "See that the worker may act as root there (sudo -n), or set sudo=false."
+        yield Finding(severity=Severity.WARNING, code="logs_unclear", message=_not_known(found), advice=advice)
 
 
 def risk(params: LogRotationParams) -> Risk:

@@ -165,8 +165,9 @@ BACK = (
   enter "$1"; g=${2##*/}
   if [ "$g" -ef "$n" ]; then rm -f -- "$g"
   else
-    if [ -e "$n" ]; then mv -T -- "$n" ".$n.opsqueue.aside"; fi
-    ln -T -- "$g" "$n"; rm -f -- "$g"
+    t=.$n.opsqueue; rm -f -- "$t" "$t.aside"
+    [ ! -e "$n" ] || ln -T -- "$n" "$t.aside"
+    ln -T -- "$g" "$t"; mv -T -- "$t" "$n"; rm -f -- "$g"
   fi
   sync .
   shift 2
@@ -180,15 +181,18 @@ TIDY = (
     r"""store=$1; shift
 for f; do
   enter "$f"
-  if [ -s ".$n.opsqueue.aside" ]; then named ".$n.opsqueue.aside"; fi
+  if [ -s ".$n.opsqueue.aside" ] && [ ! ".$n.opsqueue.aside" -ef "$n" ]; then named ".$n.opsqueue.aside"; fi
   rm -f -- ".$n.opsqueue.aside" ".$n.opsqueue" ".$n"-*.opsqueue
   [ -z "$store" ] || rm -f -- "$store$d/.$n"-*.opsqueue
   for p in ".$n.opsqueue-"*; do
     [ -f "$p" ] || continue
     size=${p##*-} keep=${p%-*} keep=${keep##*-}
     if [ "$(stat -c %s -- "$n")" -lt "$size" ] || ! cmp -s -n "$keep" -- "$n" "$p"; then named "$p"; rm -f -- "$p"
+    elif [ "$(grep -acFx -e "$(tail -n 2 -- "$p" | head -n 1)" -- "$p")" = 1 ]; then rm -f -- "$p"
     else die "$d/$p may be a copy of what $f still holds: compare them and remove it"; fi
   done
 done
 """
 )
+"""A copy that is not known to be cut from its log: another beginning says that it was. The same beginning says that it
+was not, unless the log repeats itself; a last line that stands there once says that it does not."""
