@@ -518,3 +518,17 @@ def test_without_a_way_to_reopen_nothing_is_sent(log):
         assert "say with reopen" in refused.objections[0]
         gone, _params = begun(asked(log, reopen={"pid_file": f"{log}.nothing"}))
         assert "names no process that runs" in gone.objections[0]
+
+
+# -- no room ----------------------------------------------------------------------------------------------
+
+
+@needs_root
+@needs("unshare", "mount")
+@pytest.mark.parametrize("story", ["packing", "no_inode", "copying", "least_that_goes"])
+def test_without_room(tmp_path, story):
+    place = tmp_path / "small"
+    place.mkdir()
+    argv = ["unshare", "--mount", sys.executable, str(HERE / "log_room.py"), story, str(place)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]

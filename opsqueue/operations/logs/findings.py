@@ -95,6 +95,7 @@ def findings(
     """What should not stay as it is."""
     yield from _left(hand)
     yield from _lossy(hand)
+    yield from _attributes(hand, now)
     yield from _open(hand)
     yield from _others(hand)
     yield from _disk(hand, now, metrics, thresholds)
@@ -118,6 +119,17 @@ def _lossy(hand: Hand) -> Iterator[Finding]:
         names = ", ".join(log.path for log in hand.due)
         text = f"lines that were written to {names} while it was truncated may be lost"
         yield _finding(Severity.WARNING, "may_lose_lines", text, "Let the writer reopen its log, and use rename.")
+
+
+def _attributes(hand: Hand, now: Logs) -> Iterator[Finding]:
+    """The new file is made with those of the old one; nginx gives it to its workers when it opens it."""
+    for log in hand.due:
+        found = now.log(log.path)
+        was = f"{log.owner}:{log.group} {log.mode}"
+        if found and found.inode and was != (given := f"{found.owner}:{found.group} {found.mode}"):
+            text = f"{log.path} was {was} and is {given}: its writer changed that"
+            advice = "See that whoever reads the log still can."
+            yield _finding(Severity.INFO, "attributes_changed", text, advice, path=log.path)
 
 
 def _open(hand: Hand) -> Iterator[Finding]:

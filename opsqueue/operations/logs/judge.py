@@ -26,10 +26,6 @@ def _rotated(hand: Hand, log: Log, found: Log) -> Iterator[str]:
     renamed = hand.params.method == "rename"
     if (renamed and found.inode == log.inode) or not _new(log, found):
         yield f"{log.path} was not rotated"
-        return
-    if (found.owner, found.group, found.mode) != (log.owner, log.group, log.mode):
-        was, now = f"{log.owner}:{log.group} {log.mode}", f"{found.owner}:{found.group} {found.mode}"
-        yield f"{log.path} was {was} and is {now}"
 
 
 def _new(log: Log, found: Log) -> list[Generation]:

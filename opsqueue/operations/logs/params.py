@@ -49,8 +49,8 @@ class LogRotationParams(Params):
     reopen: Reopen | None = None
     """How the writer is told to open its log anew, after a rename."""
     writer_reopens: bool = False
-    """The writer sees by itself, at its next line, that its log was renamed; what it holds until then is packed by a later
-    run."""
+    """The writer sees by itself, at its next line, that its log was renamed; what it holds until then is packed by a
+    later run."""
     reopen_timeout_seconds: int = Field(default=10, ge=1, le=600)
     """Nobody writes to a renamed log any more after so long, or the rotation is undone."""
     every_hours: int = Field(default=12, ge=0, le=8760)
