@@ -163,11 +163,13 @@ LOOK = (_COMMON + _ACTOR + _FILES + _OPEN + _MAIN).replace("GENERATION", GENERAT
 JOURNAL = r"""
 command -v journalctl >/dev/null 2>&1 || { echo 'absent'; exit; }
 said=$(journalctl ${1:+"--directory=$1"} --disk-usage 2>&1) || { printf 'problem\t%s\n' "$said" | tr '\n' ' '; exit; }
-at=${1:-/var/log/journal}; [ -d "$at" ] || at=/run/log/journal
-printf 'usage\t%s\n' "$(find "$at" -type f -name '*.journal*' -printf '%b\n' 2>/dev/null |
-  awk '{ sum += $1 * 512 } END { print sum + 0 }')"
-printf 'files\t%s\n' "$(find "$at" -type f -name '*.journal*' 2>/dev/null | wc -l)"
-printf 'archived\t%s\n' "$(find "$at" -type f -name '*@*.journal*' 2>/dev/null | wc -l)"
-printf 'old\t%s\n' "$(find "$at" -type f -name '*@*.journal*' -mtime "+$2" 2>/dev/null | wc -l)"
+journals() { find "${given:-/var/log/journal}" "${given:-/run/log/journal}" -type f "$@" 2>/dev/null | sort -u; }
+given=$1; at=$given
+for one in /run/log/journal /var/log/journal; do [ "$given" ] || [ ! -d "$one" ] || at=$one; done
+printf 'usage\t%s\n' "$(journals -name '*.journal*' -printf '%p\t%b\n' |
+  awk -F '\t' '{ sum += $2 * 512 } END { print sum + 0 }')"
+printf 'files\t%s\n' "$(journals -name '*.journal*' | wc -l)"
+printf 'archived\t%s\n' "$(journals -name '*@*.journal*' | wc -l)"
+printf 'old\t%s\n' "$(journals -name '*@*.journal*' -mtime "+$2" | wc -l)"
 stat -f --printf 'room\t%S\t%a\t%b\n' -- "$at" 2>/dev/null
 """

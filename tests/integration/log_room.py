@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from logkit import aged, cycle, generations, lines, nothing_begun, unpacked, writer
+from logkit import aged, begun, cycle, generations, lines, nothing_begun, unpacked, until, writer
 
 MB = 1 << 20
+JOURNALD = "/lib/systemd/systemd-journald"
 
 
 def mount(place: Path, options: str) -> Path:
@@ -106,7 +108,35 @@ def least_that_goes(place):
     assert any("wanted 90 percent" in said for said in found.problems), found.problems
 
 
+def journal(place):
+    """A real journald, which is told to keep less: what was won is what the files took."""
+    for covered in ("/run", "/var/log"):
+        subprocess.run(["mount", "-t", "tmpfs", "oqlog", covered], check=True)
+    for needed in ("/run/systemd/journal", "/var/log/journal"):
+        Path(needed).mkdir(parents=True)
+    with (place / "said").open("wb") as said, subprocess.Popen([JOURNALD], stdout=said, stderr=said) as journald:
+        try:
+            until(Path("/run/systemd/journal/dev-log").exists, what="journald")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+                log.connect("/run/systemd/journal/dev-log")
+                for number in range(5000):
+                    log.send(b"<14>shop: %06d %s" % (number, os.urandom(500).hex().encode()))
+            given = {"method": "journald", "max_total_mb": 9}
+            until(lambda: begun(given)[0].before["journal"]["usage"] > 9 * MB, what="a large journal")
+            found = cycle(given)
+            assert (found.objections, found.problems) == ([], [])
+            assert found.metrics["bytes_freed"] > 0, found.metrics
+            assert found.metrics["journal_bytes"] <= 9 * MB
+            assert not begun(given)[0].plan
+        finally:
+            journald.terminate()
+
+
 if __name__ == "__main__":
-    {"packing": packing, "no_inode": no_inode, "copying": copying, "least_that_goes": least_that_goes}[sys.argv[1]](
-        Path(sys.argv[2])
-    )
+    {
+        "journal": journal,
+        "packing": packing,
+        "no_inode": no_inode,
+        "copying": copying,
+        "least_that_goes": least_that_goes,
+    }[sys.argv[1]](Path(sys.argv[2]))

@@ -532,3 +532,13 @@ def test_without_room(tmp_path, story):
     argv = ["unshare", "--mount", sys.executable, str(HERE / "log_room.py"), story, str(place)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@needs_root
+@needs("unshare", "mount", "journalctl")
+def test_the_journal_of_systemd(tmp_path):
+    if not Path("/lib/systemd/systemd-journald").exists():
+        pytest.skip("not installed: systemd")
+    argv = ["unshare", "--mount", sys.executable, str(HERE / "log_room.py"), "journal", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
