@@ -119,7 +119,7 @@ def unpacked(path: Path) -> bytes:
 
 def generations(log: Path, archive: str = "") -> list[Path]:
     """The rotated logs, the oldest first."""
-    places = [log.parent, *([Path(f"{archive}{log.parent}")] if archive else [])]
+    places = [log.parent, *([Path(archive, str(log.parent)[1:].replace("/", ":"))] if archive else [])]
     found = [path for place in places for path in place.glob(f"{log.name}-*") if GENERATION.search(path.name)]
     return sorted(found, key=lambda path: GENERATION.search(path.name)[1])
 

@@ -92,7 +92,7 @@ each() {
   fi
   directory "$dir"
   generations "$dir" "${path##*/}"
-  [ ! -d "$archive$dir" ] || [ -z "$archive" ] || generations "$archive$dir" "${path##*/}"
+  [ -z "$archive" ] || generations "$archive/$(printf %s "${dir#/}" | tr / :)" "${path##*/}"
 }
 had=; seen=
 found() {
@@ -141,6 +141,10 @@ _MAIN = r"""
 row now "$(date -u +%Y%m%dT%H%M%SZ)" "$(date +%s)" "$(id -un)"
 for one in flock fallocate gzip zstd xz runuser cmp; do command -v "$one" >/dev/null 2>&1 && row tool "$one"; done
 cp --attributes-only --version >/dev/null 2>&1 && find / -maxdepth 0 -printf '' 2>/dev/null && row tool coreutils
+if [ "$archive" ]; then
+  dir=$archive; until [ -e "$dir" ] || [ -L "$dir" ]; do dir=${dir%/*}; dir=${dir:-/}; done
+  row archive "$dir" "$(cd -P -- "$dir" 2>/dev/null && pwd -P)" "$(actor "$dir" root)"
+fi
 rows=$(found)
 [ -z "$rows" ] || printf '%s\n' "$rows"
 opened

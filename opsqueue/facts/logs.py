@@ -118,6 +118,8 @@ class Logs:
     logs: tuple[Log, ...]
     left_out: tuple[tuple[str, str], ...]
     """Paths that are not rotated, and why: link, no_file, odd_name, absent, no_match."""
+    archive: tuple[str, str, str] | None
+    """What is there of the archive, where that really is, and whom to be there."""
     managed: frozenset[str]
     """What the host's own logrotate rotates."""
     reopens: tuple[int, str] | None
@@ -140,6 +142,7 @@ class Logs:
             tools=frozenset(answer["tools"]),
             logs=logs,
             left_out=tuple((path, why) for path, why in answer["left_out"]),
+            archive=tuple(answer["archive"]) if answer["archive"] else None,
             managed=frozenset(answer["managed"]),
             reopens=tuple(answer["reopens"]) if answer["reopens"] else None,
             deleted=tuple(answer["deleted"]),
@@ -197,6 +200,7 @@ def _parse(result: Result) -> dict[str, Any]:
         "directories": dict(_rooms(rows.get("directory", ()))),
         "left_out": [[row[0], row[1]] for row in rows.get("left_out", ())],
         "open": _open(rows.get("open", ())),
+        "archive": next(([row[0], row[1], row[2]] for row in rows.get("archive", ())), None),
         "managed": sorted({row[0] for row in rows.get("managed", ())}),
         "reopens": next(([int(row[0]), row[1]] for row in rows.get("reopens", ())), None),
         "deleted": [_deleted(row) for row in rows.get("deleted", ())],

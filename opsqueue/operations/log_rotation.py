@@ -98,8 +98,18 @@ def _missing(hand: Hand) -> Iterator[str]:
         need["runuser"] = "runuser (util-linux)"
     if lacking := [name for tool, name in need.items() if tool not in tools]:
         yield f"a rotation needs {', '.join(lacking)} on the host; install what is missing"
+    if params.archive_dir and params.sudo and (why := _about_archive(hand)):
+        yield f"{params.archive_dir} is no safe place for an archive: {why}"
     if params.reopen and params.reopen.pid_file and hand.due and not hand.found.reopens:
         yield f"{params.reopen.pid_file} names no process that runs: the writer could not be told to open its log anew"
+
+
+def _about_archive(hand: Hand) -> str:
+    """Directories are made there as root: nobody else may put a link in their place."""
+    there, real, actor = hand.found.archive or ("", "", "")
+    if there != real:
+        return f"{there} is a link to {real}; name that"
+    return "" if actor == "root" else actor.removeprefix("! ") if actor[:1] == "!" else f"{there} belongs to {actor}"
 
 
 def plan(params: LogRotationParams, before: Facts) -> Plan:

@@ -336,10 +336,35 @@ def test_an_archive_elsewhere_keeps_what_it_can_be_told_by(log, tmp_path):
     assert found.problems == []
     assert generations(log) == []
     (kept,) = generations(log, str(archive))
-    assert kept.parent == Path(f"{archive}{log.parent}")
+    assert kept.parent.parent == archive
     one = kept.stat()
     assert (oct(one.st_mode & 0o7777), one.st_mtime, unpacked(kept)) == ("0o604", 1_700_000_000.5, b"000000000 a\n")
     assert oct(log.stat().st_mode & 0o7777) == "0o604"
+
+
+@needs_root
+@needs("runuser")
+def test_an_archive_of_somebody_else_is_refused(open_place):
+    """Root makes directories there, and nobody may lead it elsewhere."""
+    log = open_place / "app.log"
+    log.write_bytes(b"000000000 a\n")
+    archive = open_place / "archive"
+    archive.mkdir()
+    (open_place / "link").symlink_to(archive)
+    linked, _params = begun(asked(log, reopen=None, archive_dir=f"{open_place}/link"))
+    assert "is a link to" in linked.objections[0]
+    shutil.chown(archive, "daemon")
+    refused, _params = begun(asked(log, reopen=None, archive_dir=str(archive)))
+    assert "belongs to daemon" in refused.objections[0]
+    shutil.chown(archive, "root")
+    theirs = open_place / "theirs"
+    theirs.mkdir()
+    shutil.chown(theirs, "daemon", "daemon")
+    (theirs / "app.log").write_bytes(b"000000000 a\n")
+    shutil.chown(theirs / "app.log", "daemon", "daemon")
+    found = cycle(asked(theirs / "app.log", reopen=None, archive_dir=str(archive)))
+    assert (found.objections, found.problems) == ([], [])
+    assert [path.owner() for path in generations(theirs / "app.log", str(archive))] == ["daemon"]
 
 
 def test_a_name_that_is_taken_is_never_written_over(log):

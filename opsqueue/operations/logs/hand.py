@@ -186,7 +186,13 @@ class Hand:
         """The path of a rotated log once it is packed and moved."""
         if not self.is_waiting(log, one):
             return one.path
-        return f"{self.params.archive_dir}{one.path}{SUFFIX[self.params.compress]}"
+        name = f"{one.path.rpartition('/')[2]}{SUFFIX[self.params.compress]}"
+        return f"{self.room_for(log)}/{name}"
+
+    def room_for(self, log: Log) -> str:
+        """Where its rotated logs are kept: beside it, or in the archive, in a directory that root made for them."""
+        archive = self.params.archive_dir
+        return f"{archive}/{log.directory[1:].replace('/', ':')}" if archive else log.directory
 
     @cached_property
     def expired(self) -> tuple[tuple[Log, Generation], ...]:

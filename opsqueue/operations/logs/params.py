@@ -66,7 +66,8 @@ class LogRotationParams(Params):
     level: int = Field(default=0, ge=0, le=19)
     """Of the compression; 0: gzip 6, zstd 3, xz 6."""
     archive_dir: PlainPath = ""
-    """Rotated logs are moved below this directory, with their whole path; empty: they stay beside the log."""
+    """Rotated logs are moved below this directory of root's, `/var/log/shop` to `var:log:shop`; empty: they stay beside
+    the log."""
     log_retention_days: int = Field(default=30, ge=1, le=1_000_000)
     """Rotated logs whose last line is older are removed; the setting of the same name unless said here."""
     keep_most: int = Field(default=0, ge=0, le=100_000)

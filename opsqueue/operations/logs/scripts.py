@@ -121,7 +121,7 @@ same() {
 trap '[ -z "$t" ] || rm -f -- "$t"' EXIT
 for f; do
   enter "$f"
-  to=$store$d
+  to=.; [ -z "$store" ] || to=$store/$(printf %s "${d#/}" | tr / :)
   case $n in *-GENERATION) all=$n ;; *) all=$n-GENERATION ;; esac
   for g in $all; do
     [ -f "$g" ] && [ ! -L "$g" ] && [ "$(stat -c %h -- "$g")" = 1 ] || continue
@@ -183,7 +183,7 @@ for f; do
   enter "$f"
   if [ -s ".$n.opsqueue.aside" ] && [ ! ".$n.opsqueue.aside" -ef "$n" ]; then named ".$n.opsqueue.aside"; fi
   rm -f -- ".$n.opsqueue.aside" ".$n.opsqueue" ".$n"-*.opsqueue
-  [ -z "$store" ] || rm -f -- "$store$d/.$n"-*.opsqueue
+  [ -z "$store" ] || rm -f -- "$store/$(printf %s "${d#/}" | tr / :)/.$n"-*.opsqueue
   for p in ".$n.opsqueue-"*; do
     [ -f "$p" ] || continue
     size=${p##*-} keep=${p%-*} keep=${keep##*-}

@@ -101,10 +101,9 @@ def _stored(hand: Hand) -> Iterator[Step]:
     title = "pack the rotated logs, compare, and remove the originals"
     for actor, logs in by_actor(hand, hand.stored):
         if params.archive_dir:
-            places = sorted({f"{params.archive_dir}{log.directory}" for log in logs})
             owner = ("-o", actor) if actor != _self(hand) else ()
-            for one in places:
-                yield _step(hand, "make the archive", "mkdir", "-p", "-m", "0755", "--", one.rpartition("/")[0])
+            yield _step(hand, "make the archive", "mkdir", "-p", "-m", "0755", "--", params.archive_dir)
+            for one in sorted({hand.room_for(log) for log in logs}):
                 yield _step(hand, "make its place in the archive", "install", "-d", "-m", "0750", *owner, "--", one)
         words = (codec, str(level), SUFFIX[codec], params.archive_dir, *_to_store(hand, logs))
         yield _script(hand, title, scripts.STORE, *words, as_=actor)
