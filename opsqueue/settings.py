@@ -41,8 +41,8 @@ _LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 _ALONE = "its own"
 """What the window of one host is called; the same for all, so that hosts with the same windows are told together."""
-_KEEP_BACKUPS = ("database_maintenance",)
-"""The types that remove backups which are older than `backup_retention_days`."""
+_KEEP = {"database_maintenance": "backup_retention_days", "log_rotation": "log_retention_days"}
+"""The types that remove what is older than a setting says; their parameter has its name."""
 
 
 def _state_home() -> Path:
@@ -176,11 +176,10 @@ class Settings(BaseSettings):
         )
 
     def _with_retention(self, given: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
-        """The host's own defaults, with `backup_retention_days` for the types that keep backups where it is set."""
-        if "backup_retention_days" not in self.model_fields_set:
-            return given
-        usual = {"backup_retention_days": self.backup_retention_days}
-        return {**given, **{kind: {**usual, **given.get(kind, {})} for kind in _KEEP_BACKUPS}}
+        """The host's own defaults, with the time after which old backups and logs go where it is set."""
+        found = {kind: name for kind, name in _KEEP.items() if name in self.model_fields_set}
+        usual = {kind: {name: getattr(self, name)} for kind, name in found.items()}
+        return {**given, **{kind: {**own, **given.get(kind, {})} for kind, own in usual.items()}}
 
     @property
     def inventory_files(self) -> tuple[Path, ...]:

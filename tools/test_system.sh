@@ -25,6 +25,10 @@ need sqlite3 sqlite3
 need age age
 need runuser util-linux
 need busybox busybox
+need logrotate logrotate
+need zstd zstd
+need xz xz-utils
+need fallocate util-linux
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 [ -n "$missing" ] || exit 0

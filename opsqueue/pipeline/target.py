@@ -27,6 +27,8 @@ from opsqueue.store import targets as store_targets
 
 _MOST_OUTPUT = 8192
 _ANNOUNCED_MOST = 5
+_MOST_COMMAND = 400
+"""Characters of a command in a message; the whole of it stands among the steps."""
 HOST_READING = system_reading(subjects=["memory", "load"], sample_gap_s=0)
 """How the host itself fares, asked with the facts of a changing type; once more after the work."""
 
@@ -181,11 +183,14 @@ def _kept(output: str) -> str:
 
 
 def _what_failed(step: Step, result: Result) -> str:
+    command = str(step.command)
+    if len(command) > _MOST_COMMAND:
+        command = f"{command[: _MOST_COMMAND // 4]} … {command[-_MOST_COMMAND // 2 :]}"
     if result.timed_out:
-        return f"{step.title}: {step.command} did not end within {step.command.timeout} s"
+        return f"{step.title}: {command} did not end within {step.command.timeout} s"
     said = result.output.strip().splitlines()
     last = f": {said[-1][:300]}" if said else ""
-    return f"{step.title}: {step.command} ended with exit code {result.exit_code}{last}"
+    return f"{step.title}: {command} ended with exit code {result.exit_code}{last}"
 
 
 def _judge(job: Job, target: Target, sent_problems: tuple[str, ...]) -> Target:

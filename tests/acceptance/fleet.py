@@ -40,7 +40,9 @@ class Fleet(Place):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "PYTHONPATH": str(self.directory / "site")}
+        given = super().environment
+        path = [str(self.directory / "site"), *filter(None, [given.get("PYTHONPATH")])]
+        return {**given, "PYTHONPATH": os.pathsep.join(path)}
 
     def trust(self) -> None:
         """Pin the keys of all hosts."""

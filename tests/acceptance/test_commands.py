@@ -199,9 +199,9 @@ def test_db_backup(town, way):
 
 
 def test_a_type_that_is_not_built_yet(town):
-    done = town.sh(f"opsqueue execute {BACKUP.replace('database_maintenance', 'log_rotation')}")
+    done = town.sh(f"opsqueue execute {BACKUP.replace('database_maintenance', 'alert_management')}")
     assert (done.code, done.out) == (10, "")
-    assert "'log_rotation'" in done.err
+    assert "'alert_management'" in done.err
     assert all(name in done.err for name in ("health_check", "service_restart", "system_monitoring"))
     assert len(done.err.strip().splitlines()) == 1
 
