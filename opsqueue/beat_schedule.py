@@ -58,7 +58,13 @@ def _built_in(settings: Settings) -> tuple[Entry, ...]:
         Entry(name="system-monitoring", type="system_monitoring", every=settings.monitoring_interval),
         Entry(name="health-check", type="health_check", every=300, priority="normal"),
         Entry(name="log-rotation", type="log_rotation", cron="15 3 * * *", timezone=zone),
-        Entry(name="backup", type="backup_operation", cron="30 2 * * *", timezone=zone),
+        Entry(
+            name="backup",
+            type="backup_operation",
+            cron="30 2 * * *",
+            timezone=zone,
+            parameters={"when_unclear": "skip"},
+        ),
         Entry(
             name="database-maintenance",
             type="database_maintenance",

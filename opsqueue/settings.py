@@ -41,7 +41,7 @@ _LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 _ALONE = "its own"
 """What the window of one host is called; the same for all, so that hosts with the same windows are told together."""
-_KEEP_BACKUPS = ("database_maintenance",)
+_KEEP_BACKUPS = ("database_maintenance", "backup_operation")
 """The types that remove backups which are older than `backup_retention_days`."""
 
 
