@@ -22,7 +22,7 @@ from typing import Any
 LOCKED, NO_REPOSITORY, WRONG_KEY, MISSING_PROGRAM = 11, 10, 12, 127
 LEFT_ALONE_S = 1800
 """Seconds after which restic itself takes a lock for left behind: a living process renews its own every 5 minutes."""
-MOST_LINES, MOST_ERRORS = 100, 50
+MOST_LINES, MOST_ERRORS, KEPT = 100, 50, 500
 
 
 # -- who holds what ---------------------------------------------------------------------------------------
@@ -50,18 +50,28 @@ def _where() -> tuple[str, str]:
 def _note_down(state: str) -> None:
     """Before restic begins: so that its lock can be told from those of others."""
     line = json.dumps([os.getpid(), _started("self"), *_where()]) + "\n"
-    with open(os.path.join(state, "processes"), "a", encoding="ascii") as file:
+    path = os.path.join(state, "processes")
+    earlier = _lines(path)[-KEPT:] if os.path.exists(path) and os.path.getsize(path) > KEPT * 200 else None
+    if earlier is not None:
+        with open(f"{path}.new", "w", encoding="ascii") as file:
+            file.write("".join(f"{one}\n" for one in earlier))
+        os.replace(f"{path}.new", path)
+    with open(path, "a", encoding="ascii") as file:
         file.write(line)
+
+
+def _lines(path: str) -> list[str]:
+    with open(path, encoding="ascii") as file:
+        return file.read().splitlines()
 
 
 def _noted(state: str) -> list[Any]:
     try:
-        with open(os.path.join(state, "processes"), encoding="ascii") as file:
-            lines = file.read().splitlines()
+        lines = _lines(os.path.join(state, "processes"))
     except OSError:
         return []
     found = []
-    for line in lines[-1000:]:
+    for line in lines:
         with suppress(ValueError):
             found.append(json.loads(line))
     return found

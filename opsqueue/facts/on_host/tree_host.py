@@ -408,9 +408,17 @@ def look(given: argparse.Namespace) -> int:
     told.update(unreadable=rules.unreadable, unreadable_count=rules.unreadable_count)
     told["rooms"] = {name: room(path, devices) for name, path in json.loads(given.rooms).items()}
     told["runs"] = runs(given.state)
+    told["programs"] = {name: _sum_of(os.path.join(given.state, f"{name}.py")) for name in ("restic_host", "tree_host")}
     json.dump(told, sys.stdout)
     sys.stdout.write("\n")
     return 0
+
+
+def _sum_of(path: str) -> str:
+    try:
+        return digest(path)
+    except OSError:
+        return ""
 
 
 def _last_began(state: str) -> int:

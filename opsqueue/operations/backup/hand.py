@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from opsqueue.facts.backups import RESTIC, TREE
@@ -147,13 +148,14 @@ class Hand:
         return self.step(title, "python3", "-I", f"{self.params.state}/tree_host.py", verb, *words, ok=ok)
 
     def prepared(self) -> tuple[Step, ...]:
-        """The directories and the programs on the host."""
+        """The directories on the host, and the programs that are not there or are others."""
         params, made = self.params, ("install", "-d", "-m", "0700", "--")
         return (
             self.step("make the place of this set", *made, params.work_dir, params.state),
             *(
-                self.step(f"bring {name}", "dd", f"of={params.state}/{name}", "status=none", stdin=text)
-                for name, text in (("restic_host.py", RESTIC), ("tree_host.py", TREE))
+                self.step(f"bring {name}.py", "dd", f"of={params.state}/{name}.py", "status=none", stdin=text)
+                for name, text in (("restic_host", RESTIC), ("tree_host", TREE))
+                if self.sources["programs"][name] != sha256(text.encode()).hexdigest()
             ),
         )
 
