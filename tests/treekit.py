@@ -18,13 +18,13 @@ DATA = {"plain", "secret", "hard1", "d/e/f/x"}
 
 def make_tree(root: Path) -> Path:
     """Fill an empty directory: names, links, holes, devices, attributes, lists, capabilities, odd times."""
-    os.makedirs(root / "d/e/f")
+    (root / "d/e/f").mkdir(parents=True)
     (root / "plain").write_text("plain text that is found nowhere else")
     (root / "d/e/f/x").write_bytes(random.Random(1).randbytes(300_000))
     os.link(root / "d/e/f/x", root / "hard1")
     os.link(root / "plain", root / "hard2")
-    os.symlink("../plain", root / "d/relative")
-    os.symlink("/nonexistent/dangling", root / "dangling")
+    (root / "d/relative").symlink_to("../plain")
+    (root / "dangling").symlink_to("/nonexistent/dangling")
     with (root / "sparse").open("wb") as file:
         file.truncate(64 << 20)
         file.seek(32 << 20)
@@ -36,7 +36,7 @@ def make_tree(root: Path) -> Path:
         os.chdir(root)
         here.bind("socket")
         os.chdir("/")
-    for name in (b"bad\xff\xfename", "new\nline \"q\" 's' $v *".encode(), b"-dash", b"n" * 255, b"back\\slash[1]?"):
+    for name in (b"bad\xff\xfename", b"new\nline \"q\" 's' $v *", b"-dash", b"n" * 255, b"back\\slash[1]?"):
         (Path(os.fsdecode(os.fsencode(root) + b"/" + name))).write_bytes(b"name " + name[:9])
     (root / "ü-nfc").write_text("1")
     (root / "ü-nfd").write_text("2")
@@ -49,7 +49,7 @@ def make_tree(root: Path) -> Path:
     if ROOT:
         _of_root(root)
     _times(root)
-    os.chmod(root / "mode000", 0)
+    (root / "mode000").chmod(0)
     return root
 
 
@@ -59,7 +59,7 @@ def _of_root(root: Path) -> None:
     for name, mode in (("setuid", 0o4755), ("sticky", 0o1777), ("setgid", 0o2775)):
         (root / name).mkdir() if name != "setuid" else (root / name).write_text("suid")
         os.chown(root / name, 1234, 2345)
-        os.chmod(root / name, mode)
+        (root / name).chmod(mode)
     os.chown(root / "dangling", 1234, 2345, follow_symlinks=False)
     os.setxattr(root / "plain", "trusted.t", b"trusted")
     if shutil.which("setcap"):
@@ -89,7 +89,7 @@ def seen(root: Path) -> dict[bytes, dict[str, Any]]:
     start = os.fsencode(root)
     for here, folders, files in os.walk(start):
         for name in (b"", *folders, *files) if here == start else (*folders, *files):
-            path = os.path.join(here, name) if name else here
+            path = here + b"/" + name if name else here
             found[path[len(start) :]] = _entry(path)
     return found
 
@@ -105,7 +105,7 @@ def _entry(path: bytes) -> dict[str, Any]:
     if kind == stat.S_IFREG:
         told["content"] = (status.st_size, hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest())
     elif kind == stat.S_IFLNK:
-        told["target"] = os.readlink(path)
+        told["target"] = os.readlink(path)  # noqa: PTH115 - bytes
     elif kind in {stat.S_IFCHR, stat.S_IFBLK}:
         told["device"] = status.st_rdev
     return told

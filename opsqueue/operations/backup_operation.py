@@ -184,11 +184,17 @@ def rollback(params: BackupParams, before: Facts, found: Facts) -> Plan:
 def restored(params: BackupParams, before: Facts, found: Facts) -> tuple[str, ...]:
     """What of it is still there."""
     hand, now = Hand.of(params, before), Hand.of(params, found)
-    if hand is None or now is None or now.repository["repository"]["state"] in {"unreachable", "unknown"}:
+    if hand is None or now is None or _lost(hand, now):
         why = _unknown(found) or (now.repository["repository"]["why"] if now else "")
         return (f"how {params.repository} stands is not known ({why}); look with `opsqueue backups list`",)
     locks = tuple(f"the repository is still locked by {one['who']}" for one in _ours(now))
     return (*_work(params).restored(hand, now), *locks)
+
+
+def _lost(hand: Hand, now: Hand) -> bool:
+    """Whether the repository is not there any more; what was begun in it then nobody knows."""
+    states = [one.repository["repository"]["state"] for one in (hand, now)]
+    return states[1] != "there" and (states[0] == "there" or states[1] != "missing")
 
 
 def measure(params: BackupParams, before: Facts, found: Facts) -> tuple[Metric, ...]:

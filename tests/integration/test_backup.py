@@ -24,7 +24,7 @@ from opsqueue.connectors.local import LocalShell
 from opsqueue.facts.on_host import restic_host
 from opsqueue.operations.backup_operation import OPERATION
 
-pytestmark = [pytest.mark.service, needs(("restic", "restic")), pytest.mark.xdist_group("backup")]
+pytestmark = [pytest.mark.service, needs(("restic", "restic"))]
 as_root = pytest.mark.skipif(not ROOT, reason="needs root")
 CANARY = "canary-8f2c-key"
 
@@ -132,8 +132,6 @@ def test_a_sample_has_every_sort_of_entry_and_is_another_next_time(here):
     proven(cycle(here.asked(sample_files=5)))
     chosen.append(json.loads((here.work / "data/000002/sample.json").read_text()))
     assert chosen[0] != chosen[1]
-    kinds = {os.path.splitext(path)[0][0] for path in chosen[0]}
-    assert kinds
     names = {Path(path).name for each in chosen for path in each}
     assert "fifo" in names
 
@@ -449,8 +447,7 @@ def test_a_restore_that_is_not_what_was_backed_up_is_no_backup(here):
 
 # -- killed -----------------------------------------------------------------------------------------------
 
-STEPS = ("make the place", "make the repository", "begin", "back up", "write down", "choose", "restore it", "compare",
-         "remove what was restored", "keep what", "mark it", "forget")  # fmt: skip
+STEPS = ("make the repository", "back up", "write down", "restore it", "compare", "keep what", "mark it", "forget")  # fmt: skip
 
 
 @pytest.mark.parametrize("title", STEPS)

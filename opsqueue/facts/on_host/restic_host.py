@@ -8,6 +8,7 @@ other modules because what runs on a host has to be one text.
 from __future__ import annotations
 
 import argparse
+import errno
 import datetime as dt
 import json
 import os
@@ -19,9 +20,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-LOCKED, NO_REPOSITORY, WRONG_KEY, MISSING_PROGRAM = 11, 10, 12, 127
+LOCKED, NO_REPOSITORY, WRONG_KEY, MISSING_PROGRAM, UNREAD = 11, 10, 12, 127, 3
 LEFT_ALONE_S = 1800
 """Seconds after which restic itself takes a lock for left behind: a living process renews its own every 5 minutes."""
+SLACK_NS = 50_000_000
+"""The clock of file systems runs up to a tick behind."""
 MOST_LINES, MOST_ERRORS, KEPT = 100, 50, 500
 
 
@@ -100,9 +103,8 @@ def _age(text: str) -> int:
 
 def locks(state: str) -> list[dict[str, Any]]:
     """The locks of the repository, each with who holds it, and whether it is a dead one of ours."""
-    said = asked("list", "locks", "--no-lock", "--quiet")
     noted, found = _noted(state), []
-    for name in said.stdout.split():
+    for name in _lock_names():
         told = asked("cat", "lock", name, "--no-lock", "--quiet")
         with suppress(ValueError, KeyError):
             lock = json.loads(told.stdout)
@@ -117,6 +119,15 @@ def locks(state: str) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _lock_names() -> list[str]:
+    place = os.environ.get("RESTIC_REPOSITORY", "")
+    if not place.startswith("/"):
+        return asked("list", "locks", "--no-lock", "--quiet").stdout.split()
+    with suppress(OSError):  # a directory is read quicker than restic opens it
+        return os.listdir(os.path.join(place, "locks"))
+    return []
 
 
 def release(state: str) -> int:
@@ -156,6 +167,7 @@ class Said:
         self.problems: list[str] = []
         self.errors: list[dict[str, str]] = []
         self.summary: dict[str, Any] = {}
+        self.gone = 0
 
     def take(self, stream: Iterable[str], kept: list[str]) -> None:
         """Read a stream to its end."""
@@ -167,6 +179,13 @@ class Said:
                 del kept[MOST_LINES : -MOST_LINES or None]
             else:
                 self._message(told)
+
+    def only_moving(self, began: int) -> bool:
+        """Whether all that could not be read came or went meanwhile; then there is nothing to complain of."""
+        if not self.errors or not all(_moving(one["path"], began) for one in self.errors):
+            return False
+        self.gone, self.errors = len(self.errors), []
+        return True
 
     @staticmethod
     def _json(line: str) -> dict[str, Any] | None:
@@ -182,12 +201,25 @@ class Said:
         kind = told["message_type"]
         if kind == "summary":
             self.summary = told
-        elif kind == "error" and len(self.errors) < MOST_ERRORS:
-            why = told.get("error")
-            text = why.get("message") or why.get("Err") or json.dumps(why) if isinstance(why, dict) else str(why)
-            self.errors.append({"path": told.get("item", ""), "why": str(text)})
+        elif kind == "error":
+            self.errors.append({"path": told.get("item", ""), "why": _why(told.get("error"))})
         elif kind not in {"status", "error", "verbose_status"}:
             self.problems.append(json.dumps(told))
+
+
+def _why(told: Any) -> str:
+    """Older versions tell the number of the error alone, or nothing."""
+    number = told.get("Err") if isinstance(told, dict) else None
+    text = os.strerror(number) if isinstance(number, int) else told.get("message") if isinstance(told, dict) else told
+    return str(text or "it could not be read")
+
+
+def _moving(path: str, began: int) -> bool:
+    """Whether an entry is gone, or was made anew since: nobody could have read it whole."""
+    try:
+        return os.lstat(path).st_ctime_ns >= began
+    except OSError as error:
+        return error.errno in {errno.ENOENT, errno.ENOTDIR}
 
 
 def once(words: list[str], state: str) -> tuple[int, Said]:
@@ -198,7 +230,7 @@ def once(words: list[str], state: str) -> tuple[int, Said]:
         with suppress(OSError):
             os.nice(int(os.environ.get("OPSQUEUE_NICE", "0")))
 
-    said = Said()
+    said, began = Said(), time.time_ns() - SLACK_NS
     try:
         process = subprocess.Popen(
             ["restic", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -216,6 +248,8 @@ def once(words: list[str], state: str) -> tuple[int, Said]:
     code = process.wait()
     for reader in readers:
         reader.join(5)
+    if code == UNREAD and said.only_moving(began):
+        code = 0
     return meaning(code, "\n".join(said.problems)), said
 
 
@@ -257,37 +291,27 @@ def version() -> str:
     return words[1] if len(words) > 1 and words[0] == "restic" else ""
 
 
-def repository() -> dict[str, str]:
-    """Whether it is there and opens with this key."""
-    if not os.environ.get("RESTIC_REPOSITORY"):
-        return {"state": "none", "why": "no repository is configured"}
-    said = asked("cat", "config", "--no-lock")
+def repository(label: str, name: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Whether it is there and opens with this key, and the snapshots of this host and this set, the oldest first."""
+    said = asked("snapshots", "--json", "--no-lock", "--host", label, "--tag", f"opsqueue,set={name}")
     code = meaning(said.returncode, said.stderr)
     state = {0: "there", NO_REPOSITORY: "missing", WRONG_KEY: "wrong_key"}.get(code, "unreachable")
-    why = " ".join(said.stderr.split())[-300:]
-    return {"state": state, "why": why}
+    found = [_snapshot(one) for one in json.loads(said.stdout) or []] if code == 0 else []
+    told = {"state": state, "why": " ".join(said.stderr.split())[-300:]}
+    return told, sorted(found, key=lambda one: (-one["age"], one["run"]))
 
 
-def snapshots(label: str, name: str) -> list[dict[str, Any]]:
-    """Those of this host and this set, the oldest first."""
-    said = asked("snapshots", "--json", "--no-lock", "--host", label, "--tag", f"opsqueue,set={name}")
-    if said.returncode:
-        raise SystemExit(f"the snapshots could not be listed: {said.stderr.strip()[-300:]}")
-    found = []
-    for one in json.loads(said.stdout) or []:
-        tags = one.get("tags") or []
-        run_of = [tag[4:] for tag in tags if tag.startswith("run=")]
-        found.append(
-            {
-                "id": one["short_id"],
-                "run": int(run_of[0]) if run_of and run_of[0].isdigit() else 0,
-                "at": one["time"][:19] + "Z",
-                "age": _age(one["time"]),
-                "verified": "verified" in tags,
-                "paths": one.get("paths") or [],
-            }
-        )
-    return sorted(found, key=lambda one: (-one["age"], one["run"]))
+def _snapshot(told: dict[str, Any]) -> dict[str, Any]:
+    tags = told.get("tags") or []
+    run_of = [tag[4:] for tag in tags if tag.startswith("run=")]
+    return {
+        "id": told["short_id"],
+        "run": int(run_of[0]) if run_of and run_of[0].isdigit() else 0,
+        "at": told["time"][:19] + "Z",
+        "age": _age(told["time"]),
+        "verified": "verified" in tags,
+        "paths": told.get("paths") or [],
+    }
 
 
 def look(given: argparse.Namespace) -> int:
@@ -297,9 +321,9 @@ def look(given: argparse.Namespace) -> int:
         "label": given.label or os.uname().nodename,
         "root": os.geteuid() == 0,
     }
-    answer["repository"] = repository() if answer["restic"] else {"state": "unknown", "why": "no restic"}
+    told: tuple[dict[str, str], list[dict[str, Any]]] = ({"state": "unknown", "why": "no restic"}, [])
+    answer["repository"], answer["snapshots"] = repository(answer["label"], given.name) if answer["restic"] else told
     there = answer["repository"]["state"] == "there"
-    answer["snapshots"] = snapshots(answer["label"], given.name) if there else []
     answer["locks"] = locks(given.state) if there else []
     changed = _changed(given, answer) if there and given.run else None
     answer["changed"] = changed
@@ -352,8 +376,9 @@ def _told(given: argparse.Namespace, words: list[str]) -> int:
     code, said = run(words, given.state, given.wait)
     if given.save:
         with open(given.save, "w", encoding="utf-8") as file:
-            json.dump({"code": code, "summary": said.summary, "errors": said.errors, "said": said.problems[-5:]}, file)
-    for one in said.errors:
+            told = {"code": code, "summary": said.summary, "errors": said.errors[:MOST_ERRORS], "gone": said.gone}
+            json.dump({**told, "unread": len(said.errors), "said": said.problems[-5:]}, file)
+    for one in said.errors[:MOST_ERRORS]:
         said.problems.append(f"{one['path']}: {one['why']}")
     sys.stdout.write("".join(f"{line}\n" for line in [*said.lines, *([json.dumps(said.summary)] * bool(said.summary))]))
     sys.stderr.write("".join(f"{line}\n" for line in said.problems))

@@ -45,8 +45,8 @@ def objections(hand: Hand) -> Iterator[str]:
     params, told = hand.params, hand.sources
     if not hand.roots:
         yield "there is nothing to back up: name paths" if not params.roots else f"none of {params.roots} is there"
-    if missing := [path for path in told["missing"] if path in params.roots and params.paths]:
-        yield f"not there: {', '.join(path for path in missing if path != params.inventory)}"
+    if params.paths and (missing := [path for path in told["missing"] if path != params.inventory]):
+        yield f"not there: {', '.join(missing)}"
     if told["unreadable_count"] and params.on_partial == "fail":
         more = f" and {told['unreadable_count'] - _NAMED} more" if told["unreadable_count"] > _NAMED else ""
         yield f"cannot be read: {'; '.join(told['unreadable'][:_NAMED])}{more}; leave it out, or say on_partial=report"
