@@ -194,7 +194,7 @@ def restored(params: BackupParams, before: Facts, found: Facts) -> tuple[str, ..
 def _lost(hand: Hand, now: Hand) -> bool:
     """Whether the repository is not there any more; what was begun in it then nobody knows."""
     states = [one.repository["repository"]["state"] for one in (hand, now)]
-    return states[1] != "there" and (states[0] == "there" or states[1] != "missing")
+    return bool(states[1] != "there" and (states[0] == "there" or states[1] != "missing"))
 
 
 def measure(params: BackupParams, before: Facts, found: Facts) -> tuple[Metric, ...]:

@@ -8,8 +8,8 @@ other modules because what runs on a host has to be one text.
 from __future__ import annotations
 
 import argparse
-import errno
 import datetime as dt
+import errno
 import json
 import os
 import subprocess
