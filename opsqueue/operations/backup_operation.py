@@ -29,6 +29,8 @@ from opsqueue.model.plan import Plan, Step
 from opsqueue.operations.backup.hand import OLDEST, Hand
 from opsqueue.operations.backup.params import BackupParams
 
+_LEFT_ALONE_S = 1800
+"""A living restic renews its lock every five minutes; after so long nobody takes it for living."""
 _UNCONFIGURED = (
     "no repository and key are configured; give repository and password "
     "(in the request, or in hosts.NAME.parameters.backup_operation)"
@@ -136,9 +138,11 @@ def _about_repository(hand: Hand) -> Iterator[str]:
 def _about_locks(hand: Hand) -> Iterator[str]:
     """A lock of somebody else who is gone: nobody but a person can tell."""
     for lock in hand.repository["locks"]:
-        if lock["gone"] and not lock["ours"]:
+        left = lock["age"] > _LEFT_ALONE_S
+        if (lock["gone"] or left) and not lock["ours"]:
+            why = "has not renewed its lock for half an hour" if left else "is not there any more"
             yield (
-                f"the repository is locked by {lock['who']}, which is not there any more and was not started by "
+                f"the repository is locked by {lock['who']}, which {why} and was not started by "
                 "opsqueue; if that is so, `restic unlock` on the host"
             )
 

@@ -447,7 +447,7 @@ def test_a_restore_that_is_not_what_was_backed_up_is_no_backup(here):
 
 # -- killed -----------------------------------------------------------------------------------------------
 
-STEPS = ("make the repository", "back up", "write down", "restore it", "compare", "keep what", "mark it", "forget")  # fmt: skip
+STEPS = ("make the repository", "back up", "write down", "restore it", "compare", "keep what", "mark it", "forget")
 
 
 @pytest.mark.parametrize("title", STEPS)

@@ -21,8 +21,6 @@ from contextlib import suppress
 from typing import Any
 
 LOCKED, NO_REPOSITORY, WRONG_KEY, MISSING_PROGRAM, UNREAD = 11, 10, 12, 127, 3
-LEFT_ALONE_S = 1800
-"""Seconds after which restic itself takes a lock for left behind: a living process renews its own every 5 minutes."""
 SLACK_NS = 50_000_000
 """The clock of file systems runs up to a tick behind."""
 MOST_LINES, MOST_ERRORS, KEPT = 100, 50, 500

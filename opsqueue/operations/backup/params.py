@@ -112,8 +112,8 @@ class BackupParams(Params):
     """How far restic steps back for other programs."""
     sudo: bool = True
     """Act as root; false: as the worker's own user, who cannot give files to others."""
-    timeout_seconds: int = Field(default=3600, ge=30, le=604_800)
-    """For each command; the operation's own timeout counts as well."""
+    timeout_seconds: int = Field(default=300, ge=30, le=604_800)
+    """For each command; a large backup needs more, and the operation's own timeout (`default_timeout`) as well."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
