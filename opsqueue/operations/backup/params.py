@@ -33,6 +33,11 @@ _NEVER = ("/proc/*", "/sys/*", "/dev/*", "/run/*", "/tmp/*", "/var/tmp/*", "/var
 _USERINFO = re.compile(r"//[^/@\s]*:[^/@\s]*@")
 
 
+def _covers(pattern: str, root: str) -> bool:
+    """Whether a path that was asked for lies in what a system leaves out."""
+    return root.startswith(pattern.removesuffix("*"))
+
+
 class BackupParams(Params):
     """What is to be kept or brought back, where, for how long, and how it is proven."""
 
@@ -175,7 +180,7 @@ class BackupParams(Params):
     def rules(self, roots: tuple[str, ...]) -> dict[str, Any]:
         """What belongs to the backup of these, for the programs on the host."""
         own = (*self.exclude, self.work_dir, *((self.local,) if self.local else ()))
-        never = _NEVER if self.set == "system" else ()
+        never = [one for one in _NEVER if self.set == "system" and not any(_covers(one, root) for root in roots)]
         return {
             "paths": list(roots),
             "exclude_paths": [one.rstrip("/") for one in (*own, *never) if one.startswith("/")],
