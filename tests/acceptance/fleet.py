@@ -40,7 +40,9 @@ class Fleet(Place):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "PYTHONPATH": str(self.directory / "site")}
+        behind = os.environ.get("PYTHONPATH")  # the tree that is tested, where it is not the installed one
+        path = os.pathsep.join([str(self.directory / "site"), *([behind] if behind else [])])
+        return {**super().environment, "PYTHONPATH": path}
 
     def trust(self) -> None:
         """Pin the keys of all hosts."""
