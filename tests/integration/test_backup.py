@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from backup_cycle import Cycle, cycle, killed_at, params_of
 from dbkit import ROOT, needs
 from sshkit import Farm, needs_people
-from treekit import differences, make_tree
+from treekit import differences, make_tree, seen
 
+from opsqueue.connectors.local import LocalShell
 from opsqueue.connectors.ssh.ways import Ways
 from opsqueue.facts.on_host import restic_host
 from opsqueue.operations.backup_operation import OPERATION
@@ -236,6 +237,17 @@ def test_another_key_is_told_from_a_repository_that_is_gone(here):
     assert "the key does not open" in cycle(here.asked()).objections[0]
 
 
+def test_the_key_may_lie_on_the_host_and_sets_live_side_by_side(here):
+    here.fill(3)
+    given = {key: value for key, value in here.asked().items() if key != "password"}
+    proven(cycle({**given, "password_file": str(here.key), "name": "first"}))
+    proven(cycle({**given, "password_file": str(here.key), "name": "second", "init": False}))
+    sets = sorted(tag for one in here.snapshots() for tag in one["tags"] if tag.startswith("set="))
+    assert sets == ["set=first", "set=second"]
+    assert here.runs() == [(1, True), (1, True)]
+    assert "cannot be reached" in cycle({**given, "password_file": "/nonexistent", "init": False}).objections[0]
+
+
 def test_a_path_that_is_not_there_is_refused_and_nothing_is_skipped(here):
     here.fill()
     refused = cycle(here.asked(paths=[str(here.source), str(here.directory / "gone")]))
@@ -282,6 +294,18 @@ class small_disk:  # noqa: N801 - read as a word
 
     def __exit__(self, *_why: object) -> None:
         subprocess.run(["umount", "-l", str(self.here.repository)], check=True)
+
+
+def test_looking_changes_nothing(here):
+    here.fill()
+    proven(cycle(here.asked()))
+    before = seen(here.directory)
+    for more in ({}, {"task": "verify"}, {"task": "restore", "restore_to": str(here.directory / "back")}):
+        params = params_of(here.asked(**more))
+        found = LocalShell().ask(OPERATION.facts(params))
+        assert OPERATION.objections(params, found) == ()
+        assert OPERATION.plan(params, found)
+    assert seen(here.directory) == before
 
 
 # -- what goes wrong on the way ---------------------------------------------------------------------------
