@@ -34,13 +34,19 @@ def _first_line(path: str) -> str:
         return file.readline().strip()
 
 
-def _started(pid: object) -> str:
-    """When a process was started, in ticks since the boot; empty when it is gone, or dead and not collected yet."""
+def _stat(pid: object) -> tuple[str, str]:
+    """The state of a process, and when it was started in ticks since the boot; empty when it is gone."""
     try:
         words = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if words[0] in "ZX" else words[19]
+        return "", ""
+    return words[0], words[19]
+
+
+def _started(pid: object) -> str:
+    """When a process that lives was started."""
+    state, started = _stat(pid)
+    return "" if state in "ZX" else started
 
 
 def _where() -> tuple[str, str]:
@@ -48,17 +54,22 @@ def _where() -> tuple[str, str]:
     return _first_line("/proc/sys/kernel/random/boot_id"), os.readlink("/proc/self/ns/pid")
 
 
-def _note_down(state: str) -> None:
-    """Before restic begins: so that its lock can be told from those of others."""
-    line = json.dumps([os.getpid(), _started("self"), *_where()]) + "\n"
-    path = os.path.join(state, "processes")
+def _notes(state: str) -> str:
+    """One file for all sets of a host: a lock that one of them left is known to the others."""
+    return os.path.join(os.path.dirname(state), "processes")
+
+
+def _note_down(state: str, *more: object) -> None:
+    """Before restic begins, so that its lock can be told from those of others; and when it ended by itself."""
+    path = _notes(state)
     earlier = _lines(path)[-KEPT:] if os.path.exists(path) and os.path.getsize(path) > KEPT * 200 else None
     if earlier is not None:
         with open(f"{path}.new", "w", encoding="ascii") as file:
             file.write("".join(f"{one}\n" for one in earlier))
         os.replace(f"{path}.new", path)
+    line = json.dumps([*(more or (os.getpid(), _started("self"))), *_where()])
     with open(path, "a", encoding="ascii") as file:
-        file.write(line)
+        file.write(line + "\n")
 
 
 def _lines(path: str) -> list[str]:
@@ -67,25 +78,41 @@ def _lines(path: str) -> list[str]:
 
 
 def _noted(state: str) -> list[Any]:
+    """The processes that did not end by themselves, as far as we know."""
     try:
-        lines = _lines(os.path.join(state, "processes"))
+        lines = _lines(_notes(state))
     except OSError:
         return []
-    found = []
+    found: dict[Any, Any] = {}
     for line in lines:
         with suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+            one = json.loads(line)
+            if one[0] == "ended":
+                found.pop(tuple(one[1:]), None)
+            else:
+                found[tuple(one)] = one
+    return list(found.values())
+
+
+def _since(started: str, uptime: float) -> float:
+    """Seconds since a process of this boot was started."""
+    return uptime - int(started) / os.sysconf("SC_CLK_TCK")
 
 
 def _dead_and_ours(lock: dict[str, Any], noted: list[Any]) -> bool:
+    """Only where it is certain: a process id is used again and again, here and in other name spaces."""
     boot, space = _where()
+    uptime, age, living = float(_first_line("/proc/uptime").split()[0]), _age(lock["time"]), _started(lock.get("pid"))
     if lock.get("hostname") != os.uname().nodename:
+        return False
+    if living and age <= _since(living, uptime) + 1:  # who has this number now was there when the lock was made
         return False
     for pid, started, its_boot, its_space in noted:
         if pid != lock.get("pid"):
             continue
-        if its_boot != boot or (its_space == space and _started(pid) != started):
+        if its_boot != boot and age >= uptime - 1:
+            return True
+        if (its_boot, its_space) == (boot, space) and living != started and age <= _since(started, uptime) + 1:
             return True
     return False
 
@@ -243,7 +270,10 @@ def once(words: list[str], state: str) -> tuple[int, Said]:
     ]
     for reader in readers:
         reader.start()
+    started = _stat(process.pid)[1]  # also when it has ended already: nobody has collected it
     code = process.wait()
+    if code >= 0:
+        _note_down(state, "ended", process.pid, started)
     for reader in readers:
         reader.join(5)
     if code == UNREAD and said.only_moving(began):
