@@ -64,7 +64,13 @@ def _built_in(settings: Settings) -> tuple[Entry, ...]:
             timezone=zone,
             parameters={"when_unclear": "skip"},
         ),
-        Entry(name="backup", type="backup_operation", cron="30 2 * * *", timezone=zone),
+        Entry(
+            name="backup",
+            type="backup_operation",
+            cron="30 2 * * *",
+            timezone=zone,
+            parameters={"when_unclear": "skip"},
+        ),
         Entry(
             name="database-maintenance",
             type="database_maintenance",

@@ -41,7 +41,11 @@ _LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 _ALONE = "its own"
 """What the window of one host is called; the same for all, so that hosts with the same windows are told together."""
-_KEEP = {"database_maintenance": "backup_retention_days", "log_rotation": "log_retention_days"}
+_KEEP = {
+    "database_maintenance": "backup_retention_days",
+    "backup_operation": "backup_retention_days",
+    "log_rotation": "log_retention_days",
+}
 """The types that remove what is older than a setting says; their parameter has its name."""
 
 

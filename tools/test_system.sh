@@ -23,6 +23,8 @@ need mariadbd mariadb-server
 need redis-check-rdb redis-tools
 need sqlite3 sqlite3
 need age age
+need restic restic
+need setcap libcap2-bin
 need runuser util-linux
 need busybox busybox
 need logrotate logrotate

@@ -41,6 +41,7 @@ COMMANDS = (
     Command("windows", "the maintenance windows, and when they open next", "windows"),
     Command("types", "the kinds of operations, and their parameters", "kinds"),
     Command("hosts", "the inventory: list, show, check, add, remove, trust", "hosts"),
+    Command("backups", "the backups of the hosts: list, verify, restore", "backups"),
     Command("schedule", "what happens by the clock", "schedule"),
     Command("up", "the whole system on this machine, in the foreground", "up"),
     Command("worker", "workers alone", "worker"),

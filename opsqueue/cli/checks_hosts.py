@@ -47,13 +47,13 @@ def _keys(settings: Settings, inventory: Inventory) -> Looks:
     if not asked and not path.exists():
         return ()
     try:
-        lacking = [host.name for host in asked if not pinned(path, host)]
         mode = path.stat().st_mode if path.exists() else 0
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            message = f"others than its owner can write {path}, and so let any machine be trusted"
+            return (Check(check="host keys", state="fail", message=message, mend=f"chmod 600 {path}"),)
+        lacking = [host.name for host in asked if not pinned(path, host)]
     except (HostNotTrusted, OSError) as error:
         return (Check(check="host keys", state="fail", message=str(error), mend=f"look at {path}"),)
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        message = f"others than its owner can write {path}, and so let any machine be trusted"
-        return (Check(check="host keys", state="fail", message=message, mend=f"chmod 600 {path}"),)
     if not lacking:
         return (Check(check="host keys", state="ok", message=f"{counted(len(asked), 'host')} pinned in {path}"),)
     names = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else "")

@@ -268,7 +268,7 @@ def test_the_doctor_counts_hosts_and_those_without_a_trusted_key(line):
 def test_the_doctor_looks_at_the_file_of_keys(line, tmp_path):
     known = tmp_path / "known_hosts"
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrYl1rNvfRLVr0rCPh+ZmVtTzYkJbBtMvH1lkNyHFkd"
-    known.write_text(f"[10.0.0.1]:2222 {key}\nweb-2 {key}\n10.0.0.3 {key}\n")
+    known.write_text(f"[10.0.0.1]:2222 {key}\nweb-2@db-1 {key}\n10.0.0.3 {key}\n")
     known.chmod(0o600)
     line.set(ssh={"known_hosts": str(known)})
     assert _checks(line("doctor", "--output", "json"))["host keys"]["state"] == "ok"

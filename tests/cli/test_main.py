@@ -48,11 +48,15 @@ REQUEST = ("--name", "n", "--systems", "h1")
             "no operation type 'health_chek'; did you mean 'health_check'?",
         ),
         (
-            ("execute", *REQUEST, "--type", "backup"),
+            ("execute", *REQUEST, "--type", "alert_management"),
             10,
-            "'backup_operation' is one of the ten operation types, but it is",
+            "'alert_management' is one of the ten operation types, but it is",
         ),
-        (("types", "backup"), 10, "'backup_operation' is one of the ten operation types, but it is not built in this"),
+        (
+            ("types", "alert_management"),
+            10,
+            "'alert_management' is one of the ten operation types, but it is not built in this",
+        ),
         (
             ("execute", *REQUEST, "--type", "health_check", "--no-wait", "--fail-on", "warning"),
             2,

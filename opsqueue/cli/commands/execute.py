@@ -29,17 +29,7 @@ from opsqueue.settings import load
 def options(parser: Parser) -> None:
     """What it takes."""
     add_request(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print what it would do, as `plan` does")
-    waits = parser.add_mutually_exclusive_group()
-    waits.add_argument("--wait", action="store_true", help="until it has ended (the default on a terminal)")
-    waits.add_argument("--no-wait", action="store_true", help="print the id and leave (the default otherwise)")
-    parser.add_argument("--wait-timeout", type=seconds, metavar="SECONDS", help="wait no longer; it goes on (exit 5)")
-    parser.add_argument(
-        "--fail-on",
-        choices=[Severity.CRITICAL.value, Severity.WARNING.value],
-        help="wait, and end with 3 when a finding is of this severity or worse",
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask, not even for what is destructive")
+    add_following(parser)
     parser.ends(
         tuple(exit_status.MEANING),
         'opsqueue execute --name "daily-monitoring" --type "system_monitoring" '
@@ -51,15 +41,34 @@ def options(parser: Parser) -> None:
     )
 
 
+def add_following(parser: Parser) -> None:
+    """Whether it is only shown, asked about, and waited for."""
+    parser.add_argument("--dry-run", action="store_true", help="print what it would do, as `plan` does")
+    waits = parser.add_mutually_exclusive_group()
+    waits.add_argument("--wait", action="store_true", help="until it has ended (the default on a terminal)")
+    waits.add_argument("--no-wait", action="store_true", help="print the id and leave (the default otherwise)")
+    parser.add_argument("--wait-timeout", type=seconds, metavar="SECONDS", help="wait no longer; it goes on (exit 5)")
+    parser.add_argument(
+        "--fail-on",
+        choices=[Severity.CRITICAL.value, Severity.WARNING.value],
+        help="wait, and end with 3 when a finding is of this severity or worse",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask, not even for what is destructive")
+
+
 def run(given: Namespace) -> int:
     """Check, ask if it is destructive, send, and follow if wanted."""
+    return carried_out(given, request_of(given))
+
+
+def carried_out(given: Namespace, request: dict[str, Any]) -> int:
+    """Check a request, ask if it is destructive, send it, and follow it if wanted."""
     if given.dry_run:
-        return plan.run(given)
+        return plan.shown(given, request)
     if given.fail_on and given.no_wait:
         raise InvalidRequest("--fail-on waits for the findings, and --no-wait does not: give one of them")
     out = Out.of(given)
     operations = Operations(load(given.config), config_path=given.config)
-    request = request_of(given)
     if risk_of(operations.settings, request) is Risk.DESTRUCTIVE:
         _confirmed(out, operations, request, yes=given.yes)
     operation_id = given.operation_id or str(uuid4())

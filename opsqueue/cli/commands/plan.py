@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
 
 from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
@@ -24,8 +26,13 @@ def options(parser: Parser) -> None:
 
 def run(given: Namespace) -> int:
     """Print the plan; 4 if a gate would deny it, 3 if it cannot be done, 0 if it could go on or would wait."""
+    return shown(given, request_of(given))
+
+
+def shown(given: Namespace, request: Mapping[str, Any]) -> int:
+    """Print what this request would do."""
     out = Out.of(given)
-    data = Operations(load(given.config), config_path=given.config).plan(request_of(given))
+    data = Operations(load(given.config), config_path=given.config).plan(request)
     if out.json:
         out.entry(data)
     else:
