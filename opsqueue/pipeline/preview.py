@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from opsqueue.model.fact import Fact, Reading, Script
+from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
 from opsqueue.model.request import Request
@@ -36,7 +38,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "parameters": dict(operation.parameters),
         "risk": risk.value,
         "digest": digest,
-        "targets": [_target(one) for one in surveys],
+        "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
         "rollout": dict(operation.rollout),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
     }
@@ -45,13 +47,32 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-def _target(survey: Surveyed) -> dict[str, Any]:
+def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed) -> list[str]:
+    """What a type that looks would ask of, or for, this host."""
+    if not kind.looking:
+        return []
+    params = params_for(kind, request.parameters, world.inventory[survey.target.host])
+    return [_in_words(fact) for fact in kind.facts(params)]
+
+
+def _in_words(fact: Fact) -> str:
+    name, ask = fact.name.removeprefix("check:"), fact.ask
+    if isinstance(ask, Reading):
+        return f"{name}: {', '.join(map(str, ask.options.get('subjects', ()))) or 'its metrics'}, on the host"
+    if isinstance(ask, Script):
+        return f"{name}: {' '.join(ask.args) or 'a script'}, on the host"
+    what = ask.options.get("url") or ":".join(str(ask.options[key]) for key in ("host", "port") if key in ask.options)
+    return f"{name}: {ask.kind} {what or ask.options.get('name', '')}, from the worker".replace(" ,", ",")
+
+
+def _target(survey: Surveyed, asks: list[str]) -> dict[str, Any]:
     target = survey.target
     return {
         "host": target.host,
         "reachable": target.state is not TargetState.UNREACHABLE,
         "problems": list(target.problems),
         "note": target.plan.note,
+        "asks": asks,
         "steps": [
             {"title": step.title, "command": str(step.command), "timeout": step.command.timeout}
             for step in target.plan.steps

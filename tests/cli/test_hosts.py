@@ -322,6 +322,17 @@ def test_who_runs_its_own_worker_is_told_so(line):
     assert "opsqueue worker --host w" in said.json["hosts"][0]["error"]
 
 
+def test_what_many_hosts_lack_is_said_once(line):
+    line.set(hosts={f"w-{n}": {"connector": "worker"} for n in range(1, 6)}, groups={})
+    said = line("hosts", "check").out.splitlines()
+    assert [row.split()[:2] for row in said[:6]] == [["HOST", "STATE"], *([f"w-{n}", "fail"] for n in range(1, 6))]
+    assert said[6:] == [
+        "",
+        "missing",
+        "w-1 … w-5 (5 hosts): reached by its own worker only: `opsqueue worker --host HOST`, on it",
+    ]
+
+
 def test_the_list_needs_no_way_to_hosts(line):
     # `hosts list` answers at once: neither Fabric nor psutil, Celery, SQLAlchemy nor the types are imported for it.
     heavy = ("fabric", "paramiko", "psutil", "celery", "sqlalchemy", "croniter")

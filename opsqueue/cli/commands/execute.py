@@ -135,10 +135,7 @@ def _silent(_line: str) -> None:
 
 def result(out: Out, data: Mapping[str, Any], log_dir: Path) -> None:
     """What came of it; how it ended stands in the last line."""
-    render.targets(out, data["targets"])
-    render.metrics(out, data["metrics"], render.short(data["operation_id"]))
-    render.findings(out, data["findings"])
-    render.notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
+    render.result(out, data)
     sys.stdout.flush()
     note(f"\nthe whole story: `opsqueue show {render.short(data['operation_id'])}`; log: {log_dir}")
     out.line(f"\n{verdict(out, data)}")  # last, where people look
