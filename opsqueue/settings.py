@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     @property
     def added_hosts(self) -> Path:
         """The file that `opsqueue hosts add` writes."""
-        return self.state_dir / "hosts.json"
+        return self.state_dir.absolute() / "hosts.json"
 
     @property
     def database(self) -> str:
