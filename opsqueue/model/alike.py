@@ -45,7 +45,7 @@ class Alike:
     @property
     def beside(self) -> str:
         """The text where the host itself stands beside it, as in a table."""
-        return f"{self.where} {self.text}" if self.where else self.text
+        return f"{self.where} {self.text}" if self.where else self.text.removeprefix("is ")
 
 
 def alike(

@@ -173,8 +173,11 @@ def _from_below(inner: Mapping[str, Sequence[str]]) -> list[str]:
         raise InvalidConfig(f"groups hold each other in a circle: {circle}. Take one of them out") from None
 
 
-def ways(hosts: Mapping[str, Host]) -> None:
-    """Raise InvalidConfig for a gateway that is not in the inventory, not reached over SSH, or needs itself."""
+def ways(hosts: Mapping[str, Host], usual: Collection[str] = ()) -> None:
+    """Raise InvalidConfig for a gateway that is not in the inventory, not reached over SSH, or needs itself.
+
+    `usual`: the hosts that have theirs from `ssh.gateway`.
+    """
     good: set[str] = set()
     for host in hosts.values():
         way: dict[str, None] = {}
@@ -184,17 +187,19 @@ def ways(hosts: Mapping[str, Host]) -> None:
                 circle = " through ".join([*way, name])
                 raise InvalidConfig(f"gateways go in a circle: {circle}. Set `gateway` to an empty text on one of them")
             way[name] = None
-            name = _gateway(hosts, hosts[name])
+            name = _gateway(hosts, hosts[name], " (it is that of `ssh.gateway`)" if name in usual else "")
             if not name:
                 break
         good.update(way)
 
 
-def _gateway(hosts: Mapping[str, Host], host: Host) -> str:
+def _gateway(hosts: Mapping[str, Host], host: Host, said: str) -> str:
     name = host.gateway
     if name and name not in hosts:
         near = nearest(name, hosts)
-        raise InvalidConfig(f"the gateway of {host.name} is {name[:80]!r}, which is no host of the inventory{near}")
+        raise InvalidConfig(
+            f"the gateway of {host.name}{said} is {name[:80]!r}, which is no host of the inventory{near}"
+        )
     if name and hosts[name].connector != "ssh":
-        raise InvalidConfig(f"the gateway of {host.name} is {name}, which is not reached over SSH itself")
+        raise InvalidConfig(f"the gateway of {host.name}{said} is {name}, which is not reached over SSH itself")
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import dropwhile
 from typing import Any
 
 from opsqueue.model.fact import Fact, Reading, Script
@@ -11,6 +12,7 @@ from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
 from opsqueue.model.request import Request
 from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.doubts import doubts
 from opsqueue.pipeline.evidence import recorded
 from opsqueue.pipeline.submit import checked, fresh, params_for
 from opsqueue.pipeline.verify import Surveyed, survey
@@ -40,6 +42,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "digest": digest,
         "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
         "rollout": dict(operation.rollout),
+        "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
     }
 
@@ -60,7 +63,8 @@ def _in_words(fact: Fact) -> str:
     if isinstance(ask, Reading):
         return f"{name}: {', '.join(map(str, ask.options.get('subjects', ()))) or 'its metrics'}, on the host"
     if isinstance(ask, Script):
-        return f"{name}: {' '.join(ask.args) or 'a script'}, on the host"
+        about = dropwhile(str.isdigit, ask.args)  # how long, and how much of its answer
+        return f"{name}: {' '.join(about) or 'a script'}, on the host"
     what = ask.options.get("url") or ":".join(str(ask.options[key]) for key in ("host", "port") if key in ask.options)
     return f"{name}: {ask.kind} {what or ask.options.get('name', '')}, from the worker".replace(" ,", ",")
 

@@ -17,7 +17,8 @@ from opsqueue.cli.follow import WAITING, Follower, doing, progress
 from opsqueue.cli.live import Live
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, seconds
-from opsqueue.cli.risk import risk_of
+from opsqueue.cli.risk import outlook
+from opsqueue.cli.text import safe
 from opsqueue.cli.verdict import verdict
 from opsqueue.client import Operations
 from opsqueue.embedded.redis import running
@@ -60,7 +61,10 @@ def run(given: Namespace) -> int:
     out = Out.of(given)
     operations = Operations(load(given.config), config_path=given.config)
     request = request_of(given)
-    if risk_of(operations.settings, request) is Risk.DESTRUCTIVE:
+    ahead = outlook(operations.settings, request)
+    for doubt in ahead.doubts:
+        note(safe(doubt))
+    if ahead.risk is Risk.DESTRUCTIVE:
         _confirmed(out, operations, request, yes=given.yes)
     operation_id = given.operation_id or str(uuid4())
     try:

@@ -6,8 +6,9 @@ from argparse import Namespace
 
 from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
-from opsqueue.cli.output import Out
+from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
+from opsqueue.cli.text import safe
 from opsqueue.client import Operations
 from opsqueue.settings import load
 
@@ -26,6 +27,8 @@ def run(given: Namespace) -> int:
     """Print the plan; 4 if a gate would deny it, 3 if it cannot be done, 0 if it could go on or would wait."""
     out = Out.of(given)
     data = Operations(load(given.config), config_path=given.config).plan(request_of(given))
+    for doubt in data["doubts"]:
+        note(safe(doubt))
     if out.json:
         out.entry(data)
     else:
