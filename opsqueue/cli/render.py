@@ -10,6 +10,7 @@ from opsqueue.cli import render_hosts, times
 from opsqueue.cli.output import Out
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
+from opsqueue.model.alike import alike
 
 Json = Mapping[str, Any]
 Metrics = Mapping[str, Mapping[str, Json]]
@@ -204,21 +205,40 @@ def notifications(out: Out, given: Iterable[Json]) -> None:
 
 
 def plan(out: Out, data: Json) -> None:
-    """What an operation would do."""
+    """What an operation would do; what stands against it on several hosts is said once."""
     out.line(f"{safe(data['name'])}: {safe(data['type'])}, risk {data['risk']}, priority {data['priority']}")
     out.line(f"digest {data['digest']}")
+    against = alike(
+        [(one, problem) for one in data["targets"] for problem in one["problems"]],
+        lambda pair: (pair[0]["host"], pair[1]),
+        lambda pair: pair[0]["reachable"],
+    )
+    together = any(len(group.hosts) > 1 for _, group in against)
     for target in data["targets"]:
-        out.title(safe(target["host"]))
-        for problem in target["problems"]:
-            word = "failed" if target["reachable"] else "unreachable"
-            out.line(f"{out.word(word)}  {safe(render_hosts.beside(target['host'], problem))}")
-        for one in target["steps"]:
-            out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
-        if not target["steps"] and not target["problems"]:
-            asked = [f"asks  {one}" for one in target["asks"]]
-            for text in asked or [target["note"] or "nothing would be sent"]:
-                out.line(safe(text))
+        if not (together and target["problems"]):
+            _planned(out, target)
+    if together:
+        out.title("problems")
+        for (target, _problem), group in against:
+            out.line(f"{_against(out, target)}  {safe(group.line)}")
     verdicts(out, data["verdicts"])
+
+
+def _planned(out: Out, target: Json) -> None:
+    """One host of a plan: what stands against it, what would be sent, or what would be asked."""
+    out.title(safe(target["host"]))
+    for problem in target["problems"]:
+        out.line(f"{_against(out, target)}  {safe(render_hosts.beside(target['host'], problem))}")
+    for one in target["steps"]:
+        out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
+    if not target["steps"] and not target["problems"]:
+        asked = [f"asks  {one}" for one in target["asks"]]
+        for text in asked or [target["note"] or "nothing would be sent"]:
+            out.line(safe(text))
+
+
+def _against(out: Out, target: Json) -> str:
+    return out.word("failed" if target["reachable"] else "unreachable")
 
 
 def _part(

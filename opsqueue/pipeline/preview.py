@@ -74,7 +74,7 @@ def _target(survey: Surveyed, asks: list[str]) -> dict[str, Any]:
     return {
         "host": target.host,
         "reachable": target.state is not TargetState.UNREACHABLE,
-        "problems": list(target.problems),
+        "problems": list(target.problems or survey.objections),
         "note": target.plan.note,
         "asks": asks,
         "steps": [

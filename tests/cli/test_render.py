@@ -89,6 +89,22 @@ maintenance_window  hold     2020-01-01 02:00:00Z  closed now
     )
 
 
+def test_what_stands_against_a_plan_on_several_hosts_is_said_once(capsys):
+    bad = [
+        {"host": f"web-{n}", "reachable": False, "problems": [_down(n)], "note": "", "asks": [], "steps": []}
+        for n in range(1, 6)
+    ]
+    render.plan(Out(), {**PLAN, "targets": [*bad, PLAN["targets"][1]], "verdicts": []})
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "",
+        "web-2",
+        "it is up already",
+        "",
+        "problems",
+        f"unreachable  web-1 … web-5 (5 hosts): {_down(1).removeprefix('web-1 (10.0.0.1:22) ')}",
+    ]
+
+
 OPERATION = {
     "operation_id": "6f1c2d1e-0000-4000-8000-000000000000",
     "name": "restart-nginx",
