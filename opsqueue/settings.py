@@ -203,12 +203,12 @@ class Settings(BaseSettings):
     @property
     def known_hosts(self) -> Path:
         """The file of the SSH keys that are trusted."""
-        return self.ssh.known_hosts or self.state_dir / "known_hosts"
+        return (self.ssh.known_hosts or self.state_dir / "known_hosts").absolute()
 
     @property
     def log_dir(self) -> Path:
         """Where operations.log and system-metrics.log are."""
-        return self.logging.directory or self.state_dir / "logs"
+        return (self.logging.directory or self.state_dir / "logs").absolute()
 
 
 def revealed(value: str | SecretRef) -> str:
