@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from opsqueue.facts.services import Whereabouts
-from opsqueue.model.kind import Params
+from opsqueue.model.kind import NO_TEMPLATE, Params
 
 ServiceName = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._-]*$")]
 """No option, no path, no text for a shell."""
@@ -35,6 +35,13 @@ class HealthCheck(Params):
         if bool(self.http) == bool(self.tcp):
             raise ValueError("give either http (an address) or tcp (host:port)")
         return self
+
+    @field_validator("http", "tcp")
+    @classmethod
+    def _no_template(cls, text: str) -> str:
+        if "{" in text or "}" in text:
+            raise ValueError(NO_TEMPLATE)
+        return text
 
     @field_validator("http")
     @classmethod
