@@ -11,6 +11,8 @@ from opsqueue.cli.output import Out
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 from opsqueue.model.alike import alike
+from opsqueue.model.rollout import Rollout, count_of
+from opsqueue.telemetry import counted
 
 Json = Mapping[str, Any]
 Metrics = Mapping[str, Mapping[str, Json]]
@@ -80,6 +82,17 @@ def operation(out: Out, data: Json) -> None:
     notifications(out, data["notifications"])
 
 
+def waves(rollout: Mapping[str, Any], total: int) -> str:
+    """How an operation goes over so many hosts, in words; empty for one host, and for one that only looks."""
+    if not rollout or total < 2:  # noqa: PLR2004  # one host is one wave
+        return ""
+    chosen = Rollout(**rollout)
+    batch, stop = min(count_of(chosen.batch, total), total), count_of(chosen.stop_at, total)
+    rest = "one at a time" if batch == 1 else "all at once" if batch == total else f"{batch} at a time"
+    first = f"{chosen.canary} first, the others only if that goes well: " if 0 < chosen.canary < total else ""
+    return f"{first}{rest}; {counted(stop, 'failed host')} {'stops' if stop == 1 else 'stop'} the rest"
+
+
 def heading(out: Out, data: Json) -> None:
     """Who asked for what, and how it stands."""
     rows = {
@@ -90,6 +103,7 @@ def heading(out: Out, data: Json) -> None:
         "status": data["status"],
         "description": data["description"],
         "systems": ", ".join(data["systems"]),
+        "waves": waves(data["rollout"], len(data["targets"])),
         "parameters": " ".join(f"{key}={value!r}" for key, value in data["parameters"].items()),
         "asked by": data["requested_by"],
         "reason": data["reason"],
@@ -208,6 +222,8 @@ def plan(out: Out, data: Json) -> None:
     """What an operation would do; what stands against it on several hosts is said once."""
     out.line(f"{safe(data['name'])}: {safe(data['type'])}, risk {data['risk']}, priority {data['priority']}")
     out.line(f"digest {data['digest']}")
+    if goes := waves(data["rollout"], len(data["targets"])):
+        out.line(goes)
     against = alike(
         [(one, problem) for one in data["targets"] for problem in one["problems"]],
         lambda pair: (pair[0]["host"], pair[1]),

@@ -16,6 +16,7 @@ from opsqueue.model.misspelt import nearest
 _GLOB = re.compile(r"[*?\[]")
 _NAMED = re.compile(r"[A-Za-z0-9]")
 _LISTS = "`opsqueue hosts list` lists them."
+_NAMED_MOST = 5
 _SHOWN = 50
 """Known words that an error hands back."""
 
@@ -54,9 +55,34 @@ class Inventory(Mapping[str, Host]):
         known = (("tag", self.tags), ("group", self.groups))
         return {name: what for name in self.hosts for what, named in known if name in named}
 
+    def whereabouts(self, host: Host) -> str:
+        """Which machine it is, as far as the inventory says: how it is reached, where, and through which gateways."""
+        if host.connector != "ssh":
+            return host.connector
+        through, seen = "", {host.name}
+        gateway = self.hosts.get(host.gateway)
+        while gateway is not None and gateway.name not in seen:
+            through += f" through {gateway.where}"
+            seen.add(gateway.name)
+            gateway = self.hosts.get(gateway.gateway)
+        return f"ssh {host.where}{through}"
+
+    def _same(self) -> Iterator[list[str]]:
+        """Names of what is one machine, by its place."""
+        found: dict[str, list[str]] = {}
+        for host in self.hosts.values():
+            if host.connector == "ssh":
+                found.setdefault(self.whereabouts(host), []).append(host.name)
+        return (names for names in found.values() if len(names) > 1)
+
     def doubts(self) -> list[str]:
         """What may be meant otherwise, in words."""
-        return [
+        same = [
+            f"{' and '.join(names[:_NAMED_MOST])} are one machine ({self.hosts[names[0]].where}), and changes of it "
+            f"under two names are not kept apart: give it one name"
+            for names in self._same()
+        ]
+        return same + [
             f"{name} is a host and a {what}, and `{name}` means the host alone: give one of them another name, "
             f"or say `{what}:{name}`"
             for name, what in self.ambiguous.items()

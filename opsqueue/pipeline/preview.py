@@ -41,7 +41,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "risk": risk.value,
         "digest": digest,
         "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
-        "rollout": dict(operation.rollout),
+        "rollout": {} if operation.looking else dict(operation.rollout),
         "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
     }

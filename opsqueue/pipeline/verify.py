@@ -140,7 +140,8 @@ def _survey_one(world: World, operation: Operation, kind: OperationKind, host: H
     objections = kind.objections(params, facts)
     plan = NOTHING if objections else kind.plan(params, facts)
     before = target.before if target.attempt > 1 else facts
-    fresh = replace(target, state=TargetState.PENDING, plan=plan, before=before, problems=objections)
+    place = world.inventory.whereabouts(host)
+    fresh = replace(target, place=place, state=TargetState.PENDING, plan=plan, before=before, problems=objections)
     return Surveyed(fresh, objections)
 
 

@@ -55,7 +55,7 @@ def whole(store: Store, operation_id: str, now: float) -> dict[str, Any]:
         "digest": operation.digest,
         "created_at": iso(operation.created_at),
         "finished_at": iso(operation.finished_at),
-        "rollout": dict(operation.rollout),
+        "rollout": {} if operation.looking else dict(operation.rollout),
         "stages": stages(lines),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in operation.verdicts],
         "targets": [_target(target) for target in targets],

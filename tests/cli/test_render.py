@@ -22,6 +22,7 @@ PLAN = {
     "parameters": {},
     "risk": "reversible",
     "digest": "ab12",
+    "rollout": {},
     "targets": [
         {
             "host": "web-1",
@@ -117,6 +118,7 @@ OPERATION = {
     "requested_by": "ann@desk",
     "reason": "slow\x1b[2J",
     "digest": "ab12",
+    "rollout": {},
     "created_at": "2020-01-01T02:00:00.000Z",
     "finished_at": "2020-01-01T02:00:09.500Z",
     "stages": [
@@ -404,3 +406,19 @@ def test_a_score_says_of_how_many_hosts_it_is():
     data["targets"].append(_target("h5", "unreachable"))
     assert render_hosts.score(data) == "100 (4 of 5 hosts)"
     assert render_hosts.score({**data, "health_score": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("rollout", "total", "words"),
+    [
+        ({}, 9, ""),
+        ({"batch": 1}, 1, ""),
+        ({"batch": 1}, 5, "one at a time; 1 failed host stops the rest"),
+        ({"batch": "50%", "canary": 1, "stop_at": 2}, 5,
+         "1 first, the others only if that goes well: 3 at a time; 2 failed hosts stop the rest"),
+        ({"batch": "100%", "canary": 5}, 5, "all at once; 1 failed host stops the rest"),
+        ({"batch": 50}, 5, "all at once; 1 failed host stops the rest"),
+    ],
+)  # fmt: skip
+def test_how_an_operation_goes_over_its_hosts_is_told_in_words(rollout, total, words):
+    assert render.waves(rollout, total) == words

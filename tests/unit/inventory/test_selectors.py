@@ -186,3 +186,16 @@ def test_a_way_that_leads_nowhere_is_refused(given_hosts, says):
     with pytest.raises(InvalidConfig) as raised:
         ways(given_hosts)
     assert says in raised.value.message
+
+
+def test_two_names_of_one_machine_are_doubted_and_machines_behind_other_gateways_are_not():
+    gates = [Host(name=name, connector="ssh", address=f"{name}.example.com") for name in ("gw-a", "gw-b")]
+    behind = [
+        Host(name=name, connector="ssh", address="10.0.0.7", gateway=gateway)
+        for name, gateway in (("a", "gw-a"), ("alias", "gw-a"), ("b", "gw-b"))
+    ]
+    local = [Host(name=name) for name in ("one", "two")]
+    found = Inventory({host.name: host for host in (*gates, *behind, *local)})
+    assert found.whereabouts(behind[2]) == "ssh 10.0.0.7:22 through gw-b.example.com:22"
+    (doubt,) = found.doubts()
+    assert doubt.startswith("a and alias are one machine (10.0.0.7:22)")
