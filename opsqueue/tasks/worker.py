@@ -38,6 +38,9 @@ def main() -> int:
     transport.install()
     app = make_app(settings, events=given.events)
     app.conf.opsqueue_taken = str(place(settings, given.name))
+    if settings.inventory or any(host.connector == "ssh" for host in settings.hosts.values()):
+        # Loaded once and shared by all processes; else the first operation of each pays for it.
+        import opsqueue.connectors.ssh.ways  # noqa: F401, PLC0415
     register(app, Hands(settings, app, given.name, given.host))
     queues = given.queues.split(",")
     for name in set(queues) - set(QUEUES):

@@ -66,6 +66,8 @@ class _Waiting:
     stream: Stream
     leader: int = 0
     """Its process id, once it said so: the first of its session."""
+    acquainted: bool = False
+    """Whether it knows already what it can; a lone reading needs nothing of that."""
 
 
 @dataclass(slots=True)
@@ -164,16 +166,17 @@ class Link:
             raise Dropped("its shell did not say who it is")
         return self.who
 
-    def tell(self, text: str, seconds: float, most: int) -> Answer:
+    def tell(self, text: str, seconds: float, most: int, *, plain: bool = False) -> Answer:
         """Have a waiting shell run this text, within so many seconds, with so many bytes of answer at most.
 
+        `plain`: the text uses none of `user`, `limits` and `timeout`, which cost the host three processes once.
         Raises Dropped when no shell answers at all, and Cut when it ends in the middle.
         """
         while True:
             shell = self._take()
             waited = bool(shell.leader)
             try:
-                answer = self._tell(shell, text, seconds, most)
+                answer = self._tell(shell, text, seconds, most, plain=plain)
             except Dropped:
                 shell.stream.close()
                 # One that waited may have been killed there; that says nothing about the connection.
@@ -201,13 +204,15 @@ class Link:
                 return
         shell.stream.close()
 
-    def _tell(self, shell: _Waiting, text: str, seconds: float, most: int) -> Answer:
+    def _tell(self, shell: _Waiting, text: str, seconds: float, most: int, *, plain: bool) -> Answer:
         marker = secrets.token_hex(16)
         first = "" if shell.leader else remote.hello(marker)
+        if not plain and not shell.acquainted:
+            first += remote.acquaintance(marker)
         try:
             shell.stream.send(remote.as_bytes(first + remote.framed(text, marker)), self.patience)
         except Dropped:
-            if not shell.stream.over:
+            if not (shell.stream.ended or shell.stream.gone):
                 raise
             # It ended before it took all of it: what it said instead is told below.
         out, err = _Heard(), _Heard()
@@ -229,11 +234,11 @@ class Link:
         return answer
 
     def _greet(self, shell: _Waiting, out: bytes, marker: str) -> None:
-        if shell.leader:  # it said so the first time
-            return
-        if found := re.search(rf"@@{marker} hello (\d+) (\d+) (.*)\n".encode(), out):
+        if not shell.leader and (found := re.search(rf"@@{marker} hello (\d+)\n".encode(), out)):
             shell.leader = int(found[1])
-            self.who = Who(user_id=int(found[2]), timeout=found[3].decode(errors="replace") or None)
+        if not shell.acquainted and (found := re.search(rf"@@{marker} who (\d+) (.*)\n".encode(), out)):
+            shell.acquainted = True
+            self.who = Who(user_id=int(found[1]), timeout=found[2].decode(errors="replace") or None)
 
 
 @dataclass(slots=True)

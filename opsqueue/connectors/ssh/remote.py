@@ -53,11 +53,16 @@ echo quiet
 
 
 def hello(marker: str) -> str:
-    """First words to a waiting shell: it says who it is, and knows for every later script what it can."""
+    """First words to a waiting shell: it says which process it is. Nothing is started for it."""
+    return f"cd /; unset OLDPWD\nprintf '\\n@@{marker} hello %s\\n' \"$$\"\n"
+
+
+def acquaintance(marker: str) -> str:
+    """Before the first script: the shell says who it is, and knows for every later one what it can."""
     return (
-        "cd /; unset OLDPWD; user=$(id -u); limits=; timeout=$(command -v timeout)\n"
+        "user=$(id -u); limits=; timeout=$(command -v timeout)\n"
         "if timeout -k 1 5 true </dev/null >/dev/null 2>&1; then limits=yes; else timeout=; fi\n"
-        f'printf \'\\n@@{marker} hello %s %s %s\\n\' "$$" "$user" "$timeout"\n'
+        f'printf \'\\n@@{marker} who %s %s\\n\' "$user" "$timeout"\n'
     )
 
 

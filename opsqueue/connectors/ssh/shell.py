@@ -143,7 +143,7 @@ class SshShell:
         ((fact, script),) = scripts(facts)
         text = f"exec </dev/null\nset -- {shlex.join(script.args)}\n{script.text}"
         began = time.time()
-        answer = self._told(lambda link: link.tell(text, script.timeout, ANSWER_MOST))
+        answer = self._told(lambda link: link.tell(text, script.timeout, ANSWER_MOST, plain=True))
         sent.append((began, time.time()))
         took = sent[-1][1] - began
         code = 0 if answer.whole else None
