@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Empty: compiled modules are kept, or each of the many processes of the tests compiles all of them again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-fast test-system check bench bench-ssh faults lock clean
+.PHONY: help demo test test-fast test-long test-system check bench bench-ssh faults lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,9 +29,13 @@ demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minut
 test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 	@sh tools/test_system.sh
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
-	@$(BIN)/python -m pytest -q tests/cli tests/pipeline tests/contract tests/integration -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q tests/cli tests/pipeline tests/contract tests/integration -m "not long" -n 2 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance --ignore=tests/acceptance/faults -n 2 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance/faults
+
+test-long: $(VENV)/.installed-dev ## what takes too long for every change: every moment at which something can be killed
+	@sh tools/test_system.sh
+	@$(BIN)/python -m pytest -q tests/integration -m long -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2

@@ -483,6 +483,7 @@ def test_a_restore_that_is_not_what_was_backed_up_is_no_backup(here):
 STEPS = ("make the repository", "back up", "write down", "restore it", "compare", "keep what", "mark it", "forget")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", STEPS)
 def test_a_worker_that_is_killed_leaves_the_old_or_the_new(here, title):
     here.fill()
@@ -495,6 +496,7 @@ def test_a_worker_that_is_killed_leaves_the_old_or_the_new(here, title):
         here.whole()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", ["back up", "mark it", "forget", "restore it"])
 def test_a_host_that_goes_down_leaves_no_lock_of_ours(here, title):
     """restic and whoever started it are killed together; the next look finds its lock, and removes only that."""
@@ -716,6 +718,7 @@ def test_an_old_backup_fails_its_verification(here):
     assert "hours old" in " ".join(cycle(here.asked(task="verify")).problems)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", ["check the repository", "restore it", "compare", "keep the report"])
 def test_a_verification_that_is_killed_leaves_nothing(here, title):
     here.fill()
@@ -783,6 +786,7 @@ def test_what_was_deleted_comes_back_in_place(here):
     assert not list(here.source.glob(".*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "title", ["beside it", "compare", "keep the report", "move aside", "put it back", "remove what is left"]
 )
