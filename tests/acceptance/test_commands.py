@@ -34,7 +34,8 @@ WAYS = {"installed": "opsqueue", "module": "python -m opsqueue", "repository": "
 # CONTRACT section 2, "The JSON of one operation"; after the bar what is told beside it.
 OPERATION = (
     "operation_id name type priority description parameters status outcome requested_by reason digest created_at "
-    "finished_at stages verdicts targets metrics health_score findings notifications | stage systems waits_for due_at rollout"
+    "finished_at stages verdicts targets metrics health_score findings notifications | stage systems waits_for due_at "
+    "rollout"
 )
 PARTS = {
     "stages": "stage result started_at finished_at seconds worker | why",
