@@ -53,7 +53,8 @@ def cycle(
 ) -> Cycle:
     """One run; with `crash` nothing is sent, as if the worker had died after it wrote `applying`."""
     shell, found = LocalShell(), Cycle()
-    params = OPERATION.params.model_validate({"settle_seconds": 1, "start_timeout_seconds": 5, **parameters})
+    usual = {"settle_seconds": 1, "start_timeout_seconds": 5, "restart_log": False}
+    params = OPERATION.params.model_validate({**usual, **parameters})
     before = dict(shell.ask(OPERATION.facts(params)))
     found.before = before
     found.objections = list(OPERATION.objections(params, before))
