@@ -13,7 +13,7 @@ stopped. Units that stopped along with it are started again.
 
 After a crash: nothing is sent again. The services and files are looked at as above. The old identity, still running,
 says that the restart did not take effect; files that were changed are taken back. A reload leaves a trace only with
-systemd; with the other managers a service that still runs counts as reloaded, and the finding `reload_unproven` says it.
+systemd; with the others a service that still runs counts as reloaded, and the finding `reload_unproven` says so.
 """
 
 from __future__ import annotations
