@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from opsqueue.facts.service_scripts import TRUSTED
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.plan import Result
 
@@ -30,9 +31,12 @@ exit 0
 """
 )
 
-_FILES = r"""
+_FILES = (
+    TRUSTED
+    + r"""
 for path; do
-  if [ -L "$path" ]; then echo "link $(readlink -f -- "$path")"
+  if [ -d "${path%/*}/" ] && ! trusted "${path%/*}/"; then echo 'loose'
+  elif [ -L "$path" ]; then echo "link $(readlink -f -- "$path")"
   elif [ -f "$path" ]; then
     sum=$(sha256sum <"$path") || exit 1
     echo "file ${sum%% *} $(stat -c '%a %U %G %Y' -- "$path")"
@@ -41,6 +45,7 @@ for path; do
   else echo 'nowhere'; fi
 done
 """
+)
 
 _FILE = ("sha256", "mode", "owner", "group", "mtime")
 
@@ -58,7 +63,7 @@ def _parse_starts(result: Result) -> dict[str, Any]:
 
 
 def files(paths: tuple[str, ...], *, sudo: bool) -> Fact:
-    """Fact `files`: what lies at each path: its kind (file, absent, nowhere, link, odd), SHA-256 and attributes."""
+    """Fact `files`: what lies at each path: its kind, SHA-256 and attributes."""
 
     def parse(result: Result) -> dict[str, Any]:
         lines = result.stdout.splitlines()

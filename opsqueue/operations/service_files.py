@@ -90,6 +90,7 @@ def objections(params: ServiceRestartParams, before: Facts) -> Iterator[str]:
         return
     told = {
         "link": "{path} is a link to {target}; name that",
+        "loose": "others than root and us can change the directory of {path}",
         "odd": "{path} is no file",
         "nowhere": "{path}: there is no such directory",
     }

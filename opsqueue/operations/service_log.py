@@ -16,11 +16,11 @@ _ROW = (
     "set -eu; umask 077; dir=$1 name=$2 target=$3 what=$4 verb=$5; shift 5\n"
     + STATE_DIR
     + r"""
-mkdir -p -- "$dir"
-case $(ls -ldLn -- "$dir") in
+mkdir -p -- "$dir" 2>/dev/null || :
+case $(ls -ldLn -- "$dir" 2>/dev/null) in
   d????-??-*) [ -O "$dir" ] ;;
   *) false ;;
-esac || { echo "$dir: others can write there; give another state_dir, or restart_log=false" >&2; exit 1; }
+esac || { echo "$dir is no directory of ours alone; give another state_dir, or restart_log=false" >&2; exit 1; }
 # sudo keeps no mark: it stands in the environment of what called us.
 who=${OPSQUEUE_MARK:-}; up=$$
 while [ -z "$who" ] && [ "${up:-0}" -gt 1 ]; do

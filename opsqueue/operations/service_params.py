@@ -102,7 +102,7 @@ class ServiceRestartParams(Params):
     config_files: tuple[ConfigFile, ...] = Field(default=(), max_length=20)
     """Put in place before the restart, each in one rename; taken back when a service does not come up with them."""
     health_check: HealthCheck | None = None
-    health_checks: dict[ServiceName, HealthCheck] = Field(default_factory=dict, max_length=50)
+    health_checks: dict[ServiceName, HealthCheck] = Field(default={}, max_length=50)
     """Checks by the name of the service; `health_check` is for those that are not named here."""
     require_healthy_before: bool = False
     """Refuse when the health check already fails before anything is done."""
