@@ -34,6 +34,7 @@ from opsqueue.model.record import Operation
 from opsqueue.model.request import OperationConfig, Request, parse_request
 from opsqueue.pipeline import control
 from opsqueue.pipeline.preview import preview
+from opsqueue.pipeline.submit import checked
 from opsqueue.pipeline.views import brief, settled, whole
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings, load
@@ -126,8 +127,23 @@ class Operations:
                 f"{request.operation_id}. Start one with `opsqueue worker`, and look with `opsqueue doctor`."
             )
         if not receipt["accepted"]:
-            raise _error(receipt["error"])
+            raise self._refusal(request, receipt["error"])
         return str(receipt["operation_id"])
+
+    def _refusal(self, request: Request, error: Mapping[str, Any]) -> OpsqueueError:
+        """The error of the intake; where we would have accepted the request, what the workers have to do with it."""
+        refused = _error(error)
+        if not isinstance(refused, InvalidRequest | NotFound):
+            return refused
+        try:
+            checked(self._world, request)
+        except OpsqueueError:
+            return refused
+        return type(refused)(
+            f"the running worker refuses it: {refused.message} The configuration here accepts it: the worker has "
+            "another one, or read it at its start. Start the worker (`opsqueue up`) again with this one.",
+            **refused.details,
+        )
 
     def wait(
         self,

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from opsqueue.errors import InvalidConfig, InvalidRequest
 from opsqueue.model.host import Host, group_name, host_name
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.request import explain, strict_json
+from opsqueue.model.request import strict_json
 from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef, literal_secrets
+from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_parts import (
     CoordinatorSettings,
     FlowerSettings,
@@ -193,7 +194,7 @@ class Settings(BaseSettings):
     @property
     def added_hosts(self) -> Path:
         """The file that `opsqueue hosts add` writes."""
-        return self.state_dir / "hosts.json"
+        return self.state_dir.absolute() / "hosts.json"
 
     @property
     def database(self) -> str:
@@ -205,12 +206,12 @@ class Settings(BaseSettings):
     @property
     def known_hosts(self) -> Path:
         """The file of the SSH keys that are trusted."""
-        return self.ssh.known_hosts or self.state_dir / "known_hosts"
+        return (self.ssh.known_hosts or self.state_dir / "known_hosts").absolute()
 
     @property
     def log_dir(self) -> Path:
         """Where operations.log and system-metrics.log are."""
-        return self.logging.directory or self.state_dir / "logs"
+        return (self.logging.directory or self.state_dir / "logs").absolute()
 
 
 def revealed(value: str | SecretRef) -> str:
@@ -235,7 +236,9 @@ def load(explicit: str | None = None) -> Settings:
     try:
         return Settings(**data)
     except ValidationError as error:
-        raise InvalidConfig(explain(error, str(path or "the environment"))) from None
+        raise InvalidConfig(explain(error, str(path or "the settings"), Settings)) from None
+    except SettingsError as error:
+        raise InvalidConfig(unreadable(error)) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

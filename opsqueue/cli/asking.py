@@ -11,6 +11,7 @@ from opsqueue.cli.parsing import Parser, whole_number
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.names import OperationPriority
 from opsqueue.model.request import kind_of, strict_json
+from opsqueue.model.rollout import share
 
 _MOST_FILE = 64 * 1024
 """Bytes; a whole request may be no larger."""
@@ -35,9 +36,19 @@ def add_request(parser: Parser) -> None:
     add("--retry-count", type=whole_number(0, 20), metavar="N", help="how many more times a host is tried")
     add("--window", metavar="NAME|SPEC", help='a configured window, or one such as "Sunday 01:00-05:00"')
     add("--notify", nargs="+", metavar="CHANNEL", help="who is told at the end (default: `default_channels`)")
-    add("--batch", metavar="N|N%", help="how many hosts are changed at the same time (default: `rollout.batch`)")
+    add(
+        "--batch",
+        type=_share,
+        metavar="N|N%",
+        help="how many hosts are changed at the same time (default: `rollout.batch`)",
+    )
     add("--canary", type=whole_number(0, 1000), metavar="N", help="how many hosts go first, alone")
-    add("--stop-at", metavar="N|N%", help="how many failed hosts stop the rest (default: `rollout.stop_at`)")
+    add(
+        "--stop-at",
+        type=_share,
+        metavar="N|N%",
+        help="how many failed hosts stop the rest (default: `rollout.stop_at`)",
+    )
     add("--no-rollback", action="store_true", help="leave a host that failed as it is")
     add("--operation-id", type=_uuid, metavar="UUID", help="the id to use; the same id again is the same operation")
     add("--reason", default="", help="why it is asked for; everybody can read it")
@@ -96,6 +107,14 @@ def _read(path: Path) -> str:
     if len(text) > _MOST_FILE:
         raise InvalidRequest(f"--parameters @{path} has more than {_MOST_FILE} characters")
     return text
+
+
+def _share(text: str) -> int | str:
+    try:
+        found: int | str = share(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return found
 
 
 def _uuid(text: str) -> str:

@@ -22,7 +22,12 @@ def hosts(settings: Settings) -> Looks:
     except InvalidConfig as error:
         mend = "what it names; `opsqueue hosts list` reads it again"
         return (Check(check="inventory", state="fail", message=error.message, mend=mend),)
-    return (_inventory(inventory), *_keys(settings, inventory))
+    return (_inventory(inventory), *_names(inventory), *_keys(settings, inventory))
+
+
+def _names(inventory: Inventory) -> Looks:
+    mend = "give one of them another name"
+    return tuple(Check(check="names", state="warn", message=doubt, mend=mend) for doubt in inventory.doubts())
 
 
 def _inventory(inventory: Inventory) -> Check:

@@ -10,6 +10,9 @@ from opsqueue.model.inventory import Inventory
 
 def known(inventory: Inventory, name: str) -> Host:
     """The host with this name; NotFound names the nearest."""
+    for what, known_words in (("group", inventory.groups), ("tag", inventory.tags)):
+        if name not in inventory and name in known_words:
+            raise NotFound(f"{name} is a {what}, and this takes one host: `opsqueue hosts list {name}` lists its hosts")
     if name not in inventory:
         raise NotFound(
             f"there is no host {name[:80]!r}{nearest(name, inventory) or '.'} `opsqueue hosts list` lists them.",

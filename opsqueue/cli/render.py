@@ -6,12 +6,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opsqueue.cli import times
+from opsqueue.cli import render_hosts, times
 from opsqueue.cli.output import Out
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
+from opsqueue.model.alike import alike
+from opsqueue.model.rollout import Rollout, count_of
+from opsqueue.telemetry import counted
 
 Json = Mapping[str, Any]
+Metrics = Mapping[str, Mapping[str, Json]]
+"""By host and name."""
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE = 60
@@ -20,6 +25,10 @@ _BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
 """Units that the name of a metric says already."""
 UNKNOWN = "–"  # noqa: RUF001 - a dash, so that nobody reads it as a minus or a question
 """Stands where there is no number."""
+_HEADLINES = ("cpu_usage", "memory_usage", "disk_usage")
+"""The metrics that stand beside many hosts."""
+_FEW = 4
+"""As many hosts as are easy to read beside each other."""
 _STATES = ("ok", "warning", "critical", "unknown")
 """What the numbers of the metrics `state:CHECK` mean."""
 _SHORT = 8
@@ -66,11 +75,22 @@ def operation(out: Out, data: Json) -> None:
     heading(out, data)
     _stages(out, data["stages"])
     verdicts(out, data["verdicts"])
-    targets(out, data["targets"])
+    render_hosts.targets(out, data["targets"])
     steps(out, data["targets"])
     metrics(out, data["metrics"], short(data["operation_id"]))
-    findings(out, data["findings"])
+    render_hosts.findings(out, data["findings"])
     notifications(out, data["notifications"])
+
+
+def waves(rollout: Mapping[str, Any], total: int) -> str:
+    """How an operation goes over so many hosts, in words; empty for one host, and for one that only looks."""
+    if not rollout or total < 2:  # noqa: PLR2004  # one host is one wave
+        return ""
+    chosen = Rollout(**rollout)
+    batch, stop = min(count_of(chosen.batch, total), total), count_of(chosen.stop_at, total)
+    rest = "one at a time" if batch == 1 else "all at once" if batch == total else f"{batch} at a time"
+    first = f"{chosen.canary} first, the others only if that goes well: " if 0 < chosen.canary < total else ""
+    return f"{first}{rest}; {counted(stop, 'failed host')} {'stops' if stop == 1 else 'stop'} the rest"
 
 
 def heading(out: Out, data: Json) -> None:
@@ -83,13 +103,14 @@ def heading(out: Out, data: Json) -> None:
         "status": data["status"],
         "description": data["description"],
         "systems": ", ".join(data["systems"]),
+        "waves": waves(data["rollout"], len(data["targets"])),
         "parameters": " ".join(f"{key}={value!r}" for key, value in data["parameters"].items()),
         "asked by": data["requested_by"],
         "reason": data["reason"],
         "created": times.stamp(data["created_at"]),
         "ended": times.stamp(data["finished_at"]),
         "waits for": waits_for(data, time.time()),
-        "health": None if data["health_score"] is None else f"{data['health_score']:g} of 100",
+        "health": render_hosts.score(data, " of 100"),
         "digest": data["digest"],
     }
     for key, value in rows.items():
@@ -111,16 +132,6 @@ def verdicts(out: Out, given: Iterable[Json]) -> None:
     _part(out, "gates", ("GATE", "VERDICT", "UNTIL", "WHY"), rows, Narrow(beneath=("WHY", "UNTIL")))
 
 
-def targets(out: Out, given: Iterable[Json]) -> None:
-    """One line for each host."""
-    rows = [
-        (one["host"], one["status"], "yes" if one["changed"] else "no", len(one["steps"]), "; ".join(one["problems"]))
-        for one in given
-    ]
-    narrow = Narrow(beneath=("PROBLEMS",), drops=("COMMANDS", "CHANGED"))
-    _part(out, "hosts", ("HOST", "STATUS", "CHANGED", "COMMANDS", "PROBLEMS"), rows, narrow)
-
-
 def steps(out: Out, given: Iterable[Json]) -> None:
     """What was sent to each host, and what it answered."""
     for target in given:
@@ -140,16 +151,44 @@ def step(out: Out, one: Json, host: str = "") -> None:
         out.line(f"{before}  {line}")
 
 
-def metrics(out: Out, given: Mapping[str, Mapping[str, Json]], operation_id: str = "ID") -> None:
-    """Numbers with their units: a column for each host where they fit, a line for each number otherwise."""
-    hosts = list(given)
+def result(out: Out, data: Json) -> None:
+    """Of one that ended what people look for first; of many hosts few numbers, and where the others are."""
+    named, shown = data["metrics"], short(data["operation_id"])
+    few = _side_by_side(out, named) is not None
+    render_hosts.targets(out, data["targets"], data["findings"], None if few else _headlines(named))
+    if few:
+        metrics(out, named, shown)
+    else:
+        out.text(f"all metrics of {len(named)} hosts: `opsqueue show {shown}`")
+    render_hosts.findings(out, data["findings"])
+    notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
+
+
+def _headlines(given: Metrics) -> dict[str, tuple[str, ...]]:
+    """The numbers that a host's line has room for; nothing when no host has any of them."""
+    found = {host: tuple(metric(named.get(name)) for name in _HEADLINES) for host, named in given.items()}
+    return found if any(map(any, found.values())) else {}
+
+
+def _side_by_side(out: Out, given: Metrics) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """Headers and rows with a column for each host; None when they are too many, or too wide for the terminal."""
     names = list(dict.fromkeys(name for found in given.values() for name in found))
-    rows: list[tuple[str, ...]] = [(name, *(metric(given[host].get(name), name) for host in hosts)) for name in names]
-    headers: tuple[str, ...] = ("METRIC", *(safe(host) for host in hosts))
+    rows: list[tuple[str, ...]] = [
+        (name, *(metric(found.get(name), name) for found in given.values())) for name in names
+    ]
+    headers = ("METRIC", *map(safe, given))
     # One host's name is no reason to change: its column is cut like any other text.
-    if len(hosts) > 4 or (len(hosts) > 1 and not out.fits(headers, rows)):  # noqa: PLR2004 - as many as are easy to read
-        headers = ("HOST", "METRIC", "VALUE")
-        rows = [(host, name, metric(found, name)) for host, named in given.items() for name, found in named.items()]
+    fits = len(given) <= _FEW and (len(given) <= 1 or out.fits(headers, rows))
+    return (headers, rows) if fits else None
+
+
+def metrics(out: Out, given: Metrics, operation_id: str = "ID") -> None:
+    """Numbers with their units: a column for each host where they fit, a line for each number otherwise."""
+    rows: list[tuple[str, ...]]
+    headers, rows = _side_by_side(out, given) or (
+        ("HOST", "METRIC", "VALUE"),
+        [(host, name, metric(found, name)) for host, named in given.items() for name, found in named.items()],
+    )
     _part(out, "metrics", headers, rows)
     unknown(out, rows, f"opsqueue show {operation_id} --output json tells why")
 
@@ -170,18 +209,6 @@ def unknown(out: Out, rows: Iterable[Sequence[object]], where: str = "") -> None
         out.text(f"{UNKNOWN} not there, or not known" + (f"; {where}" if where else ""))
 
 
-def findings(out: Out, given: Iterable[Json]) -> None:
-    """What somebody should hear of, and what to do about it."""
-    listed = list(given)
-    if listed:
-        out.title("findings")
-    for one in listed:
-        where = f"{safe(one['host'])}: " if one["host"] else ""
-        out.line(f"{out.word(one['severity'])}  {where}{safe(one['message'])}  [{safe(one['code'])}]")
-        if one["advice"]:
-            out.line(f"    {safe(one['advice'])}")
-
-
 def notifications(out: Out, given: Iterable[Json]) -> None:
     """Who was told."""
     rows = [
@@ -192,18 +219,42 @@ def notifications(out: Out, given: Iterable[Json]) -> None:
 
 
 def plan(out: Out, data: Json) -> None:
-    """What an operation would do."""
+    """What an operation would do; what stands against it on several hosts is said once."""
     out.line(f"{safe(data['name'])}: {safe(data['type'])}, risk {data['risk']}, priority {data['priority']}")
     out.line(f"digest {data['digest']}")
+    if goes := waves(data["rollout"], len(data["targets"])):
+        out.line(goes)
+    against = alike(
+        [(one, problem) for one in data["targets"] for problem in one["problems"]],
+        lambda pair: (pair[0]["host"], pair[1]),
+        lambda pair: pair[0]["reachable"],
+    )
+    together = any(len(group.hosts) > 1 for _, group in against)
     for target in data["targets"]:
-        out.title(f"{safe(target['host'])}{'' if target['reachable'] else ': cannot be reached'}")
-        for problem in target["problems"]:
-            out.line(f"{out.word('failed')}  {safe(problem)}")
-        for one in target["steps"]:
-            out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
-        if not target["steps"] and not target["problems"]:
-            out.line(safe(target["note"]) or "nothing would be sent")
+        if not (together and target["problems"]):
+            _planned(out, target)
+    if together:
+        out.title("problems")
+        for (target, _problem), group in against:
+            out.line(f"{_against(out, target)}  {safe(group.line)}")
     verdicts(out, data["verdicts"])
+
+
+def _planned(out: Out, target: Json) -> None:
+    """One host of a plan: what stands against it, what would be sent, or what would be asked."""
+    out.title(safe(target["host"]))
+    for problem in target["problems"]:
+        out.line(f"{_against(out, target)}  {safe(render_hosts.beside(target['host'], problem))}")
+    for one in target["steps"]:
+        out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
+    if not target["steps"] and not target["problems"]:
+        asked = [f"asks  {one}" for one in target["asks"]]
+        for text in asked or [target["note"] or "nothing would be sent"]:
+            out.line(safe(text))
+
+
+def _against(out: Out, target: Json) -> str:
+    return out.word("failed" if target["reachable"] else "unreachable")
 
 
 def _part(

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from opsqueue.cli import render, times
+from opsqueue.cli import render, render_hosts, times
 from opsqueue.cli.output import Out
 from opsqueue.cli.text import clipped, coloured, columns_of, safe
+from opsqueue.model.alike import told
 from opsqueue.model.names import Outcome, Severity
 
 _FROM_WORST = tuple(reversed(Severity))
@@ -32,8 +33,7 @@ def verdict(out: Out, data: Mapping[str, Any]) -> str:
 
 
 def _about(finding: Mapping[str, Any], left: int | None) -> str:
-    where = f"{finding['host']}: " if finding["host"] else ""
-    text = safe(f"{where}{finding['message']}")
+    text = safe(told([(finding["host"] or "", finding["message"])]))
     return text if left is None else clipped(text, max(left, _LEAST_MESSAGE))
 
 
@@ -41,8 +41,8 @@ def _numbers(data: Mapping[str, Any]) -> str:
     ends = [data["finished_at"], *(stage["finished_at"] for stage in reversed(data["stages"]))]
     end = next((one for one in ends if one), data["created_at"])
     parts = [f"in {times.length(max(0.0, times.unix(end) - times.unix(data['created_at'])))}"]
-    if data["health_score"] is not None:
-        parts.append(f"health score {data['health_score']:g}")
+    if score := render_hosts.score(data):
+        parts.append(f"health score {score}")
     counts = Counter(one["severity"] for one in data["findings"])
     if total := counts.total():
         each = ", ".join(f"{counts[one]} {one}" for one in _FROM_WORST if counts[one])

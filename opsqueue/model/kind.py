@@ -22,6 +22,10 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=4096)
 
 
+NO_TEMPLATE = "braces are not filled in: write the address itself, for one host in its `parameters`"
+"""What is said of an address such as `http://{address}/`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One number with its unit (percent, bytes, bytes/s, ms, s, count…). `None` is not known, never zero."""

@@ -22,8 +22,9 @@ def meant(model: type[BaseModel] | None, where: Sequence[str | int]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean …?` where a known word is near, else nothing."""
-    found = difflib.get_close_matches(word[:_LONGEST], list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    folded = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word[:_LONGEST].casefold(), list(folded), n=1, cutoff=0.5)
+    return f"; did you mean {folded[found[0]]!r}?" if found else ""
 
 
 def _inside(model: type[BaseModel], way: Sequence[str | int]) -> list[type[BaseModel]]:

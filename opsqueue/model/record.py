@@ -67,6 +67,8 @@ class Target:
     operation_id: str
     host: str
     position: int = 0
+    place: str = ""
+    """Where the host was when its plan was verified; a name that is another machine's by now gets nothing of it."""
     state: TargetState = TargetState.PENDING
     attempt: int = 1
     changed: bool = False

@@ -101,10 +101,15 @@ def explain(error: ValidationError, what: str, model: type[BaseModel] | None = N
     parts = []
     for item in error.errors(include_input=False, include_context=False, include_url=False):
         where = ".".join(str(part) for part in item["loc"]) or what
-        wrong = _WORDS.get(item["type"]) or f"{item['msg'][:1].lower()}{item['msg'][1:]}"
-        near = meant(model, item["loc"]) if item["type"] == "extra_forbidden" else ""
-        parts.append(f"{where}: {wrong}{near}")
+        parts.append(f"{where}: {wrong_with(item, model)}")
     return f"{what} cannot be accepted: " + "; ".join(parts[:12])
+
+
+def wrong_with(item: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
+    """What is wrong in one of the errors of a ValidationError, with the field of `model` that was meant."""
+    said = str(item["msg"]).removeprefix("Value error, ")
+    wrong = _WORDS.get(item["type"]) or f"{said[:1].lower()}{said[1:]}"
+    return wrong + (meant(model, item["loc"]) if item["type"] == "extra_forbidden" else "")
 
 
 _WORDS = {"extra_forbidden": "there is nothing of this name"}

@@ -8,20 +8,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+_MOST = 40
+"""Characters of what was found that are told."""
 _PERCENT = re.compile(r"(100|[1-9][0-9]?)%")
 
 
-def _share(value: Any) -> Any:
+def share(value: Any) -> Any:
+    """The share that a text or number says; ValueError tells what was wanted and what was found."""
     if isinstance(value, str) and _PERCENT.fullmatch(value):
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ValueError("wanted a number of hosts from 1 on, or a percentage from 1% to 100%")
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+        return number
+    found = repr(value)[:_MOST] if isinstance(value, int | float | str) else type(value).__name__
+    raise ValueError(f"wanted a number of hosts from 1 on, or a percentage from 1% to 100%; found {found}")
 
 
-Share = Annotated[int | str, BeforeValidator(_share)]
+Share = Annotated[int | str, BeforeValidator(share)]
 """A number of hosts, or a percentage of them such as `25%`."""
 
 

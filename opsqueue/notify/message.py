@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from opsqueue.model.advice import with_id
 from opsqueue.model.names import Outcome, Severity, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.notify.text import one_line, shorten
@@ -93,7 +94,7 @@ def compose(
 
     `why` holds further reasons, each as one sentence, beside those of the gates that denied or hold it.
     """
-    worst = _worst_first(operation.findings if findings is None else findings)
+    worst = _worst_first(_with_id(operation, operation.findings if findings is None else findings))
     reasons = tuple(dict.fromkeys(filter(None, (*why, *_objections(operation), operation.cancel_asked))))
     return Message(
         title=_title(operation, targets, worst),
@@ -102,6 +103,10 @@ def compose(
         payload=_payload(operation, targets, worst, reasons, event),
         short=_short(operation, targets, worst),
     )
+
+
+def _with_id(operation: Operation, findings: Findings) -> Findings:
+    return [{**one, "advice": with_id(str(one.get("advice", "")), operation.id)} for one in findings]
 
 
 def _worst_first(findings: Findings) -> tuple[Mapping[str, Any], ...]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from opsqueue.facts.services import Whereabouts
-from opsqueue.model.kind import Params
+from opsqueue.model.kind import NO_TEMPLATE, Params
 
 ServiceName = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._-]*$")]
 """No option, no path, no text for a shell."""
@@ -44,6 +44,13 @@ class HealthCheck(Params):
         if [bool(self.http), bool(self.tcp), bool(self.command)].count(True) != 1:
             raise ValueError("give one of http (an address), tcp (host:port) and command (a list of words)")
         return self
+
+    @field_validator("http", "tcp")
+    @classmethod
+    def _no_template(cls, text: str) -> str:
+        if "{" in text or "}" in text:
+            raise ValueError(NO_TEMPLATE)
+        return text
 
     @field_validator("http")
     @classmethod

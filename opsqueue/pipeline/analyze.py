@@ -68,10 +68,15 @@ def _seen(world: World, connection: Connection, operation: Operation, target: Ta
 
 def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:
     return [
-        kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one)
+        _of_host(one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one))
         for one in seen
         if one.host in world.inventory
     ]
+
+
+def _of_host(host: str, analysis: Analysis) -> Analysis:
+    """With the host in each finding: a type judges one host, and need not say which."""
+    return replace(analysis, findings=tuple(replace(one, host=one.host or host) for one in analysis.findings))
 
 
 def _of_targets(targets: Sequence[Target]) -> list[Finding]:

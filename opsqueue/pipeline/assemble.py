@@ -19,6 +19,7 @@ from opsqueue.connectors.inventory.directory import Directory, read_inventory
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.host import Host
+from opsqueue.model.inventory import Inventory
 from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
 from opsqueue.notify.message import Message
@@ -64,9 +65,11 @@ def assemble(
     )
 
 
-def check(settings: Settings) -> None:
-    """Raise InvalidConfig for what the settings ask for and cannot be honoured, or an inventory that cannot be read."""
-    honoured(settings, catalogue(), read_inventory(settings))
+def check(settings: Settings) -> Inventory:
+    """The inventory; InvalidConfig when it cannot be read, or the settings ask for what cannot be honoured."""
+    inventory = read_inventory(settings)
+    honoured(settings, catalogue(), inventory)
+    return inventory
 
 
 def connector(settings: Settings, hosts: Callable[[str], Host]) -> Callable[[Host], Shell]:

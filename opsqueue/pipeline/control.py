@@ -130,18 +130,41 @@ def add_freeze(
     return freeze
 
 
-def lift_freeze(world: World, freeze_id: str, *, actor: str) -> None:
-    """End a freeze now, and let what it held look again; NotFound when none with this id stands."""
+def lift_freeze(world: World, prefix: str, *, actor: str) -> str:
+    """End the freeze whose id begins so, and let what it held look again; its whole id.
+
+    Raises NotFound when none with this id stands, Conflict when several do.
+    """
     now = world.now()
     with world.store.begin() as tx:
+        freeze_id = _standing(tx, prefix, now)
         if not holds.lift_freeze(tx, freeze_id, actor=actor, now=now):
-            raise NotFound(f"no freeze {freeze_id!r} stands; `opsqueue freeze list` shows those that do")
+            raise _no_freeze(freeze_id)
         line = Event(operation_id=None, at=now, kind="freeze_lifted", actor=actor, message=freeze_id)
         events.append(tx, [line])
         waiting = operations.held_by(tx, "freeze")
         operations.wake(tx, [operation.id for operation in waiting], now)
     for operation in waiting:
         nudge(world, operation.id)
+    return freeze_id
+
+
+def _standing(tx: Connection, prefix: str, now: float) -> str:
+    if len(prefix) < _LEAST_PREFIX:
+        raise NotFound(f"{prefix!r} is too short for an id; write at least its first {_LEAST_PREFIX} characters")
+    found = [one.id for one in holds.active_freezes(tx, now) if one.id.startswith(prefix.lower())]
+    if len(found) > 1:
+        raise Conflict(f"several freezes begin with {prefix}: {', '.join(found)}. Write more of the id.")
+    if not found:
+        raise _no_freeze(prefix)
+    return found[0]
+
+
+def _no_freeze(freeze_id: str) -> NotFound:
+    return NotFound(f"no freeze {freeze_id[:80]!r} stands; `opsqueue freeze list` shows those that do")
+
+
+_LEAST_PREFIX = 4
 
 
 def _note(tx: Connection, operation: Operation, now: float, kind: str, actor: str, message: str) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from opsqueue.errors import HostNotTrusted, HostUnreachable
+from opsqueue.model.alike import told
 from opsqueue.model.fact import bounded
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Stage, TargetState
@@ -72,8 +73,7 @@ def _again(world: World, operation: Operation, unsaved: Sequence[Target], away: 
 
 def why_away(away: Sequence[Target]) -> str:
     """Who could not be reached, and why."""
-    named = "; ".join(f"{target.host}: {', '.join(target.problems)}" for target in away[:_NAMED])
-    return f"{named}; and {len(away) - _NAMED} more" if len(away) > _NAMED else named
+    return told(((target.host, problem) for target in away for problem in target.problems), most=_NAMED)
 
 
 _NAMED = 5

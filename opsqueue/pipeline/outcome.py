@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from opsqueue.model.alike import told
 from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.move import Move
@@ -51,9 +52,8 @@ def summary(targets: Sequence[Target]) -> str:
     for target in targets:
         counts[target.state.value] = counts.get(target.state.value, 0) + 1
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
-    wrong = [f"{target.host}: {target.problems[0]}" for target in targets if target.problems]
-    more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-    return f"{said}; {'; '.join(wrong[:_NAMED])}{more}" if wrong else said
+    wrong = told(((target.host, target.problems[0]) for target in targets if target.problems), most=_NAMED)
+    return f"{said}; {wrong}" if wrong else said
 
 
 _NAMED = 3

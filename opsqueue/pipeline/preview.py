@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import dropwhile
 from typing import Any
 
+from opsqueue.model.fact import Fact, Reading, Script
+from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
 from opsqueue.model.request import Request
 from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.doubts import doubts
 from opsqueue.pipeline.evidence import recorded
 from opsqueue.pipeline.submit import checked, fresh, params_for
 from opsqueue.pipeline.verify import Surveyed, survey
@@ -36,8 +40,9 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "parameters": dict(operation.parameters),
         "risk": risk.value,
         "digest": digest,
-        "targets": [_target(one) for one in surveys],
-        "rollout": dict(operation.rollout),
+        "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
+        "rollout": {} if operation.looking else dict(operation.rollout),
+        "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
     }
 
@@ -45,13 +50,33 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-def _target(survey: Surveyed) -> dict[str, Any]:
+def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed) -> list[str]:
+    """What a type that looks would ask of, or for, this host."""
+    if not kind.looking:
+        return []
+    params = params_for(kind, request.parameters, world.inventory[survey.target.host])
+    return [_in_words(fact) for fact in kind.facts(params)]
+
+
+def _in_words(fact: Fact) -> str:
+    name, ask = fact.name.removeprefix("check:"), fact.ask
+    if isinstance(ask, Reading):
+        return f"{name}: {', '.join(map(str, ask.options.get('subjects', ()))) or 'its metrics'}, on the host"
+    if isinstance(ask, Script):
+        about = dropwhile(str.isdigit, ask.args)  # how long, and how much of its answer
+        return f"{name}: {' '.join(about) or 'a script'}, on the host"
+    what = ask.options.get("url") or ":".join(str(ask.options[key]) for key in ("host", "port") if key in ask.options)
+    return f"{name}: {ask.kind} {what or ask.options.get('name', '')}, from the worker".replace(" ,", ",")
+
+
+def _target(survey: Surveyed, asks: list[str]) -> dict[str, Any]:
     target = survey.target
     return {
         "host": target.host,
         "reachable": target.state is not TargetState.UNREACHABLE,
-        "problems": list(target.problems),
+        "problems": list(target.problems or survey.objections),
         "note": target.plan.note,
+        "asks": asks,
         "steps": [
             {"title": step.title, "command": str(step.command), "timeout": step.command.timeout}
             for step in target.plan.steps

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from opsqueue.errors import HostNotTrusted, HostUnreachable, InvalidRequest, NotFound
+from opsqueue.model.alike import told
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Outcome, Stage, TargetState
@@ -25,6 +26,8 @@ from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.pipeline")
 _COORDINATOR_AGAIN = 30.0
+_NAMED = 12
+"""Different objections that are told in one line."""
 _GREETED_WITHIN = 1.0
 """Seconds; a host that is down must not hold up the others."""
 
@@ -137,16 +140,17 @@ def _survey_one(world: World, operation: Operation, kind: OperationKind, host: H
     objections = kind.objections(params, facts)
     plan = NOTHING if objections else kind.plan(params, facts)
     before = target.before if target.attempt > 1 else facts
-    fresh = replace(target, state=TargetState.PENDING, plan=plan, before=before, problems=objections)
+    place = world.inventory.whereabouts(host)
+    fresh = replace(target, place=place, state=TargetState.PENDING, plan=plan, before=before, problems=objections)
     return Surveyed(fresh, objections)
 
 
 def _judge(world: World, operation: Operation, surveys: list[Surveyed]) -> Move:
     targets = tuple(survey.target for survey in surveys)
     unreachable = [target for target in targets if target.state is TargetState.UNREACHABLE]
-    if objections := [f"{s.target.host}: {why}" for s in surveys for why in s.objections]:
+    if objections := [(s.target.host, why) for s in surveys for why in s.objections]:
         failed = tuple(_failed(world, s) for s in surveys)
-        return _keeping(ended(operation, Outcome.FAILED, "; ".join(objections), targets=failed), failed)
+        return _keeping(ended(operation, Outcome.FAILED, told(objections, most=_NAMED), targets=failed), failed)
     if unreachable and operation.attempts < operation.retry_count:
         return _try_again(world, operation, targets, unreachable)
     # A host that is not the one that it should be failed already, when it was greeted.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from opsqueue.model.advice import with_id
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Delivery, Event, Freeze, Operation, Target, status_of
 from opsqueue.store import deliveries, events, operations
@@ -54,13 +55,15 @@ def whole(store: Store, operation_id: str, now: float) -> dict[str, Any]:
         "digest": operation.digest,
         "created_at": iso(operation.created_at),
         "finished_at": iso(operation.finished_at),
-        "rollout": dict(operation.rollout),
+        "rollout": {} if operation.looking else dict(operation.rollout),
         "stages": stages(lines),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in operation.verdicts],
         "targets": [_target(target) for target in targets],
         "metrics": {target.host: dict(target.metrics) for target in targets if target.metrics},
         "health_score": operation.score,
-        "findings": [dict(finding) for finding in operation.findings],
+        "findings": [
+            {**finding, "advice": with_id(finding.get("advice", ""), operation.id)} for finding in operation.findings
+        ],
         "notifications": [_delivery(delivery) for delivery in outbox],
         "stage": operation.stage.value,
         "systems": list(operation.systems),
@@ -100,6 +103,7 @@ def _target(target: Target) -> dict[str, Any]:
         "metrics": dict(target.metrics),
         "started_at": iso(target.started_at),
         "finished_at": iso(target.finished_at),
+        "verified_at": iso(target.verified_at),
     }
 
 

@@ -84,8 +84,8 @@ class Wave:
         return after
 
     def _worked(self, target: Target) -> Target | PutOff:
-        if target.host not in self.world.inventory:
-            return self._gone(target)
+        if (gone := self._gone(target)) is not None:
+            return gone
         try:
             return run(self._job(target), target)
         except Drifted as drift:
@@ -111,9 +111,19 @@ class Wave:
             may=lambda: self._may(target),
         )
 
-    def _gone(self, target: Target) -> Target:
-        why = f"{target.host} is not in the inventory any more"
-        return self._end(target.host, why, unreached=target.state is not TargetState.PENDING)
+    def _gone(self, target: Target) -> Target | PutOff | None:
+        """What becomes of a target that is not, or not where, it was when it was verified; None when it still is."""
+        begun = target.state is not TargetState.PENDING
+        host = self.world.inventory.get(target.host)
+        if host is None:
+            return self._end(target.host, f"{target.host} is not in the inventory any more", unreached=begun)
+        place = self.world.inventory.whereabouts(host)
+        if place == target.place or not target.place:
+            return None
+        moved = f"{target.host} was {target.place} when its plan was verified, and is {place} now"
+        if not begun:
+            return self._anew(target, moved)
+        return self._end(target.host, f"{moved}: it is not known how the one of before stands", unreached=True)
 
     def _may(self, target: Target) -> bool:
         with self.world.store.read() as connection:

@@ -90,6 +90,7 @@ targets = Table(
     Column("operation_id", Text, ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
     Column("host", Text, primary_key=True),
     Column("position", Integer, nullable=False),
+    Column("place", Text, nullable=False, server_default=""),
     Column("state", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("changed", Boolean, nullable=False),

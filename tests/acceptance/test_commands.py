@@ -39,7 +39,9 @@ OPERATION = (
 PARTS = {
     "stages": "stage result started_at finished_at seconds worker | why",
     "verdicts": "gate verdict why until |",
-    "targets": "host status changed problems steps before after metrics | attempts plan started_at finished_at",
+    "targets": (
+        "host status changed problems steps before after metrics | attempts plan started_at finished_at verified_at"
+    ),
     "findings": "severity code host message evidence advice |",
     "notifications": "channel status attempts at error |",
 }

@@ -123,7 +123,14 @@ def test_an_inventory_without_hosts_says_so(fresh, tmp_path):
     [
         (("list", "wbe"), 10, "there is no host, group or tag 'wbe'; did you mean 'web'?"),
         (("list", "web", "!web"), 2, "web, !web stands for no host at all"),
-        (("show", "web"), 10, "there is no host 'web'"),
+        (("list", "web", "!all"), 2, "nothing is left when all that `!` names is taken away"),
+        (("show", "web"), 10, "web is a group, and this takes one host: `opsqueue hosts list web`"),
+        (("show", "eu"), 10, "eu is a tag, and this takes one host: `opsqueue hosts list eu`"),
+        (("add", "web"), 9, "there is a group web already"),
+        (("add", "eu"), 9, "there is a tag eu already"),
+        (("add", "new", "--group", "new"), 9, "there is a group new already"),
+        (("add", "new", "--group", "web-1"), 9, "there is a host web-1 already, and selectors would mean the host"),
+        (("add", "new", "--tag", "web-1"), 9, "instead of the tag: give the tag another name"),
         (("check", "!all"), 2, "stands for no host"),
         (("trust", "here"), 2, "none of them is reached over SSH"),
         (("trust", "web-9"), 10, "'web-9'; did you mean"),
@@ -181,6 +188,44 @@ def test_a_host_is_added_with_all_that_was_said_and_removed(line):
     assert removed.out.startswith("web-3 is removed")
     assert added(line) == {"hosts": {}, "groups": {}}
     assert line("hosts", "show", "web-3").status == 10
+
+
+def test_a_key_that_could_not_be_used_is_doubted_and_written_down(line, tmp_path):
+    said = line("hosts", "add", "x", "--key-file", "/nonexistent", "--certificate-file", "/neither")
+    assert said.status == 0
+    assert "key_file /nonexistent is not there" in said.err
+    assert "certificate_file /neither is no file" in said.err
+    (tmp_path / "id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "id").chmod(0o644)
+    assert f"chmod 600 {tmp_path / 'id'}" in line("hosts", "add", "y", "--key-file", str(tmp_path / "id")).err
+    (tmp_path / "id").chmod(0o600)
+    assert "key_file" not in line("hosts", "add", "z", "--key-file", str(tmp_path / "id")).err
+
+
+def test_a_host_that_was_never_trusted_leaves_no_key_behind(line, tmp_path):
+    known = tmp_path / "known_hosts"
+    line.set(ssh={"known_hosts": str(known)})
+    line("hosts", "add", "x")
+    assert line("hosts", "remove", "x").out == "x is removed\n"
+    line("hosts", "add", "x")
+    known.write_text("x ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrYl1rNvfRLVr0rCPh+ZmVtTzYkJbBtMvH1lkNyHFkd\n")
+    assert line("hosts", "remove", "x").out == f"x is removed; its host key stays in {known}\n"
+
+
+def test_a_host_that_is_called_like_a_group_is_doubted_where_people_wrote_it(line):
+    line.set(groups={**GROUPS, "web-1": ["web-2"]}, hosts={**HOSTS, "eu": {}})
+    said = line("config", "check")
+    assert said.status == 0
+    assert "warn  web-1 is a host and a group, and `web-1` means the host alone" in said.out
+    assert "warn  eu is a host and a tag, and `eu` means the host alone" in said.out
+    told = [one["message"] for one in line("doctor", "--output", "json").json["checks"] if one["check"] == "names"]
+    assert len(told) == 2
+    assert line("hosts", "add", "db-2").status == 0
+
+
+def test_a_group_without_hosts_is_said_to_be_empty(line):
+    line.set(groups={**GROUPS, "none": []})
+    assert "none stands for no host at all: the group is empty" in line("hosts", "list", "none").err
 
 
 def test_the_first_host_takes_the_place_of_this_machine(fresh):
@@ -320,6 +365,17 @@ def test_who_runs_its_own_worker_is_told_so(line):
     said = line("hosts", "check", "--output", "json")
     assert said.status == 3
     assert "opsqueue worker --host w" in said.json["hosts"][0]["error"]
+
+
+def test_what_many_hosts_lack_is_said_once(line):
+    line.set(hosts={f"w-{n}": {"connector": "worker"} for n in range(1, 6)}, groups={})
+    said = line("hosts", "check").out.splitlines()
+    assert [row.split()[:2] for row in said[:6]] == [["HOST", "STATE"], *([f"w-{n}", "fail"] for n in range(1, 6))]
+    assert said[6:] == [
+        "",
+        "missing",
+        "w-1 … w-5 (5 hosts): reached by its own worker only: `opsqueue worker --host HOST`, on it",
+    ]
 
 
 def test_the_list_needs_no_way_to_hosts(line):

@@ -115,10 +115,10 @@ CRITICAL = {**WARNING, "severity": "critical", "message": "gone\x1b[2J"}
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"findings": []}, "succeeded  first-look  6f1c2d1e  in 9.50 s, health score 79"),
+        ({"findings": []}, "succeeded  first-look  6f1c2d1e  in 9.50 s, health score 79 (1 of 2 hosts)"),
         (
             {"findings": [WARNING]},
-            "succeeded  first-look  6f1c2d1e  in 9.50 s, health score 79, 1 finding (1 warning)",
+            "succeeded  first-look  6f1c2d1e  in 9.50 s, health score 79 (1 of 2 hosts), 1 finding (1 warning)",
         ),
         (
             {"findings": [WARNING, CRITICAL], "health_score": None},

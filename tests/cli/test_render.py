@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from opsqueue.cli import render
+from opsqueue.cli import render, render_hosts
 from opsqueue.cli.confirm import allowed
 from opsqueue.cli.follow import Follower
 from opsqueue.cli.output import Out
@@ -22,17 +22,34 @@ PLAN = {
     "parameters": {},
     "risk": "reversible",
     "digest": "ab12",
+    "rollout": {},
     "targets": [
         {
             "host": "web-1",
             "reachable": True,
             "problems": [],
             "note": "",
+            "asks": [],
             "steps": [{"title": "restart nginx", "command": "systemctl restart nginx", "timeout": 60}],
         },
-        {"host": "web-2", "reachable": True, "problems": [], "note": "it is up already", "steps": []},
-        {"host": "web-3", "reachable": True, "problems": ["no such service: nginx"], "note": "", "steps": []},
-        {"host": "web-4", "reachable": False, "problems": ["no route"], "note": "", "steps": []},
+        {"host": "web-2", "reachable": True, "problems": [], "note": "it is up already", "asks": [], "steps": []},
+        {
+            "host": "web-3",
+            "reachable": True,
+            "problems": ["no such service: nginx"],
+            "note": "",
+            "asks": [],
+            "steps": [],
+        },
+        {"host": "web-4", "reachable": False, "problems": ["no route"], "note": "", "asks": [], "steps": []},
+        {
+            "host": "web-5",
+            "reachable": True,
+            "problems": [],
+            "note": "",
+            "steps": [],
+            "asks": ["root: /, on the host", "site: http http://web-5/, from the worker"],
+        },
     ],
     "verdicts": [
         {"gate": "freeze", "verdict": "pass", "why": "no freeze covers it", "until": None},
@@ -58,8 +75,12 @@ it is up already
 web-3
 failed  no such service: nginx
 
-web-4: cannot be reached
-failed  no route
+web-4
+unreachable  no route
+
+web-5
+asks  root: /, on the host
+asks  site: http http://web-5/, from the worker
 
 gates
 GATE                VERDICT  UNTIL                 WHY
@@ -67,6 +88,22 @@ freeze              pass                           no freeze covers it
 maintenance_window  hold     2020-01-01 02:00:00Z  closed now
 """
     )
+
+
+def test_what_stands_against_a_plan_on_several_hosts_is_said_once(capsys):
+    bad = [
+        {"host": f"web-{n}", "reachable": False, "problems": [_down(n)], "note": "", "asks": [], "steps": []}
+        for n in range(1, 6)
+    ]
+    render.plan(Out(), {**PLAN, "targets": [*bad, PLAN["targets"][1]], "verdicts": []})
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "",
+        "web-2",
+        "it is up already",
+        "",
+        "problems",
+        f"unreachable  web-1 … web-5 (5 hosts): {_down(1).removeprefix('web-1 (10.0.0.1:22) ')}",
+    ]
 
 
 OPERATION = {
@@ -81,6 +118,7 @@ OPERATION = {
     "requested_by": "ann@desk",
     "reason": "slow\x1b[2J",
     "digest": "ab12",
+    "rollout": {},
     "created_at": "2020-01-01T02:00:00.000Z",
     "finished_at": "2020-01-01T02:00:09.500Z",
     "stages": [
@@ -93,12 +131,14 @@ OPERATION = {
     "targets": [
         {
             "host": "web-1", "status": "succeeded", "changed": True, "problems": [],
+            "verified_at": "2020-01-01T02:00:08.000Z",
             "steps": [
                 {"title": "restart", "command": "systemctl restart nginx", "exit_code": 0, "seconds": 1.5, "output": ""}
             ],
         },
         {
             "host": "web-2", "status": "failed", "changed": True, "problems": ["it is down", "twice"],
+            "verified_at": None,
             "steps": [
                 {
                     "title": "restart", "command": "systemctl restart nginx",
@@ -141,7 +181,7 @@ asked by     ann@desk
 reason       slow\\x1b[2J
 created      2020-01-01 02:00:00Z
 ended        2020-01-01 02:00:09Z
-health       79.5 of 100
+health       79.5 of 100 (1 of 2 hosts)
 digest       ab12
 
 stages
@@ -150,8 +190,8 @@ execute  partial  8.00 s  2020-01-01 02:00:01Z  1 succeeded, 1 failed
 
 hosts
 HOST   STATUS     CHANGED  COMMANDS  PROBLEMS
-web-1  succeeded  yes      1
 web-2  failed     yes      1         it is down; twice
+web-1  succeeded  yes      1
 
 commands on web-1
 $ systemctl restart nginx    # restart: exit code 0, 1.50 s
@@ -262,3 +302,123 @@ def test_why_a_gate_holds_stands_whole_beneath_its_row(capsys, width):
     lines = capsys.readouterr().out.splitlines()[2:]
     assert max(map(len, lines)) <= width
     assert "web-1 is closed now " * 3 in " ".join(" ".join(lines).split())
+
+
+# -- many hosts ---------------------------------------------------------------------------------------------
+
+
+def _target(host, status="succeeded", *problems):
+    done = "2020-01-01T02:00:08.000Z" if status == "succeeded" else None
+    return {"host": host, "status": status, "changed": False, "problems": problems, "steps": [], "verified_at": done}
+
+
+def _down(n):
+    return f"web-{n} (10.0.0.{n}:22) refused the connection: is sshd running, and is that its port?"
+
+
+def _finding(host, message, severity="warning", code="unreachable", advice="Look at it: `opsqueue hosts check`."):
+    return {"severity": severity, "code": code, "host": host, "message": message, "evidence": {}, "advice": advice}
+
+
+def test_problems_that_hosts_have_in_common_are_said_once_beneath_the_table_and_what_failed_stands_first(capsys):
+    render_hosts.targets(Out(), [_target("db-1"), *(_target(f"web-{n}", "unreachable", _down(n)) for n in range(1, 6))])
+    assert (
+        capsys.readouterr().out
+        == """
+hosts
+HOST   STATUS       CHANGED  COMMANDS
+web-1  unreachable  no       0
+web-2  unreachable  no       0
+web-3  unreachable  no       0
+web-4  unreachable  no       0
+web-5  unreachable  no       0
+db-1   succeeded    no       0
+
+problems
+web-1 … web-5 (5 hosts): refused the connection: is sshd running, and is that its port?
+"""
+    )
+
+
+def test_what_a_finding_says_is_not_said_beside_the_host_as_well(capsys):
+    given = [_target("web-1", "unreachable", _down(1), "twice")]
+    render_hosts.targets(Out(), given, [_finding("web-1", _down(1))])
+    assert capsys.readouterr().out.splitlines()[-1] == "web-1  unreachable  no       0         twice"
+    render_hosts.targets(Out(), given)
+    assert "10.0.0.1:22 refused the connection" in capsys.readouterr().out
+
+
+def test_findings_name_their_host_and_equal_ones_stand_together(capsys):
+    render_hosts.findings(
+        Out(),
+        [
+            *(_finding(f"web-{n}", _down(n), advice=f"`opsqueue hosts check web-{n}`") for n in range(1, 6)),
+            _finding("db-1", "the same words", code="other", advice=""),
+            _finding("db-2", "the same words", severity="info", code="other", advice=""),
+            _finding("", "it took long", code="slow", advice=""),
+        ],
+    )
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f"warning  web-1 … web-5 (5 hosts): {_down(1).removeprefix('web-1 (10.0.0.1:22) ')}  [unreachable]",
+        "    `opsqueue hosts check web-1 web-2 web-3 web-4 web-5`",
+        "warning  db-1: the same words  [other]",
+        "info  db-2: the same words  [other]",
+        "warning  it took long  [slow]",
+    ]
+
+
+def _ended(number, **metrics):
+    named = {name: {"value": value, "unit": "percent"} for name, value in metrics.items()}
+    hosts = [f"web-{n}" for n in range(1, number + 1)]
+    return {
+        **OPERATION,
+        "targets": [_target(host) for host in hosts],
+        "metrics": dict.fromkeys(hosts, named),
+        "findings": [],
+        "notifications": [],
+    }
+
+
+def test_the_result_on_many_hosts_has_few_numbers_and_says_where_all_are(capsys):
+    render.result(Out(), _ended(5, cpu_usage=1, memory_usage=2, swap_usage=3))
+    assert capsys.readouterr().out.splitlines()[2:4] == [
+        "HOST   STATUS     CHANGED  COMMANDS  CPU    MEMORY  DISK  PROBLEMS",
+        "web-1  succeeded  no       0         1.0 %  2.0 %",
+    ]
+    render.result(Out(), _ended(5, latency=4))
+    said = capsys.readouterr().out
+    assert "CPU" not in said
+    assert said.splitlines()[-1] == "all metrics of 5 hosts: `opsqueue show 6f1c2d1e`"
+    render.operation(Out(), _ended(5, latency=4))
+    assert "web-5  latency  4.0 %" in capsys.readouterr().out
+
+
+def test_the_result_on_a_few_hosts_has_all_numbers(capsys):
+    render.result(Out(), _ended(2, swap_usage=3))
+    assert "METRIC      web-1  web-2" in capsys.readouterr().out
+    render.result(Out(), {**_ended(1), "metrics": {}})
+    assert "metrics" not in capsys.readouterr().out
+
+
+def test_a_score_says_of_how_many_hosts_it_is():
+    data = {"health_score": 100.0, "targets": [_target(f"h{n}") for n in range(4)]}
+    assert render_hosts.score(data) == "100"
+    data["targets"].append(_target("h5", "unreachable"))
+    assert render_hosts.score(data) == "100 (4 of 5 hosts)"
+    assert render_hosts.score({**data, "health_score": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("rollout", "total", "words"),
+    [
+        ({}, 9, ""),
+        ({"batch": 1}, 1, ""),
+        ({"batch": 1}, 5, "one at a time; 1 failed host stops the rest"),
+        ({"batch": "50%", "canary": 1, "stop_at": 2}, 5,
+         "1 first, the others only if that goes well: 3 at a time; 2 failed hosts stop the rest"),
+        ({"batch": "100%", "canary": 5}, 5, "all at once; 1 failed host stops the rest"),
+        ({"batch": 50}, 5, "all at once; 1 failed host stops the rest"),
+    ],
+)  # fmt: skip
+def test_how_an_operation_goes_over_its_hosts_is_told_in_words(rollout, total, words):
+    assert render.waves(rollout, total) == words

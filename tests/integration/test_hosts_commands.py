@@ -76,6 +76,19 @@ def test_an_untrusted_host_is_told_with_the_command_that_mends_it(line, farm):
 
 
 @needs_sshd
+def test_several_untrusted_hosts_are_told_at_once_with_one_command(line):
+    said = line("hosts", "check", "all").out
+    told = "h1 … h4 (4 hosts): not trusted: wanted a pinned host key, found none"
+    assert said.count(told) == 1
+    assert "`opsqueue hosts trust h1 h2 h3 h4`" in said
+    restart = ("--type", "service_restart", "--parameters", '{"service_name": "nginx"}')
+    planned = line("plan", "--name", "n", *restart, "--systems", "all")
+    assert planned.status == 3
+    assert planned.out.count(f"failed  {told}") == 1
+    assert "nothing would be sent" not in planned.out
+
+
+@needs_sshd
 def test_several_are_trusted_at_once_and_then_answer(line):
     said = line("hosts", "trust", "all", "!h4", "--yes", "--output", "json")
     assert (said.status, states(said)) == (0, {"h1": "trusted", "h2": "trusted", "h3": "trusted"})

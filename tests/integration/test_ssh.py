@@ -205,9 +205,53 @@ def test_a_key_that_is_not_let_in_is_said(make_farm, make_ways, tmp_path):
 
 def test_a_key_that_cannot_be_read_is_said(farm, make_ways, tmp_path):
     (tmp_path / "junk").write_text("junk")
-    for file in (tmp_path / "missing", tmp_path / "junk", tmp_path):
-        with pytest.raises(HostUnreachable, match="cannot be used"):
+    (tmp_path / "torn").write_text("".join(Path(farm.key_file).read_text().splitlines(keepends=True)[:2]))
+    (tmp_path / "torn").chmod(0o600)
+    for file, says in (
+        (tmp_path / "missing", "is not there"),
+        (tmp_path / "junk", "holds no private key"),
+        (tmp_path / "torn", "cannot be used: it is damaged"),
+        (tmp_path, "is no file"),
+        (f"{farm.key_file}.pub", f"name the private one, {farm.key_file}"),
+    ):
+        with pytest.raises(HostUnreachable) as refused:
             make_ways(farm).shell(farm.host(key_file=str(file))).greet()
+        assert f"h1 cannot be logged in to: key_file {file} {says}" in refused.value.message.replace(
+            f"{file} is the public half of a key: ", f"{file} "
+        )
+        assert refused.value.message.count(str(file)) <= 2
+        assert "cryptography.io" not in refused.value.message
+
+
+def test_a_key_that_others_can_read_is_not_used_until_that_is_mended(farm, make_ways, tmp_path):
+    key = shutil.copy(farm.key_file, tmp_path / "key")
+    key.chmod(0o644)
+    shell = make_ways(farm, keep_seconds=0).shell(farm.host(key_file=str(key)))
+    with pytest.raises(HostUnreachable, match=rf"open to others \(mode 0644\), so it is not used: chmod 600 {key}"):
+        shell.greet()
+    assert farm.logins() == 0
+    key.chmod(0o600)
+    assert shell.ask(HELLO) == HEARD
+    key.chmod(0o640)
+    with pytest.raises(HostUnreachable, match="chmod 600"):
+        shell.ask(HELLO)
+
+
+def test_a_port_of_another_server_is_said(farm, make_ways):
+    with socket.create_server(("127.0.0.1", 0)) as web:
+
+        def answer():
+            one, _ = web.accept()
+            with one:
+                one.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = web.getsockname()[1]
+        host = farm.host(address="127.0.0.1", port=port)
+        with pytest.raises(HostUnreachable, match=rf"no SSH server answers there \(port {port}\): is that its port"):
+            make_ways(farm, more=[host]).shell(host).greet()
+        thread.join()
 
 
 def test_a_certificate_is_enough(farm, make_ways):

@@ -92,7 +92,7 @@ WAYS = {
     "silent": SILENT,
     "drips": SILENT,
     "stuck": SILENT,
-    "chatty": "could not be reached: Error reading SSH protocol banner|Indecipherable protocol|did not answer",
+    "chatty": "could not be reached: no SSH server|could not be reached: Indecipherable protocol|did not answer",
     "closes": "could not be reached|refused the connection",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
@@ -9,7 +11,7 @@ from opsqueue.model.names import WORKED, Stage
 from opsqueue.notify.receipt import MOST_ATTEMPTS, Receipt
 from opsqueue.pipeline.advance import advance
 from opsqueue.pipeline.control import add_freeze, cancel, lift_freeze, retry
-from opsqueue.store import deliveries, events
+from opsqueue.store import deliveries, events, holds
 
 SIX = [stage.value for stage in WORKED]
 MAIL = {"notification_channels": {"email": "ops@example.org", "slack": "#ops"}}
@@ -334,3 +336,17 @@ def test_a_freeze_is_lifted_once(story):
     lift_freeze(story.world(), frozen.id, actor="ann")
     with pytest.raises(NotFound):
         lift_freeze(story.world(), frozen.id, actor="ann")
+
+
+def test_a_freeze_is_lifted_by_the_beginning_of_its_id(story):
+    world = story.world()
+    frozen = add_freeze(world, scope=("all",), reason="audit", ends_at=None, starts_at=None, actor="ann")
+    with pytest.raises(NotFound, match="too short for an id; write at least its first 4"):
+        lift_freeze(world, frozen.id[:3], actor="ann")
+    assert lift_freeze(world, frozen.id[:4].upper(), actor="ann") == frozen.id
+    with story.store.begin() as tx:
+        for end in "ab":
+            holds.add_freeze(tx, replace(frozen, id=f"1234567{end}"))
+    with pytest.raises(Conflict, match="several freezes begin with 1234: 1234567a, 1234567b"):
+        lift_freeze(world, "1234", actor="ann")
+    assert lift_freeze(world, "1234567b", actor="ann") == "1234567b"

@@ -212,3 +212,60 @@ def test_the_inventory_from_the_environment(monkeypatch, text, files):
 def test_settings_cannot_be_changed(given):
     with pytest.raises(ValueError, match="frozen"):
         given({}).default_timeout = 5
+
+
+# -- what the environment says -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "OPSQUEUE_SSH__PRT",
+            "22",
+            (
+                "the environment cannot be accepted: OPSQUEUE_SSH__PRT: there is nothing of this name; "
+                "did you mean 'OPSQUEUE_SSH__PORT'?; found '22'"
+            ),
+        ),
+        ("OPSQUEUE_SSH", '{"prt": 22}', "OPSQUEUE_SSH: prt: there is nothing of this name; did you mean 'port'?"),
+        ("OPSQUEUE_SSH__PORT", "many", "OPSQUEUE_SSH__PORT: input should be a valid integer"),
+        ("OPSQUEUE_SSH__PORT", "many", "; found 'many'"),
+        (
+            "OPSQUEUE_WINDOW_POLICY",
+            "maybe",
+            "OPSQUEUE_WINDOW_POLICY: input should be 'defer' or 'reject'; found 'maybe'",
+        ),
+        ("OPSQUEUE_ROLLOUT__BATCH", "0", "OPSQUEUE_ROLLOUT__BATCH: wanted a number of hosts from 1 on"),
+        ("OPSQUEUE_HOSTS", "{bad", "OPSQUEUE_HOSTS cannot be read: wanted JSON"),
+    ],
+)
+def test_what_the_environment_says_is_blamed_on_it(given, monkeypatch, name, value, says):
+    monkeypatch.setenv(name, value)
+    said = refused(given, MISSION)
+    assert says in said
+    assert "opsqueue.json" not in said
+
+
+def test_what_is_wrong_in_both_places_is_told_apart(given, monkeypatch):
+    monkeypatch.setenv("OPSQUEUE_SSH__PORT", "many")
+    said = refused(given, {"worker": {"proceses": 1}})
+    assert "opsqueue.json cannot be accepted: " in said
+    assert "worker.proceses: there is nothing of this name; did you mean 'processes'?" in said
+    assert "OPSQUEUE_SSH__PORT: input" in said
+
+
+@pytest.mark.parametrize("name", ["OPSQUEUE_BROKER_URL", "OPSQUEUE_DATABASE_URL", "OPSQUEUE_SSH__KEY_PASSPHRASE"])
+def test_a_value_that_may_be_a_secret_is_not_repeated(given, monkeypatch, name):
+    monkeypatch.setenv(name, '{"hunter2": "hunter2"}')
+    said = refused(given, {})
+    assert name in said
+    assert "'hunter2'" not in said
+
+
+def test_a_gateway_that_all_have_is_told_by_its_setting(given, monkeypatch):
+    monkeypatch.setenv("OPSQUEUE_SSH__GATEWAY", "nope")
+    with pytest.raises(InvalidConfig, match=r"gateway of h1 \(it is that of `ssh.gateway`\) is 'nope'"):
+        read_inventory(given({"hosts": {"h1": {}}}))
+    with pytest.raises(InvalidConfig, match="gateway of h1 is 'own'"):
+        read_inventory(given({"hosts": {"h1": {"gateway": "own"}}}))

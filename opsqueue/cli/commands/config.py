@@ -40,8 +40,8 @@ def run(given: Namespace) -> int:
             for key, value in data.items():
                 out.line(f"{key} = {dumps(value)}")
         return 0
-    honourable(settings)
-    doubts = unreachable_channels(settings)
+    inventory = honourable(settings)
+    doubts = [*unreachable_channels(settings), *inventory.doubts()]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0

@@ -17,7 +17,8 @@ from opsqueue.cli.follow import WAITING, Follower, doing, progress
 from opsqueue.cli.live import Live
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, seconds
-from opsqueue.cli.risk import risk_of
+from opsqueue.cli.risk import outlook
+from opsqueue.cli.text import safe
 from opsqueue.cli.verdict import verdict
 from opsqueue.client import Operations
 from opsqueue.embedded.redis import running
@@ -69,7 +70,10 @@ def carried_out(given: Namespace, request: dict[str, Any]) -> int:
         raise InvalidRequest("--fail-on waits for the findings, and --no-wait does not: give one of them")
     out = Out.of(given)
     operations = Operations(load(given.config), config_path=given.config)
-    if risk_of(operations.settings, request) is Risk.DESTRUCTIVE:
+    ahead = outlook(operations.settings, request)
+    for doubt in ahead.doubts:
+        note(safe(doubt))
+    if ahead.risk is Risk.DESTRUCTIVE:
         _confirmed(out, operations, request, yes=given.yes)
     operation_id = given.operation_id or str(uuid4())
     try:
@@ -144,10 +148,7 @@ def _silent(_line: str) -> None:
 
 def result(out: Out, data: Mapping[str, Any], log_dir: Path) -> None:
     """What came of it; how it ended stands in the last line."""
-    render.targets(out, data["targets"])
-    render.metrics(out, data["metrics"], render.short(data["operation_id"]))
-    render.findings(out, data["findings"])
-    render.notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
+    render.result(out, data)
     sys.stdout.flush()
     note(f"\nthe whole story: `opsqueue show {render.short(data['operation_id'])}`; log: {log_dir}")
     out.line(f"\n{verdict(out, data)}")  # last, where people look

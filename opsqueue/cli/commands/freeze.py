@@ -43,8 +43,8 @@ def options(parser: Parser) -> None:
     lists.add_argument("--all", action="store_true", help="those that ended, too")
     lists.ends((0, 2, 12), "opsqueue freeze list --all")
     lift = add_verb(below, "lift", "end a freeze now; what it held looks again")
-    lift.add_argument("freeze", metavar="ID", help="as `freeze list` shows it")
-    lift.ends((0, 2, 10, 12), "opsqueue freeze lift 1a2b3c4d")
+    lift.add_argument("freeze", metavar="ID", help="as `freeze list` shows it; its beginning is enough")
+    lift.ends((0, 2, 9, 10, 12), "opsqueue freeze lift 1a2b3c4d")
 
 
 def run(given: Namespace) -> int:
@@ -57,8 +57,8 @@ def run(given: Namespace) -> int:
     ends_at = _ends_at(given, settings) if given.verb == "add" else None
     with acting(settings) as world:
         if given.verb == "lift":
-            control.lift_freeze(world, given.freeze, actor=actor())
-            _say(out, {"freeze_id": given.freeze, "lifted": True}, f"{given.freeze} is lifted")
+            lifted = control.lift_freeze(world, given.freeze, actor=actor())
+            _say(out, {"freeze_id": lifted, "lifted": True}, f"{lifted} is lifted")
             return 0
         freeze = control.add_freeze(
             world, scope=tuple(given.scope), reason=given.reason, ends_at=ends_at, starts_at=None, actor=actor()

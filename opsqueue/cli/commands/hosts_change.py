@@ -8,7 +8,10 @@ from typing import Any
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.text import safe
 from opsqueue.connectors.inventory.added import add_host, remove_host
+from opsqueue.connectors.inventory.directory import read_inventory
+from opsqueue.connectors.ssh.keyfile import objection, place_of
 from opsqueue.connectors.ssh.trust import pinned
+from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
@@ -29,6 +32,7 @@ def add(given: Namespace, out: Out, settings: Settings) -> int:
         out.entry({**host.model_dump(mode="json", exclude={"parameters"}), "from": inventory.places[host.name]})
     else:
         out.line(f"{safe(host.name)} is added to {safe(settings.added_hosts)}")
+    _doubt_keys(host)
     if host.connector == "ssh" and not pinned(settings.known_hosts, host):
         note(f"its host key is not trusted yet: `opsqueue hosts trust {host.name}`")
     if alone and host.name != "localhost":
@@ -36,13 +40,26 @@ def add(given: Namespace, out: Out, settings: Settings) -> int:
     return 0
 
 
+def _doubt_keys(host: Host) -> None:
+    """The worker may be another user, or run elsewhere, so it is written down all the same."""
+    if host.connector != "ssh":
+        return
+    if host.key_file and (why := objection(place_of(host.key_file))):
+        note(f"{safe(why)}; a worker could not log in with it")
+    if host.certificate_file and not (file := place_of(host.certificate_file)).is_file():
+        note(f"certificate_file {safe(file)} is no file; a worker could not log in with it")
+
+
 def remove(given: Namespace, out: Out, settings: Settings) -> int:
     """Forget it, unless something of the configuration names it."""
+    host = read_inventory(settings).get(given.host)
     remove_host(settings, given.host, _check(settings))
     if out.json:
         out.entry({"name": given.host, "removed": True})
     else:
-        out.line(f"{safe(given.host)} is removed; its host key stays in {safe(settings.known_hosts)}")
+        kept = host is not None and host.connector == "ssh" and pinned(settings.known_hosts, host)
+        end = f"; its host key stays in {safe(settings.known_hosts)}" if kept else ""
+        out.line(f"{safe(given.host)} is removed{end}")
     return 0
 
 

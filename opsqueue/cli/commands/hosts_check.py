@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from opsqueue.cli import times
+from opsqueue.cli import render_hosts, times
 from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.output import Out
+from opsqueue.cli.render_hosts import reasons
 from opsqueue.cli.tables import Narrow
 from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.connectors.shell import Shell
@@ -31,7 +32,15 @@ def check(given: Namespace, out: Out, settings: Settings) -> int:
     """Print who answered, and who did not; 3 if one did not."""
     inventory = read_inventory(settings)
     listed = asked(inventory.select(given.systems or ["all"]), connector(settings, inventory.__getitem__))
-    out.listing("hosts", listed, ASKED, _asked_cells, Narrow(beneath=("MISSING",), drops=("TOOK",)))
+    beside, lines = reasons((one["host"], why) for one in listed for why in _missing(one))
+    headers = ASKED[:-1] if lines else ASKED
+
+    def cells(one: Mapping[str, Any]) -> tuple[object, ...]:
+        return (one["host"], one["state"], times.length(one["seconds"]), beside.get(one["host"], ""))[: len(headers)]
+
+    out.listing("hosts", listed, headers, cells, Narrow(beneath=("MISSING",), drops=("TOOK",)))
+    if not out.json:
+        render_hosts.listed(out, "missing", lines)
     return FAILED if any(one["state"] == "fail" for one in listed) else 0
 
 
@@ -41,12 +50,8 @@ def asked(hosts: Sequence[Host], connect: Callable[[Host], Shell]) -> list[dict[
         return list(pool.map(partial(_asked, connect), hosts))
 
 
-def _asked_cells(one: Mapping[str, Any]) -> tuple[object, ...]:
-    return one["host"], one["state"], times.length(one["seconds"]), _missing(one)
-
-
-def _missing(one: Mapping[str, Any]) -> str:
-    return one["error"] or "; ".join(f"{name}: {why}" for name, why in one["unknown"].items())
+def _missing(one: Mapping[str, Any]) -> list[str]:
+    return [one["error"]] if one["error"] else [f"{name}: {why}" for name, why in one["unknown"].items()]
 
 
 def _asked(connect: Callable[[Host], Shell], host: Host) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from opsqueue.cli.confirm import interactive
 from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.output import Out, note
+from opsqueue.cli.render_hosts import listed, reasons
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
 from opsqueue.connectors.inventory.directory import read_inventory
@@ -60,7 +61,16 @@ def trust(given: Namespace, out: Out, settings: Settings) -> int:
         with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(wave))) as pool:
             shown = list(pool.map(lambda host: _shown(reach, host), wave))
         found += [_settled(given, settings, one) for one in shown]
-    out.listing("hosts", [one.as_json() for one in found], HEADERS, _cells, NARROW)
+    beside, lines = reasons((one.host.name, one.error) for one in found if one.error)
+    headers = HEADERS[:-1] if lines else HEADERS
+
+    def cells(one: Mapping[str, Any]) -> tuple[object, ...]:
+        key = f"{one['key_type']} {one['fingerprint']}" if one["fingerprint"] else ""
+        return (one["host"], one["state"], one["address"], key, beside.get(one["host"], ""))[: len(headers)]
+
+    out.listing("hosts", [one.as_json() for one in found], headers, cells, NARROW)
+    if not out.json:
+        listed(out, "errors", lines)
     return FAILED if any(one.state in {"fail", "left"} for one in found) else 0
 
 
@@ -138,8 +148,3 @@ def _confirmed(host: Host, key: HostKey, before: Iterable[HostKey]) -> bool:
     note("Compare it with what `ssh-keygen -lf` prints for that key on the host itself.")
     print("Trust it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _cells(one: Mapping[str, Any]) -> tuple[object, ...]:
-    key = f"{one['key_type']} {one['fingerprint']}" if one["fingerprint"] else ""
-    return one["host"], one["state"], one["address"], key, one["error"] or ""

@@ -8,8 +8,9 @@ from typing import Any
 
 from opsqueue.cli import exit_status, render
 from opsqueue.cli.asking import add_request, request_of
-from opsqueue.cli.output import Out
+from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
+from opsqueue.cli.text import safe
 from opsqueue.client import Operations
 from opsqueue.settings import load
 
@@ -33,6 +34,8 @@ def shown(given: Namespace, request: Mapping[str, Any]) -> int:
     """Print what this request would do."""
     out = Out.of(given)
     data = Operations(load(given.config), config_path=given.config).plan(request)
+    for doubt in data["doubts"]:
+        note(safe(doubt))
     if out.json:
         out.entry(data)
     else:

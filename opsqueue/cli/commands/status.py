@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opsqueue.cli import render, times
+from opsqueue.cli import render, render_hosts, times
 from opsqueue.cli.output import Out, note, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.record import no_record, one, opened
@@ -127,6 +127,9 @@ def _show_one(out: Out, data: Mapping[str, Any]) -> None:
     what = f"{safe(data['type'])} on {safe(', '.join(data['systems']))}"
     out.line(f"{out.word(data['status'])}  {safe(data['name'])}  ({what})")
     out.line(f"stage {data['stage']}, {data['operation_id']}")
-    for reason in data["why"]:
-        when = times.until(reason["until"], time.time())
-        out.line(f"{out.word(reason['verdict'])}  {safe(reason['who'])}: {safe(reason['why'])}  {when}".rstrip())
+
+    def when(reason: Mapping[str, Any]) -> str:
+        at = times.until(reason["until"], time.time())
+        return f"  {at}" if at else ""
+
+    render_hosts.whys(out, data["why"], when)

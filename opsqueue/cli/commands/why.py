@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
 
 from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.record import one
-from opsqueue.cli.text import safe
+from opsqueue.cli.render_hosts import whys
 from opsqueue.pipeline.views import whole, why
 from opsqueue.settings import load
 
@@ -30,10 +32,12 @@ def run(given: Namespace) -> int:
         out.entry({"operation_id": operation_id, "status": data["status"], "reasons": reasons})
         return 0
     ended = data["finished_at"]
-    for reason in reasons:  # no table: a terminal would cut the reasons off
-        when = times.until(reason["until"], now)
-        end = f"; goes on {when}" if when and not ended else ""
-        out.line(f"{out.word(reason['verdict'])}  {safe(reason['who'])}: {safe(reason['why'])}{end}")
+
+    def when(reason: Mapping[str, Any]) -> str:
+        at = times.until(reason["until"], now)
+        return f"; goes on {at}" if at and not ended else ""
+
+    whys(out, reasons, when)  # no table: a terminal would cut the reasons off
     if ended and reasons:
         note(f"it has ended: {data['status']}")
     if not reasons:

@@ -37,7 +37,24 @@ def add_host(settings: Settings, name: str, given: Mapping[str, Any], groups: Se
         data["hosts"][name] = dict(given)
         for group in dict.fromkeys(groups):
             data["groups"].setdefault(group, []).append(name)
-        return _written(settings, others, data, check)
+
+        def both(after: Inventory) -> None:
+            _refuse_ambiguous(here, after)
+            check(after)
+
+        return _written(settings, others, data, both)
+
+
+def _refuse_ambiguous(before: Inventory, after: Inventory) -> None:
+    """Conflict for a word that would mean something else from now on."""
+    for name, what in after.ambiguous.items():
+        if name not in before.ambiguous:
+            stands = name in before
+            there, new = ("host", what) if stands else (what, "host")
+            raise Conflict(
+                f"there is a {there} {name} already, and selectors would mean the host instead of the {what}: "
+                f"give the {new} another name"
+            )
 
 
 def remove_host(settings: Settings, name: str, check: Check) -> Inventory:

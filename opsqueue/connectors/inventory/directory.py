@@ -71,7 +71,7 @@ def merged(settings: Settings, places: Iterable[Place]) -> Inventory:
         for name in names:
             of_host[name].append(group)
     hosts = {name: _host(settings, name, host, tuple(of_host[name]), where[name]) for name, host in given.items()}
-    ways(hosts)
+    ways(hosts, {name for name, host in given.items() if host.gateway is None})
     return Inventory(hosts, groups, where)
 
 

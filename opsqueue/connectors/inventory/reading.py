@@ -25,6 +25,8 @@ _LIMIT_S = 30.0
 _MOST = 32 << 20
 """Bytes of a file, or of what a program prints."""
 _SIDE_BY_SIDE = 8
+_DATA = frozenset({".json", ".toml"})
+"""What is called so is read, and never run."""
 _SAID = 500
 _STATIC = (
     "An inventory of Ansible in INI or YAML becomes one that opsqueue reads by "
@@ -34,9 +36,10 @@ _STATIC = (
 
 def read_place(path: Path) -> Place:
     """What stands in a file, or what the program there prints; InvalidConfig names the file and what is wrong."""
+    path = path.absolute()  # in messages whole: not everybody stands where the worker does
     _look_at(path)
     if is_program(path):
-        program = _Program(path.absolute())
+        program = _Program(path)
         said = _object(
             _parsed(strict_json, program.printed("--list", within=_LIMIT_S), f"{path} --list"), f"{path} --list"
         )
@@ -51,12 +54,16 @@ def read_object(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InvalidConfig(f"the inventory {path} cannot be read: {error}") from None
+    if text.startswith("#!") and path.suffix not in _DATA:
+        raise InvalidConfig(
+            f"the inventory {path} begins with `#!` like a program, but nobody may run it: chmod +x {path}"
+        )
     return _object(_parsed(tomllib.loads if path.suffix == ".toml" else strict_json, text, str(path)), str(path))
 
 
 def is_program(path: Path) -> bool:
     """Whether it is run: an executable file that is not called `.json` or `.toml`."""
-    return path.suffix not in {".json", ".toml"} and os.access(path, os.X_OK)
+    return path.suffix not in _DATA and os.access(path, os.X_OK)
 
 
 def _look_at(path: Path) -> None:

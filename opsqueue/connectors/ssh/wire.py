@@ -218,5 +218,7 @@ def _why(host: Host, error: Exception) -> str:
                 f"did not let {user_of(host)} in with the key that is offered: is its public half in "
                 f"authorized_keys there, and are user and key_file right?"
             )
+        case paramiko.SSHException() if "protocol banner" in str(error):
+            return f"could not be reached: no SSH server answers there (port {host.port}): is that its port?"
         case _:
             return f"could not be reached: {str(error) or 'it closed the connection'}"

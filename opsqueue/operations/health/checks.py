@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from opsqueue.model.kind import Params
+from opsqueue.model.kind import NO_TEMPLATE, Params
 from opsqueue.operations.health import conditions
 
 _SECRET_HEADER = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
@@ -95,6 +95,8 @@ class HttpCheck(NetworkCheck):
     @field_validator("url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
+        if "{" in url or "}" in url:
+            raise ValueError(NO_TEMPLATE)
         if not re.match(r"(?i)https?://[^/?#\s]", url):
             raise ValueError("a url begins with http:// or https:// and names a host")
         if _USERINFO.match(url):

@@ -276,3 +276,12 @@ def test_one_looks_for_the_hosts_of_a_group_and_for_those_that_are_gone(place):
     (place.path / "hosts.json").write_text("{")
     assert searched(settings, "db-1") == ("db-1",)
     assert searched(settings, "web") == ("web",)
+
+
+def test_a_program_that_nobody_may_run_is_said_with_its_whole_path(place, tmp_path, monkeypatch):
+    file = place.write("cloud.sh", "#!/bin/sh\necho '{}'\n", 0o644)
+    assert f"the inventory {file} begins with `#!` like a program, but nobody may run it: chmod +x {file}" in (
+        place.refused(file)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert f"the inventory {tmp_path / 'missing.json'} cannot be read" in place.refused("missing.json")

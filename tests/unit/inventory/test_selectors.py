@@ -63,15 +63,18 @@ def test_a_selector_stands_for_hosts(systems, names):
         (["all", "!web-3"], "there is no host, group or tag 'web-3'"),
         (["all", "not:cannary"], "'cannary'; did you mean 'canary'?"),
         (["group:webb"], "there is no group 'webb'; did you mean 'web'?"),
-        (["group:canary"], "there is no group 'canary'"),
+        (["group:canary"], "there is no group 'canary'; it is a tag: write tag:canary."),
         (["group:"], "there is no host, group or tag 'group:'"),
-        (["tag:prod"], "there is no tag 'prod'"),
+        (["tag:prod"], "there is no tag 'prod'; it is a group: write group:prod."),
+        (["web,db"], "there is no host, group or tag 'web,db'; separate several by spaces: web db"),
+        (["web, canary"], "separate several by spaces: web canary"),
         (["!!web"], "'!web'"),
         (["mail-*"], "no host has a name like 'mail-*'"),
         (["all", "!mail-*"], "no host has a name like 'mail-*'"),
         (["*"], "there is no host, group or tag '*'"),
         (["**", "web-1"], "'**'"),
-        (["WEB-1"], "'WEB-1'"),
+        (["WEB-1"], "'WEB-1'; did you mean 'web-1'?"),
+        (["PROD"], "'PROD'; did you mean 'prod'?"),
         ([""], "''"),
         (["!"], "''"),
         (["-oProxyCommand=id"], "'-oProxyCommand=id'"),
@@ -183,3 +186,16 @@ def test_a_way_that_leads_nowhere_is_refused(given_hosts, says):
     with pytest.raises(InvalidConfig) as raised:
         ways(given_hosts)
     assert says in raised.value.message
+
+
+def test_two_names_of_one_machine_are_doubted_and_machines_behind_other_gateways_are_not():
+    gates = [Host(name=name, connector="ssh", address=f"{name}.example.com") for name in ("gw-a", "gw-b")]
+    behind = [
+        Host(name=name, connector="ssh", address="10.0.0.7", gateway=gateway)
+        for name, gateway in (("a", "gw-a"), ("alias", "gw-a"), ("b", "gw-b"))
+    ]
+    local = [Host(name=name) for name in ("one", "two")]
+    found = Inventory({host.name: host for host in (*gates, *behind, *local)})
+    assert found.whereabouts(behind[2]) == "ssh 10.0.0.7:22 through gw-b.example.com:22"
+    (doubt,) = found.doubts()
+    assert doubt.startswith("a and alias are one machine (10.0.0.7:22)")
