@@ -87,6 +87,10 @@ def storm(params: ServiceRestartParams, verb: str, answer: Any) -> str:
     if len(times) < params.storm_limit:
         return ""
     again = datetime.fromtimestamp(times[-params.storm_limit] + params.storm_window_seconds + 1, UTC)
-    often = f"{params.service_name} was started {len(times)} times in the last {params.storm_window_seconds} s"
-    return f"{often}, {params.storm_limit} are the limit; it may be again at {again:%Y-%m-%dT%H:%M:%SZ}; see why it \
+    often = f"{params.service_name} was started {_times(len(times))} in the last {params.storm_window_seconds} s"
+    return f"{often}, and the limit is {params.storm_limit}; it may be again at {again:%Y-%m-%dT%H:%M:%SZ}; see why it \
 is restarted so often, or lift it with storm_limit=0"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

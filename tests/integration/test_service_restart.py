@@ -728,7 +728,7 @@ def test_systemd_says_in_which_order_several_go_and_how_often_one_was_started(sy
     assert "dependants_restarted" in run.findings
     # Its journal counts as well, with nothing in the log of ours.
     refused = systemd.run("oq-base", storm_limit=1)
-    assert "1 are the limit; it may be again at" in refused.objections[0]
+    assert "and the limit is 1; it may be again at" in refused.objections[0]
     assert refused.before["starts"]["systemd"]
     alone = systemd.run("oq-base", services=["oq-base", "opsqueue-worker"], allow_protected=True)
     assert "ask for it alone" in alone.objections[0]
