@@ -10,7 +10,7 @@ from opsqueue.model.plan import Result
 
 STATE_DIR = r"""
 if [ -z "$dir" ]; then
-  if [ "$(id -u)" = 0 ]; then dir=/var/lib/opsqueue-restarts; else dir=${HOME:-/nowhere}/.local/state/opsqueue; fi
+  if [ "$(id -u)" = 0 ]; then dir=/var/lib/opsqueue-restarts; else dir=${HOME:-/nowhere}/.local/state/opsqueue-restarts; fi
 fi
 """
 """Reads $dir, and gives it its usual value when it is empty."""
