@@ -10,7 +10,8 @@ from opsqueue.model.plan import Result
 
 STATE_DIR = r"""
 if [ -z "$dir" ]; then
-  if [ "$(id -u)" = 0 ]; then dir=/var/lib/opsqueue-restarts; else dir=${HOME:-/nowhere}/.local/state/opsqueue-restarts; fi
+  dir=${HOME:-/nowhere}/.local/state/opsqueue-restarts
+  [ "$(id -u)" != 0 ] || dir=/var/lib/opsqueue-restarts
 fi
 """
 """Reads $dir, and gives it its usual value when it is empty."""

@@ -126,7 +126,7 @@ class ServiceRestartParams(Params):
     restart_log: bool = True
     """Keep a log of restarts on the host, in `state_dir`."""
     state_dir: AbsolutePath = ""
-    """For the log and old files; empty: /var/lib/opsqueue-restarts, else ~/.local/state/opsqueue-restarts."""
+    """For the log and old files; empty: /var/lib/opsqueue-restarts, without root ~/.local/state/opsqueue-restarts."""
     sudo: bool = True
     """Ask and act as root, with `sudo -n` where the worker is not root."""
     supervisor_config: AbsolutePath = ""
