@@ -19,7 +19,6 @@ _PG = f"""
       when s.sourcefile like '%postgresql.auto.conf' then 'auto' else 'other' end,
     s.pending_restart::text
   from pg_settings s where s.name = any(string_to_array('{_PG_NAMES}', ' ')) order by s.name;
-  select 'own', name, setting from pg_file_settings where sourcefile like '%/postgresql.auto.conf' order by seqno;
   select 'bad', name, coalesce(error, '') from pg_file_settings where error is not null
     and error not like '%cannot be changed without restarting%' order by seqno;
   select 'number', 'temp_bytes', sum(temp_bytes) from pg_stat_database;
@@ -61,8 +60,9 @@ settings_postgresql() {{
   qq "$first" "{_PG}"
   q "$first" "select datname from pg_database where datallowconn and not datistemplate order by 1" |
   while IFS= read -r name; do wanted "$name" && qq "$name" "{_PG_SEQUENCES}"; done
-  row place auto_sum "$(as cksum -- "$(q "$first" "select current_setting('data_directory')")/postgresql.auto.conf" |
-    cut -d ' ' -f 1,2)"
+  auto=$(q "$first" "select current_setting('data_directory')")/postgresql.auto.conf
+  row place auto_sum "$(as cksum <"$auto" 2>/dev/null)"
+  as sed -n "s/^\\([A-Za-z_.]*\\) = '\\(.*\\)'\\$/own$tab\\1$tab\\2/p" "$auto" 2>/dev/null
 }}
 settings_mysql() {{
   machine

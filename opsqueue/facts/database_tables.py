@@ -78,7 +78,7 @@ table_redis() {{
   row kind keys
   row standbys "$(q info replication | tr -d '\\r' | sed -n 's/^connected_slaves://p')"
   row cluster "$(q info cluster | tr -d '\\r' | sed -n 's/^cluster_enabled://p')"
-  counted "$({{ q -n "$table" --scan --pattern "$where" --count 1000 && echo opsqueue-end; }} |
+  counted "$({{ q -n "$table" --scan --pattern "$where" && echo opsqueue-end; }} |
     awk 'END {{ if ($0 == "opsqueue-end") print NR - 1; else print "the keys could not be counted: " $0 }}')"
 }}
 """  # noqa: S608  # constant texts, put together

@@ -79,7 +79,7 @@ def test_what_is_deleted_is_archived_first_and_can_be_brought_back(shop, kept):
     assert len(files) == 6
     assert sum(len(file.read_bytes().splitlines()) for file in files) == 3000
     assert files[0].stat().st_mode & 0o077 == 0 or files[0].parent.stat().st_mode & 0o077 == 0
-    columns = '(id, at, note, data)'
+    columns = "(id, at, note, data)"
     for file in files:
         shop.sql(f"copy events {columns} from stdin;\n{file.read_text()}\\.\n", "shop")
     assert shop.sql(digest, "shop") == before
@@ -131,16 +131,17 @@ def test_other_tables_are_not_touched_behind_the_count(shop, kept):
 
 @postgresql
 def test_a_lock_of_somebody_else_stops_it_with_the_exact_count(shop, kept):
-    held = threading.Thread(
-        target=shop.sql, args=("begin; update events set note = '' where id = 1700; select pg_sleep(4); commit", "shop")
-    )
+    text = "begin; update events set note = '' where id = 1700; select pg_sleep(60); commit"
+    held = threading.Thread(target=shop.sql, args=(text, "shop"), kwargs={"check": False})
+
+    sleeps = "from pg_stat_activity where query = 'select pg_sleep(60);' and state = 'active'"
 
     def hold():
         held.start()
-        busy = "select 1 from pg_stat_activity where query like '%pg_sleep(4)%' and state = 'active' and pid <> pg_backend_pid()"
-        until(lambda: shop.sql(busy))
+        until(lambda: shop.sql(f"select 1 {sleeps}"))
 
     run_ = cycle(asked(shop, kept, lock_timeout_ms=200), meanwhile=hold)
+    shop.sql(f"select pg_terminate_backend(pid) {sleeps}")
     held.join()
     assert "lock timeout" in run_.problems[0]
     assert run_.metrics["rows_deleted"] == 5000 - rows(shop)
@@ -220,7 +221,9 @@ def test_it_stops_when_a_standby_does_not_follow(shop, kept):
     with place(shop.owner) as directory:
         data, programs = str(directory / "data"), Path(run(["sh", "-c", "ls -d /usr/lib/postgresql/*/bin"]).split()[-1])
         way = ["-h", str(shop.directory), "-p", str(shop.port)]
-        run(as_user(shop.owner, [str(programs / "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", *way]))
+        run(
+            as_user(shop.owner, [str(programs / "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", *way])
+        )
         ctl = as_user(shop.owner, [str(programs / "pg_ctl"), "-D", data, "-w"])
         options = f"-c listen_addresses= -c unix_socket_directories={directory} -c port={shop.port} -c hot_standby=on"
         run([*ctl, "-l", str(directory / "log"), "-o", options, "start"])
@@ -249,7 +252,9 @@ def here():
         with sqlite3.connect(file) as db:
             db.execute("pragma journal_mode = wal")
             db.execute("create table events (id integer primary key, at text, note, data blob, size real)")
-            said = [(f"2020-01-01 00:{i % 60:02}", f"it's\na\ttab {i}", bytes([i % 256, 0, 39]), i / 3) for i in range(900)]
+            said = [
+                (f"2020-01-01 00:{i % 60:02}", f"it's\na\ttab {i}", bytes([i % 256, 0, 39]), i / 3) for i in range(900)
+            ]
             db.executemany("insert into events (at, note, data, size) values (?, ?, ?, ?)", said)
         db.close()
         if ROOT:

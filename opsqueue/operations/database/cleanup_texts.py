@@ -115,7 +115,8 @@ MYSQL_PLAIN = (
 MYSQL_ARCHIVE = (
     MYSQL_SET
     + """\
-set session group_concat_max_len = 1073741824, transaction isolation level repeatable read;
+set session group_concat_max_len = 1073741824;
+set session transaction isolation level repeatable read;
 start transaction;
 select {line} from {table} where ({where}) order by {key} limit opsqueue_size for update;
 select concat('-- ', count(*), ' ', coalesce(md5(group_concat(line order by number separator '\\n')), '-'))

@@ -140,7 +140,7 @@ def _unset(hand: Hand, one: Advice) -> Step:
     if hand.server.engine != "postgresql":
         return _set(hand, one.name, one.now)
     if old := _row(hand.server, "own", one.name):
-        return _set(hand, one.name, old)
+        return _set(hand, one.name, old.replace("''", "'"))
     return _alter(hand, f"forget {one.name} again", f"alter system reset {one.name}")
 
 

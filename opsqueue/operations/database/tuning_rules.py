@@ -92,7 +92,9 @@ def _postgresql(hand: Hand) -> Iterator[Advice]:
     for name, size, why in _pg_sizes(hand, memory, cpus):
         if name in there and abs(there[name].bytes - size) > _NEAR * size:
             unit = _UNITS.get(there[name].unit, 1)
-            more: dict[str, float | str] = {one: known[one] for one in ("cache_hit_percent", "temp_bytes", "database_bytes") if one in known}
+            more: dict[str, float | str] = {
+                one: known[one] for one in ("cache_hit_percent", "temp_bytes", "database_bytes") if one in known
+            }
             yield _pg_advice(there[name], name, str(size // unit), why, {**evidence, **more})
     for name, want, why in _pg_values(hand, cpus):
         if name in there and not same(there[name].value, want):
