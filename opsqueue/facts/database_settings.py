@@ -19,8 +19,8 @@ _PG = f"""
       when s.sourcefile like '%postgresql.auto.conf' then 'auto' else 'other' end,
     s.pending_restart::text
   from pg_settings s where s.name = any(string_to_array('{_PG_NAMES}', ' ')) order by s.name;
-  select 'bad', name, coalesce(error, '') from pg_file_settings where error is not null
-    and error not like '%cannot be changed without restarting%' order by seqno;
+  select 'bad', name, error from pg_file_settings f where error is not null and not exists
+    (select from pg_settings s where s.name = f.name and s.pending_restart) order by seqno;
   select 'number', 'temp_bytes', sum(temp_bytes) from pg_stat_database;
   select 'number', 'deadlocks', sum(deadlocks) from pg_stat_database;
   select 'number', 'cache_hit_percent', round(100 * sum(blks_hit) / nullif(sum(blks_hit + blks_read), 0), 1)

@@ -7,8 +7,8 @@ server itself says so. A cleanup deletes in batches what a predicate names; tuni
 restart where that is asked for.
 
 How it is undone: what was begun of a backup is removed with its scratch databases; a proven backup stays. Half of a
-report is removed. What an interrupted rebuild left invalid is dropped. Statistics need no way back. Settings that did not take get their old values. Rows
-of a cleanup that were deleted do not come back, save from its archive, by hand. Backups that were
+report is removed. What an interrupted rebuild left invalid is dropped. Statistics need no way back. Settings that did
+not take get their old values. Rows of a cleanup do not come back, save from its archive, by hand. Backups that were
 removed because of their age do not come back; that is the last step, after the new one is proven.
 
 After a crash: nothing is sent again. A command that still runs is waited for. What is then found decides: the numbered

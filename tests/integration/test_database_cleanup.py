@@ -1,4 +1,4 @@
-"""`cleanup` against a real PostgreSQL and files of SQLite: bounded batches, archives, and every way to be interrupted."""
+"""`cleanup` against a real PostgreSQL and files of SQLite: bounded batches, archives, interruptions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ postgresql = needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("ru
 sqlite = needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))
 
 TABLE = """
-create table events (id int primary key, at timestamptz, note text, data bytea, twice int generated always as (id * 2) stored);
+create table events (id int primary key, at timestamptz, note text, data bytea,
+  twice int generated always as (id * 2) stored);
 insert into events select i, timestamptz '2020-01-01' + i * interval '1 minute',
-  case when i % 3 = 0 then null else E'tab\\tline\\n''quote'' ' || i end, decode(md5(i::text), 'hex') from generate_series(1, 5000) i;
+  case when i % 3 = 0 then null else E'tab\\tline\\n''quote'' ' || i end, decode(md5(i::text), 'hex')
+  from generate_series(1, 5000) i;
 create table "order" (id int primary key, event int references events);
 """
 OLD = "id <= 3000 and at < now() - interval '1 day'"

@@ -224,7 +224,8 @@ EVENTS = """
 drop database if exists log; create database log;
 create table log.events (id int primary key, at datetime, `no``te` text, data varbinary(20), size double,
   twice int as (id * 2) stored);
-insert into log.events (id, at, `no``te`, data, size) select seq, '2020-01-01', if(seq % 3, concat('it''s\\n\\\\ a\\ttab ', seq), null),
+insert into log.events (id, at, `no``te`, data, size) select seq, '2020-01-01',
+  if(seq % 3, concat('it''s\\n\\\\ a\\ttab ', seq), null),
   unhex(md5(seq)), seq / 3 from mysql.seq_1_to_2000;
 """
 

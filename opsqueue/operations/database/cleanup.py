@@ -62,9 +62,8 @@ def objections(hand: Hand) -> Iterator[str]:
     """Why nothing may be deleted."""
     server, params = hand.server, hand.params
     if (server.engine == "redis") != bool(params.key_pattern):
-        yield f"this is {server.engine}: " + (
-            "give key_pattern; it has no table" if server.engine == "redis" else "give table and predicate"
-        )
+        wanted = "give key_pattern; it has no table" if server.engine == "redis" else "give table and predicate"
+        yield f"this is {server.engine}: {wanted}"
         return
     if server.props.get("recovery") == "true" or server.props.get("read_only", "0") not in {"0", "OFF"}:
         yield "this is a standby: clean up its primary"
@@ -87,7 +86,8 @@ def _about_table(hand: Hand) -> Iterator[str]:
     kinds = _rows(server, "kind")
     kind = kinds[0][0] if kinds else "absent"
     if kind not in _KINDS[server.engine]:
-        yield f"{table} is no table that can be cleaned up: wanted {_one_of(server)}, found {kind}"
+        wanted = "an InnoDB table" if server.engine == "mysql" else "a table"
+        yield f"{table} is no table that can be cleaned up: wanted {wanted}, found {kind}"
         return
     if server.engine == "sqlite" and kinds[0][1:] == ("without rowid",):
         yield f"{table} is without rowid: such tables are not cleaned up by this version"
@@ -97,11 +97,8 @@ def _about_table(hand: Hand) -> Iterator[str]:
     if missing := [name for name in parse(hand.params.predicate).columns if name not in there]:
         yield f"{table} has no column {', '.join(missing)}; it has {', '.join(there)}"
     if not hand.params.allow_cascade and (hangs := sorted({row[0] for row in _rows(server, "cascade")})):
-        yield f"rows of {', '.join(hangs)} would be deleted or changed too, uncounted; give allow_cascade, or go there first"
-
-
-def _one_of(server: Server) -> str:
-    return {"postgresql": "a table", "mysql": "an InnoDB table", "sqlite": "a table"}[server.engine]
+        told = f"rows of {', '.join(hangs)} would be deleted or changed too, uncounted"
+        yield f"{told}; give allow_cascade, or clean up there first"
 
 
 def _about_count(hand: Hand) -> Iterator[str]:

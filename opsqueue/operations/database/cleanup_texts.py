@@ -5,6 +5,7 @@ what is certain. Within a batch with an archive: the rows are locked, written, r
 disk, and only then deleted and committed. `kill $PPID` ends a client whose transaction must not be committed.
 """
 
+# ruff: noqa: S608  # what is filled in comes from the parser, quoted, or from the catalogue
 from __future__ import annotations
 
 LOOP = r"""
@@ -90,7 +91,7 @@ commit;
 \\else
 do $$ begin raise exception 'the archive is not what the rows are'; end $$;
 \\endif
-"""  # noqa: S608  # what is filled in comes from the parser, the catalogue and patterns
+"""
 )
 
 MYSQL = (
@@ -129,7 +130,7 @@ select concat('-- deleted ', row_count());
 \\! [ "$(tail -n 1 "$NAME.rows" | cut -d ' ' -f 3)" = "$(tail -n 2 "$NAME.rows" | head -n 1 | cut -d ' ' -f 2)" ] || \
 kill $PPID
 commit;
-"""  # noqa: S608
+"""
 )
 MYSQL_SUM = (
     'if [ "$(wc -l <batch.partial)" = 1 ]; then echo -; '
@@ -173,7 +174,7 @@ create temp table opsqueue_same as select (select count(*) from opsqueue_batch) 
     + """ and (select same from opsqueue_same);
 select case when same then changes() else 'the archive is not what the rows are' end from opsqueue_same;
 commit;
-"""  # noqa: S608
+"""
 )
 
 # One step of SCAN in each call; a script of Redis is one transaction. The cursor lies in a file between two calls.

@@ -85,7 +85,7 @@ class DatabaseMaintenanceParams(Params):
     redis_database: int = Field(default=0, ge=0, le=10_000)
     """cleanup of Redis: the number of the database."""
     max_rows: int = Field(default=0, ge=0, le=1_000_000_000)
-    """cleanup: refused when more rows match; no more are deleted in one run, whatever comes meanwhile. Must be given."""
+    """cleanup: refused when more rows match; no more go in one run, whatever comes meanwhile. Must be given."""
     batch_size: int = Field(default=5000, ge=1, le=100_000)
     """cleanup: so many rows in each transaction."""
     pause_ms: int = Field(default=50, ge=0, le=60_000)

@@ -15,14 +15,23 @@ _TOKEN = re.compile(
     r"|(?P<text>'(?:[^']|'')*')|(?P<sign><>|!=|<=|>=|[=<>(),+*/%-]))"
 )
 _FUNCTIONS = frozenset(
-    "now date datetime julianday unixepoch strftime unix_timestamp from_unixtime to_timestamp date_trunc date_part "
-    "lower upper trim length char_length octet_length substr substring coalesce nullif abs mod timestampdiff "
-    "curdate utc_timestamp".split()
+    (
+        *("now", "date", "datetime", "julianday", "unixepoch", "strftime", "unix_timestamp", "from_unixtime"),
+        *("to_timestamp", "date_trunc", "date_part", "timestampdiff", "curdate", "utc_timestamp"),
+        *("lower", "upper", "trim", "length", "char_length", "octet_length", "substr", "substring"),
+        *("coalesce", "nullif", "abs", "mod"),
+    )
 )
-_PLAIN = frozenset("current_timestamp current_date null true false".split())
-_UNITS = frozenset("second minute hour day week month year".split())
-_TYPES = frozenset("date timestamp timestamptz integer bigint numeric text char signed unsigned datetime real".split())
-_KEYWORDS = frozenset("and or not in between like is as cast interval".split())
+_PLAIN = frozenset(("current_timestamp", "current_date", "null", "true", "false"))
+_UNITS = frozenset(("second", "minute", "hour", "day", "week", "month", "year"))
+_TYPES = frozenset(
+    (
+        *("date", "datetime", "timestamp", "timestamptz", "text", "char"),
+        *("integer", "bigint", "numeric", "real", "signed", "unsigned"),
+    )
+)
+_KEYWORDS = frozenset(("and", "or", "not", "in", "between", "like", "is", "as", "cast", "interval"))
+_STATEMENTS = frozenset(("select", "exists", "case", "union"))
 _COMPARED = frozenset(("=", "<>", "!=", "<", "<=", ">", ">="))
 _MATH = frozenset(("+", "-", "*", "/", "%"))
 _DEEPEST = 30
@@ -228,7 +237,7 @@ class _Reader:
             self._called()
         elif self._next in _PLAIN:
             self._take()
-        elif self._next in _KEYWORDS or self._next in {"select", "exists", "case", "union"}:
+        elif self._next in _KEYWORDS | _STATEMENTS:
             raise ValueError(f"{self._next!r} cannot stand here: one expression over the columns of the table is taken")
         else:
             self._take("column")

@@ -18,7 +18,10 @@ from opsqueue.operations.database.tuning_rules import Advice, advices, same, set
 
 _RELOAD = """\
 when() { psql -XAtqw -c 'select pg_conf_load_time()'; }
+bad=$(psql -XAtqw -c 'select count(*) from pg_file_settings f where error is not null and not exists
+  (select from pg_settings s where s.name = f.name and s.pending_restart)')
 was=$(when) && psql -XAtqw -v ON_ERROR_STOP=1 -c 'select pg_reload_conf()' >&2 || exit 1
+[ "$bad" = 0 ] || { echo 'its files of settings have an error, so it may keep its old values' >&2; exit 0; }
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ "$(when)" = "$was" ] || exit 0; sleep 0.2; done
 """
 # Only the very file that was found before this run goes back.
@@ -203,20 +206,27 @@ def _lasts(hand: Hand, one: Advice) -> Iterator[Finding]:
 
 
 _WATCHED = {
-    "wraparound": (
+    "database_wraparound": (
         "{1} transactions old: {0} nears the wrap-around",
         "Vacuum it (vacuum freeze), and see what hinders.",
     ),
-    "slot": ("the slot {0} is not used and keeps {1} bytes of WAL", "Bring its consumer back, or drop the slot."),
-    "idle": ("the connection {0} has been idle in a transaction for {1} s", "End it, and mend what left it open."),
-    "sequence": ("the sequence {0} has used {1} % of its numbers", "Make it, and its column, bigint in time."),
+    "database_slot": (
+        "the slot {0} is not used and keeps {1} bytes of WAL",
+        "Bring its consumer back, or drop the slot.",
+    ),
+    "database_idle": (
+        "the connection {0} has been idle in a transaction for {1} s",
+        "End it, and mend what left it open.",
+    ),
+    "database_sequence": ("the sequence {0} has used {1} % of its numbers", "Make it, and its column, bigint in time."),
 }
 
 
 def _watched(hand: Hand) -> Iterator[Finding]:
     """What is no setting, and brings a PostgreSQL down one day."""
     for row in hand.server.detail:
-        if row[0] == "watch" and len(row) > 3 and row[1] in _WATCHED:  # noqa: PLR2004
-            text, advice = _WATCHED[row[1]]
+        code = f"database_{row[1]}" if len(row) > 3 else ""  # noqa: PLR2004
+        if row[0] == "watch" and code in _WATCHED:
+            text, advice = _WATCHED[code]
             message = f"PostgreSQL: {text.format(row[2], row[3])}"
-            yield Finding(severity=Severity.WARNING, code=f"database_{row[1]}", message=message, advice=advice)
+            yield Finding(severity=Severity.WARNING, code=code, message=message, advice=advice)

@@ -177,7 +177,7 @@ def _mysql(hand: Hand) -> Iterator[Advice]:
     if asked >= 1000 and made > 0.1 * asked and cache < 64:  # noqa: PLR2004
         yield _live("thread_cache_size", there, "64", "threads are made anew", {"made": made, "connections": asked})
     most, used = int(there["max_connections"].value), known.get("Max_used_connections", 0)
-    if used > 0.85 * most:  # noqa: PLR2004
+    if used > 0.85 * most:
         why = "nearly all connections were used at once; a pool is often better than more of them"
         yield Advice(name="max_connections", now=str(most), want="", how="person", why=why, evidence={"used": used})
     if there.get("innodb_flush_log_at_trx_commit", Setting(value="1")).value != "1":
@@ -236,7 +236,7 @@ def _sqlite(hand: Hand) -> Iterator[Advice]:
         yield _live("journal_mode", there, "wal", "readers and a writer do not wait for each other", {})
     pages, free = known.get("page_count", 0), known.get("freelist_count", 0)
     if pages >= 1000 and free > 0.25 * pages:  # noqa: PLR2004
-        why = "more than a quarter of the file is free; vacuum gives it back, and needs twice its room and all of its locks"
+        why = "more than a quarter of the file is free; vacuum gives it back, with twice its room and all of its locks"
         yield Advice(
             name="vacuum", now="", want="", how="person", why=why, evidence={"pages": pages, "free_pages": free}
         )
