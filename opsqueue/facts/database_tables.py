@@ -60,9 +60,9 @@ table_mysql() {{
 }}
 table_sqlite() {{
   plain=$(printf '%s' "$table_mysql" | tr -d '`')
-  q "select 'kind', coalesce(max(type || case when sql like 'create virtual%' then ' virtual' else '' end), 'absent'),
-    coalesce(max(case when wr then 'without rowid' end), '') from sqlite_schema
-    join (select max(wr) as wr from pragma_table_list where name = '$plain') where name = '$plain'"
+  row kind "$(q "select coalesce(max(type || case when sql like 'create virtual%' then ' virtual' else '' end),
+    'absent') from sqlite_schema where name = '$plain'")" \
+    "$(q "select rowid from $table_mysql limit 0" >/dev/null || echo 'without rowid')"
   q "select 'column', name, case when hidden = 0 then 'own' else 'generated' end, '', ''
     from pragma_table_xinfo('$plain') order by cid"
   q "select 'cascade', m.name, f.on_delete from sqlite_schema m join pragma_foreign_key_list(m.name) f

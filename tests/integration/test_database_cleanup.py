@@ -308,6 +308,18 @@ def test_a_file_that_somebody_writes_to_stops_it(here):
 
 
 @sqlite
+def test_an_archive_that_is_not_what_the_rows_are_deletes_nothing(here):
+    """The client writes a text only up to a NUL in it: what it wrote is not what is there, and so it stays."""
+    with sqlite3.connect(here / "shop.db") as db:
+        db.execute("update events set note = 'before' || char(0) || 'behind' where id = 250")
+    db.close()
+    run_ = cycle(asked_of(here, archive=True))
+    assert "batch 2 answered: the archive is not what the rows are" in run_.problems[0]
+    assert run_.metrics["rows_deleted"] == 200
+    assert len(everything(here)) == 700
+
+
+@sqlite
 def test_a_killed_worker_and_a_file(here):
     run_ = killed_at(asked_of(here, pause_ms=100, archive=True), "delete 700 rows")
     assert run_.problems == []

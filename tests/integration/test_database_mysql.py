@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, flipped, killed_at
 from dbkit import MariaDB, mariadb, needs, place, run
 
 pytestmark = [
@@ -304,3 +304,9 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(serv
     assert "slow_query_log did not take" in refused.problems[0]
     assert refused.restored in (None, [])
     assert server.sql("select @@global.slow_query_log") == "0"
+
+
+def test_a_flipped_byte_is_seen(server, kept):
+    said = flipped(asked(server, kept), kept, "shop.sql")
+    assert "is not what was written: shop.sql: FAILED" in said[0]
+    assert said[1:] == ["remove what is not proven"]

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, flipped, killed_at
 from dbkit import Redis, needs, place, redis, run, until
 
 from opsqueue.connectors.local import LocalShell
@@ -144,13 +144,23 @@ def test_a_password_comes_from_its_reference_and_is_shown_nowhere(kept):
         try:
             fields = asked(one, kept, password={"$secret": f"file:{file}"})
             run_ = cycle(fields)
+            more = {"key_pattern": "k*", "max_rows": 5}
+            others = [
+                cycle({**fields, **change})
+                for change in (
+                    {"maintenance_type": "tuning", "apply": True},
+                    {"maintenance_type": "cleanup", **more},
+                )
+            ]
         finally:
             stop.set()
             watcher.join()
             run(["redis-cli", "-p", str(one.port), "shutdown", "nosave"], REDISCLI_AUTH=secret, check=False)
     assert run_.problems == []
     assert seen == []
-    assert secret not in repr(run_)
+    assert [other.problems for other in others] == [[], []]
+    assert others[1].metrics["rows_deleted"] == 1
+    assert secret not in repr((run_, others))
     assert f"REDISCLI_AUTH=<file:{file}>" in " ".join(str(step.command) for step in run_.plan.steps)
     without = cycle(asked(one, kept))
     assert "could not be asked" in without.objections[0]
@@ -190,11 +200,12 @@ def fill(server: Redis) -> None:
 
 def test_keys_go_by_their_pattern_and_others_stay(server, kept):
     fill(server)
+    others = server.cli("dbsize")
     assert "max_rows is 10" in cycle(deleting(server, kept, max_rows=10)).objections[0]
     run_ = cycle(deleting(server, kept))
     assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
     assert (run_.metrics["rows_deleted"], server.cli("-n", "5", "dbsize")) == (1000, "1000")
-    assert server.cli("dbsize") == "301"
+    assert server.cli("dbsize") == others
     assert not cycle(deleting(server, kept)).plan
     fill(server)
     killed = killed_at(deleting(server, kept, pause_ms=20), "delete 1000 rows")
@@ -258,3 +269,9 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_was_refused(serve
     allow()
     assert "did not take" in refused.problems[0]
     assert server.cli("config", "get", "latency-monitor-threshold").split()[-1] == "0"
+
+
+def test_a_flipped_byte_is_seen(server, kept):
+    said = flipped(asked(server, kept), kept, "dump.rdb")
+    assert "is not what was written: dump.rdb: FAILED" in said[0]
+    assert said[1:] == ["remove what is not proven"]

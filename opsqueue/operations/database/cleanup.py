@@ -211,7 +211,7 @@ def _sqlite(hand: Hand) -> _Loop:
         name=params.schema_and_name[1],
         where=params.task[3],
         columns=", ".join(names),
-        quoted=", ".join(f"quote({name})" for name in names),
+        quoted=", ".join(f"quote({name}), hex({name})" for name in names),
     )
     return texts.SQLITE, (), {"SQL": sql, "FILE": params.path}
 

@@ -2,7 +2,8 @@
 
 The loop writes `begin N` before a batch and `done N ROWS` after it was committed, so that an interrupted one knows
 what is certain. Within a batch with an archive: the rows are locked, written, read again and compared, brought to the
-disk, and only then deleted and committed. `kill $PPID` ends a client whose transaction must not be committed.
+disk, and only then deleted and committed. `kill $PPID` ends a client whose transaction must not be committed; a line
+for the shell holds no semicolon, where the client of MySQL would end it.
 """
 
 # ruff: noqa: S608  # what is filled in comes from the parser, quoted, or from the catalogue
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 LOOP = r"""
 cd -- "$PLACE" || exit 1
-done=0 number=0 last=no
+done=0 number=0 last=no WHY='the archive could not be written, or is not what the rows are'; export WHY
 ends=$(($(date +%s) + PATIENCE))
 stop() {
   printf 'stop %s\n' "$(printf '%s' "$1" | tr '\n\t' '  ')" >>journal
@@ -59,7 +60,10 @@ follow() {
 """
     + LOOP
 )
-_PG_SET = "set lock_timeout = {lock}; set search_path = pg_catalog; set row_security = off;\n"
+_PG_SET = """\
+set client_min_messages = error; set lock_timeout = {lock};
+set search_path = pg_catalog; set row_security = off;
+"""
 _PG_SAME = "select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)), 0)"
 PG_PLAIN = (
     _PG_SET
@@ -84,7 +88,7 @@ select ({_PG_SAME.replace("count(*),", "count(*) || ' ' ||").replace("{columns}"
   = ({_PG_SAME.replace("count(*),", "count(*) || ' ' ||")} from opsqueue_copy)
   and (select count(*) from opsqueue_batch) = (select count(*) from opsqueue_copy) as same \\gset
 \\if :same
-\\! sync batch.partial && mv -T -- batch.partial "$NAME.rows" && sync . || kill $PPID
+\\! sync batch.partial && mv -T -- batch.partial "$NAME.rows" && sync . || ( echo "$WHY" >&2 && kill $PPID )
 with gone as (delete from {{table}} t using opsqueue_batch b where t.tableoid = b.place and t.ctid = b.tid returning 1)
 select count(*) from gone;
 commit;
@@ -124,7 +128,7 @@ select concat('-- ', count(*), ' ', coalesce(md5(group_concat(line order by numb
   from (select {line} as line, row_number() over (order by {key}) as number from {table} where ({where})
     order by {key} limit opsqueue_size) t;
 \\! [ "$(tail -n 1 batch.partial | cut -d ' ' -f 3)" = "$(sh -c "$SUM")" ] && sync batch.partial && \
-mv -T -- batch.partial "$NAME.rows" && sync . || kill $PPID
+mv -T -- batch.partial "$NAME.rows" && sync . || ( echo "$WHY" >&2 && kill $PPID )
 delete from {table} where ({where}) order by {key} limit opsqueue_size;
 select concat('-- deleted ', row_count());
 \\! [ "$(tail -n 1 "$NAME.rows" | cut -d ' ' -f 3)" = "$(tail -n 2 "$NAME.rows" | head -n 1 | cut -d ' ' -f 2)" ] || \
@@ -168,7 +172,8 @@ create temp table opsqueue_copy as select {columns} from {table} limit 0;
 create temp table opsqueue_same as select (select count(*) from opsqueue_batch) = (select count(*) from opsqueue_copy)
   and not exists (select {quoted} from {table} where rowid in (select r from opsqueue_batch)
     except select {quoted} from opsqueue_copy) as same;
-.shell rm batch.check; sync batch.partial && mv -T -- batch.partial "$NAME.rows" && sync . || kill $PPID
+.shell rm batch.check
+.shell sync batch.partial && mv -T -- batch.partial "$NAME.rows" && sync . || ( echo "$WHY" >&2 && kill $PPID )
 """
     + _SQLITE_GONE
     + """ and (select same from opsqueue_same);

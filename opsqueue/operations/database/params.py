@@ -69,6 +69,8 @@ class DatabaseMaintenanceParams(Params):
     compare: Literal["content", "count"] = "content"
     """What a scratch restore must have in common with its source: a checksum of each table, or the number of its rows
     alone; of a Redis, keys are counted in any case."""
+    max_backup_age_hours: int = Field(default=0, ge=0, le=1_000_000)
+    """integrity_check: fails when the newest proven backup is older, or none is there; 0: not asked."""
     bloat_percent: int = Field(default=30, ge=0, le=99)
     """Indexes (PostgreSQL) and tables (MariaDB) with so much waste are rebuilt; 0: all."""
     min_size_mb: int = Field(default=1, ge=0, le=1_000_000)
