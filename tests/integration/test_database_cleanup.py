@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from database_cycle import cycle, killed_at
 from dbkit import ROOT, Postgres, as_user, needs, place, postgres, run, until, user
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("postgresql")]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("database_cleanup")]
 postgresql = needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux"))
 sqlite = needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))
 

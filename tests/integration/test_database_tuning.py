@@ -16,7 +16,7 @@ from dbkit import Postgres, needs, place, postgres, until, user
 
 pytestmark = [
     pytest.mark.service,
-    pytest.mark.xdist_group("postgresql"),
+    pytest.mark.xdist_group("database_tuning"),
     needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux"), ("sqlite3", "sqlite3")),
 ]
 
