@@ -82,7 +82,8 @@ def test_the_setting_backup_retention_days_counts(town):
 def test_a_worker_that_is_killed_in_the_middle_of_the_dump(town, server):
     """Every process of the system is killed with SIGKILL; a new one finds what was begun, and removes it."""
     town.start("opsqueue", "up")
-    hold = threading.Thread(target=server.sql, args=("begin; lock table t; select pg_sleep(8); commit", "shop"))
+    text = "begin; lock table t; select pg_sleep(100); commit"
+    hold = threading.Thread(target=server.sql, args=(text, "shop"), kwargs={"check": False})
     hold.start()
     asked = town.sh(f"opsqueue execute {BACKUP} --no-wait --output json")
     assert asked.code == 0, asked.err
@@ -90,6 +91,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_the_dump(town, server):
     until(lambda: _sending(town, operation_id, "dump shop"), what="the dump")
     for process in _system(town):
         process.kill()
+    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(100);'")
     hold.join()
     assert kept(town) == ["000001.partial"]
     town.start("opsqueue", "up")
