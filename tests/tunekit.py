@@ -1,4 +1,4 @@
-"""The kind `performance_tuning` driven as the kernel does it; run as a program inside a network name space of its own."""
+"""The kind `performance_tuning` driven as the kernel does it, by programs inside of name spaces of their own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def send(plan: Plan, most: int = 100) -> list[str]:
 def begun(place: str, **parameters: Any) -> tuple[Tuned, Any]:
     """What would be done; all files lie below `place`."""
     dirs = {f"{name}_dir": f"{place}/{name}" for name in ("sysctl", "limits", "systemd", "udev", "tmpfiles", "state")}
-    given = {"sample_seconds": 1, "allow_load": True, "benchmark_dir": place, **dirs, **parameters}
+    given = {"sample_seconds": 0, "allow_load": True, "benchmark_dir": place, **dirs, **parameters}
     params = OPERATION.params.model_validate(given)
     found = Tuned(before=dict(LocalShell().ask(OPERATION.facts(params))))
     found.objections = list(OPERATION.objections(params, found.before))

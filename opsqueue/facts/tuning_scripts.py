@@ -1,4 +1,4 @@
-"""The sh texts that look at a host for `performance_tuning`: settings, their owners, and what is busy; they change nothing.
+"""The sh texts that look at a host for `performance_tuning`: settings, who sets them, what is busy; nothing changes.
 
 Each prints rows of words with tabs between, and `end` last.
 """
@@ -9,8 +9,7 @@ from __future__ import annotations
 NOW = r"""
 now() (
   value=$(cat -- "$1" 2>/dev/null) || exit 1
-  IFS=' 	
-'
+  unset IFS
   set -f
   set -- $value
   case "$*" in *\[*\]*) value=${*#*\[}; set -- "${value%%\]*}" ;; esac
@@ -53,9 +52,11 @@ for one in $files; do file "$one"; done
 for at in $dirs; do
   for one in "$at"/*.conf; do
     [ -f "$one" ] && real=$(readlink -f -- "$one") || continue
-    awk -v keys="$keys" -v at="$at" -v name="${one##*/}" -v real="$real" 'BEGIN { n = split(keys, list, "\n"); for (i = 1; i <= n; i++) ours[list[i]] = 1 }
+    awk -v keys="$keys" -v at="$at" -v name="${one##*/}" -v real="$real" '
+      BEGIN { n = split(keys, list, "\n"); for (i = 1; i <= n; i++) ours[list[i]] = 1 }
       /^[[:space:]]*[#;]/ || !/=/ { next }
-      { key = $0; sub(/=.*/, "", key); value = $0; sub(/^[^=]*=/, "", value); gsub(/^[[:space:]-]+|[[:space:]]+$/, "", key)
+      { key = $0; sub(/=.*/, "", key); value = $0; sub(/^[^=]*=/, "", value)
+        gsub(/^[[:space:]-]+|[[:space:]]+$/, "", key)
         gsub(/^[[:space:]]+|[[:space:]]+$/, "", value); gsub(/[[:space:]]+/, " ", value); gsub("/", ".", key)
         if (key in ours) printf "owner\t%s\t%s\t%s\t%s\t%s\n", at, name, key, value, real }' "$one"
   done
@@ -99,24 +100,29 @@ each() {
     echo "disk ${one##*/} $(cat "$one/stat")"
   done 2>/dev/null
   grep -E '^Tcp: [0-9]' /proc/net/snmp | sed 's/^Tcp:/tcp/'
-  awk '/^TcpExt:/ { if (n++) { for (i = 2; i <= NF; i++) if (h[i] ~ /^(ListenOverflows|ListenDrops)$/) print "tcpext", h[i], $i }
+  awk '/^TcpExt:/ {
+    if (n++) { for (i = 2; i <= NF; i++) if (h[i] ~ /^(ListenOverflows|ListenDrops)$/) print "tcpext", h[i], $i }
     else for (i = 2; i <= NF; i++) h[i] = $i }' /proc/net/netstat 2>/dev/null
   sed -n 's/^ *\([^ :]*\): */net \1 /p' /proc/net/dev | grep -v '^net lo '
   echo "files $(cat /proc/sys/fs/file-nr)"
-  echo "tracked $(cat /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max 2>/dev/null | tr '\n' ' ')"
-  echo "ports $(sed -n 's/^TCP: inuse \([0-9]*\).* tw \([0-9]*\).*/\1 \2/p' /proc/net/sockstat) $(cat /proc/sys/net/ipv4/ip_local_port_range)"
+  at=/proc/sys/net/netfilter/nf_conntrack
+  echo "tracked $(cat "${at}_count" "${at}_max" 2>/dev/null | tr '\n' ' ')"
+  echo "ports $(sed -n 's/^TCP: inuse \([0-9]*\).* tw \([0-9]*\).*/\1 \2/p' /proc/net/sockstat)" \
+    "$(cat /proc/sys/net/ipv4/ip_local_port_range)"
   for root in /sys/fs/cgroup /sys/fs/cgroup/cpu; do
     find -L "$root" -maxdepth 3 -name cpu.stat 2>/dev/null
   done | sort -u | head -n 300 | while IFS= read -r one; do
     awk -v at="${one%/cpu.stat}" '$1 == "nr_periods" { n = $2 } $1 == "nr_throttled" { t = $2 }
       END { if (t > 0) print "throttled", n, t, at }' "$one" 2>/dev/null
   done
-  cat /proc/[0-9]*/stat 2>/dev/null | awk '{ head = index($0, "("); tail = match($0, /\) [A-Za-z] /)
+  cat /proc/[0-9]*/stat 2>/dev/null | awk '{
+    head = index($0, "("); tail = match($0, /\) [A-Za-z] /)
     if (!tail) next
     name = substr($0, head + 1, tail - head - 1); gsub(/[^A-Za-z0-9._:\/-]/, "?", name)
     n = split(substr($0, tail + 2), f, " "); print "task", $1, name, f[12] + f[13], f[22] }'
 }
-echo "cpus $(grep -c '^cpu[0-9]' /proc/stat) $(getconf CLK_TCK 2>/dev/null || echo 100) $(getconf PAGESIZE 2>/dev/null || echo 4096)"
+echo "cpus $(grep -c '^cpu[0-9]' /proc/stat) $(getconf CLK_TCK 2>/dev/null || echo 100)" \
+  "$(getconf PAGESIZE 2>/dev/null || echo 4096)"
 for one in /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max; do
   [ ! -f "$one" ] || echo "limit ${one##*/} $(cat "$one")"
 done

@@ -1,4 +1,4 @@
-"""Tune a host and prove it: kernel settings, disk schedulers, limits and resources of services, measured before and after.
+"""Tune a host and prove it: kernel settings, disk schedulers, limits, resources of services, measured before and after.
 
 What it does: `analyse` watches the host and names the resource that everybody waits for (USE method, pressure-stall
 figures). `apply` writes down the way back, lets a guard on the host hold it, sets the values one by one, reads each
@@ -9,7 +9,8 @@ benchmark is worse by more than noise, or the host does not answer afterwards. W
 guard does it. `rollback` does it later on request.
 
 After a crash: nothing is sent again. A command that still runs is waited for. Everything set, kept and confirmed is a
-success if the measurements say so; anything else is led back. Files are written after the measuring, each in one rename.
+success if the measurements say so; anything else is led back. Files are written after the measuring, each in one
+rename.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ _HEALTH_S = 20.0
 
 def facts(params: PerformanceTuningParams) -> tuple[Fact, ...]:
     """What is set, and what the host is busy with."""
-    return (tuning(where_of(params)), use(params.sample_seconds))
+    return (tuning(where_of(params)), *_watched(params))
+
+
+def _watched(params: PerformanceTuningParams) -> tuple[Fact, ...]:
+    return (use(params.sample_seconds),) if params.sample_seconds else ()
 
 
 def after(params: PerformanceTuningParams, before: Facts) -> tuple[Fact, ...]:
@@ -42,7 +47,7 @@ def after(params: PerformanceTuningParams, before: Facts) -> tuple[Fact, ...]:
     hand = _hand(params, before)
     record = hand.found["undo"] if hand and params.task == "rollback" and not hand.damaged else ()
     health = _health(params) if params.task in {"apply", "rollback"} else ()
-    return (tuning(where_of(params, record)), use(params.sample_seconds), *health)
+    return (tuning(where_of(params, record)), *_watched(params), *health)
 
 
 def _health(params: PerformanceTuningParams) -> tuple[Fact, ...]:
@@ -139,7 +144,7 @@ def analyse(params: PerformanceTuningParams, seen: Seen) -> Analysis:
     found: list[Finding] = list(told.of_state(hand, _known(seen.after, "tuning"))) if hand else []
     if busy:
         found += told.of_bottleneck(busy)
-    else:
+    elif params.sample_seconds:
         text = _not_known(seen.before, "use")
         found.append(Finding(severity=Severity.WARNING, code="not_measured", message=text))
     return Analysis(findings=tuple(found))

@@ -101,10 +101,11 @@ def _told(hand: Hand) -> Iterator[Finding]:
         {"name": one.name, "before": one.found, "now": one.wanted, "set_by": sources.get(one.path, "kernel")}
         for one in hand.knobs
     ]
+    files = [one.path for one in hand.files]
     message = "; ".join(f"{one['name']} {one['before']} -> {one['now']} (was set by {one['set_by']})" for one in rows)
     yield Finding(
-        severity=Severity.INFO, code="tuned", message=message or f"written: {', '.join(one.path for one in hand.files)}",
-        evidence={"settings": rows, "files": [one.path for one in hand.files]},
+        severity=Severity.INFO, code="tuned", message=message or f"written: {', '.join(files)}",
+        evidence={"settings": rows, "files": files},
     )  # fmt: skip
     if hand.params.limits:
         yield Finding(

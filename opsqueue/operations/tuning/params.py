@@ -103,7 +103,7 @@ class PerformanceTuningParams(Params):
     pairs: int = Field(default=5, ge=5, le=50)
     """How often each benchmark runs with the old and with the new values."""
     benchmark_seconds: int = Field(default=10, ge=1, le=300)
-    benchmark_dir: PlainPath = "/var/tmp"
+    benchmark_dir: PlainPath = "/var/tmp"  # noqa: S108 - a name of root's choice is made and removed there
     """Where fio makes its file."""
     accept_if: Literal["not_worse", "improved"] = "not_worse"
     """`improved` leads back also what made no difference, or none that could be told."""
@@ -123,8 +123,8 @@ class PerformanceTuningParams(Params):
     """The host leads everything back by itself when the worker does not come back so long after the measuring."""
     health_check: Annotated[str, Field(max_length=500, pattern=r"^(https?://[^\s@]+|[^\s/@]+:\d{1,5})?$")] = ""
     """A URL, or HOST:PORT, that has to answer afterwards; asked by the worker."""
-    sample_seconds: int = Field(default=5, ge=1, le=60)
-    """How long the host is watched for the analysis."""
+    sample_seconds: int = Field(default=5, ge=0, le=60)
+    """How long the host is watched for the analysis, each time it is looked at; 0: not at all."""
     sysctl_dir: PlainPath = "/etc/sysctl.d"
     limits_dir: PlainPath = "/etc/security/limits.d"
     systemd_dir: PlainPath = "/etc/systemd/system"

@@ -95,11 +95,13 @@ def why_unsafe(key: str, value: str) -> str:
     bounds = BOUNDS.get(key)
     if bounds is None:
         return f"{key} is not among the settings that are tuned here"
-    if not _NUMBERS.fullmatch(value):
+    if not _NUMBERS.fullmatch(value) or len(value.split()) != len(bounds):
         return f"{key} wants {len(bounds)} whole numbers, not {value!r}"
+    return _why_outside(key, value, bounds)
+
+
+def _why_outside(key: str, value: str, bounds: tuple[tuple[int, int], ...]) -> str:
     numbers = [int(word) for word in value.split()]
-    if len(numbers) != len(bounds):
-        return f"{key} wants {len(bounds)} whole numbers, not {value!r}"
     for number, (least, most) in zip(numbers, bounds, strict=True):
         if not least <= number <= most:
             return f"{key}={value} is outside of {least} to {most}"

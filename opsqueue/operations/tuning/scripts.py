@@ -20,7 +20,9 @@ put() {
 }
 store() {
   mkdir -p -- "${1%/*}" || return 1
-  if [ -f "$1" ] && printf %s "$3" | base64 -d | cmp -s - "$1"; then [ "$(stat -c %a -- "$1")" = "$2" ] || chmod -- "$2" "$1"; return; fi
+  if [ -f "$1" ] && printf %s "$3" | base64 -d | cmp -s - "$1"; then
+    [ "$(stat -c %a -- "$1")" = "$2" ] || chmod -- "$2" "$1"; return
+  fi
   new=$1.opsqueue-$$
   if printf %s "$3" | base64 -d >"$new" && chmod -- "$2" "$new" && { sync -- "$new" || sync; } &&
     mv -f -T -- "$new" "$1" && { sync -- "${1%/*}" || sync; }; then return; fi
@@ -71,7 +73,8 @@ token=armed-$(date +%s)-$$
 sync
 unset OPSQUEUE_MARK
 if [ -d /run/systemd/system ] && [ "$(readlink /proc/self/ns/net)" = "$(readlink /proc/1/ns/net)" ] &&
-  systemd-run --quiet --collect --unit="opsqueue-$token" sh "$place/guard" "$place" "$token" "$seconds" 2>/dev/null; then
+  systemd-run --quiet --collect --unit="opsqueue-$token" \
+    sh "$place/guard" "$place" "$token" "$seconds" 2>/dev/null; then
   exit 0
 fi
 setsid sh "$place/guard" "$place" "$token" "$seconds" </dev/null >/dev/null 2>&1 &
@@ -82,7 +85,9 @@ APPLY = (
     + r"""
 place=$1; shift
 set -- apply "$@"
-for one in "$place"/armed-*; do [ -e "$one" ] || { said "the guard led back already"; exit 1; }; done
+for one in "$place"/armed-*; do
+  [ -e "$one" ] || { said "the guard led back already"; exit 1; }
+done
 all "$@"
 """
 )
@@ -135,7 +140,8 @@ END
 number() {
   case $1 in
     sysbench_cpu) awk '/events per second:/ { v = $4 } /95th percentile:/ { p = $3 } END { print v "\t" p }' ;;
-    sysbench_memory) awk '/MiB\/sec\)/ { v = $4; sub(/\(/, "", v) } /95th percentile:/ { p = $3 } END { print v "\t" p }' ;;
+    sysbench_memory) awk '/MiB\/sec\)/ { v = $4; sub(/\(/, "", v) } /95th percentile:/ { p = $3 }
+      END { print v "\t" p }' ;;
     sysbench_threads) awk '/total number of events:/ { n = $5 } /total time:/ { t = $3; sub(/s/, "", t) }
       /95th percentile:/ { p = $3 } END { if (t > 0) v = n / t; print v "\t" p }' ;;
     fio_*) awk -F ';' '$1 == 3 { v = $8 + $49; for (i = 1; i <= NF; i++) if ($i ~ /^95\.0+%=/ && !p) {

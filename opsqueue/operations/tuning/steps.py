@@ -11,6 +11,7 @@ from opsqueue.operations.tuning.hand import Hand
 from opsqueue.operations.tuning.params import Benchmark, PerformanceTuningParams
 
 _SETTING_S = 60
+_ARMED = "write down the way back, and let a guard take it if nobody comes back"
 _EXTRA_S = 30
 """Seconds that a benchmark may take beside those that it was given."""
 
@@ -43,9 +44,9 @@ def compares(hand: Hand) -> bool:
 
 
 def _steps(hand: Hand) -> tuple[Step, ...]:
-    seconds = hand.params.confirm_within_seconds + (_long(hand.params) if compares(hand) else 0) + 2 * _SETTING_S
+    seconds = hand.params.confirm_within_seconds + (_long(hand.params) if compares(hand) else 0)
     steps = [
-        _step(hand, "write down the way back, and let a guard take it if nobody comes back", scripts.ARM, scripts.GUARD, hand.place, str(seconds), *hand.undo_words)
+        _step(hand, _ARMED, scripts.ARM, scripts.GUARD, hand.place, str(seconds), *hand.undo_words)
     ]  # fmt: skip
     if hand.set_words:
         steps.append(

@@ -78,10 +78,11 @@ def _cpu(use: Mapping[str, Any]) -> Resource:
     within = "" if quota == "max" else " The limit of the control group counts, not the number of CPUs."
     return Resource(
         name="cpu", utilisation=busy, saturation=some, errors=None, saturated_by="pressure some", level=level,
-        said=f"{waits}; {_text(busy)} busy, {_text(running, '')} runnable on {use['cpus']} CPUs; {names or 'nobody stands out'}",
+        said=f"{waits}; {_text(busy)} busy, {_text(running, '')} runnable on {use['cpus']} CPUs; "
+        f"{names or 'nobody stands out'}",
         confidence=confidence,
-        advice=f"See whether {names or 'what runs'} is wanted; move work to other hours, give it less weight (unit_resources), "
-        f"or add CPUs. Expect shorter waiting; risk: what gets less becomes slower.{within}",
+        advice=f"See whether {names or 'what runs'} is wanted; move work to other hours, give it less weight "
+        f"(unit_resources), or add CPUs. Expect shorter waiting; risk: what gets less becomes slower.{within}",
         evidence={"pressure": use["pressure"].get("cpu"), "top": use["top_cpu"]},
     )  # fmt: skip
 
@@ -91,7 +92,8 @@ def _quota(use: Mapping[str, Any]) -> Resource:
     share = float(worst["share"])
     level = "saturated" if share >= _SATURATED else "elevated" if share >= _THROTTLED else "ok"
     return Resource(
-        name="cpu_quota", utilisation=None, saturation=share, errors=None, saturated_by="throttled periods", level=level,
+        name="cpu_quota", utilisation=None, saturation=share, errors=None, level=level,
+        saturated_by="throttled periods",
         said=f"{worst['group']} was held back in {share:g} percent of its periods",
         advice=f"Raise the CPUQuota of {worst['group']} (unit_resources), or let it do less. Expect shorter answers of "
         "that service; risk: others get less of the CPU.",
@@ -126,8 +128,9 @@ def _memory(use: Mapping[str, Any]) -> Resource:
         said=f"{_text(used)} used, pressure some {_text(some)} and full {_text(full)}, {swapping:g} pages/s swapped, "
         f"{_text(killed, '')} killed each second for want of memory; {names}",
         confidence="high" if some is not None else "low",
-        advice=f"See what {names or 'the largest'} need; set MemoryHigh for what may wait (unit_resources), or add memory. "
-        "A lower vm.swappiness only moves the trouble. Expect fewer stalls; risk: what is limited is slowed or killed.",
+        advice=f"See what {names or 'the largest'} need; set MemoryHigh for what may wait (unit_resources), "
+        "or add memory. A lower vm.swappiness only moves the trouble. Expect fewer stalls; risk: what is "
+        "limited is slowed or killed.",
         evidence={"pressure": use["pressure"].get("memory"), "vm": vm, "top": use["top_memory"]},
     )  # fmt: skip
 
@@ -145,10 +148,12 @@ def _disks(use: Mapping[str, Any]) -> Iterator[Resource]:
             name=f"disk:{name}", utilisation=number(disk, "busy"), saturation=queue, errors=None, level=level,
             saturated_by="requests waiting, and pressure full",
             said=f"{_text(number(disk, 'busy'))} busy, {_text(queue, '')} requests under way, "
-            f"{_text(number(disk, 'wait_ms'), ' ms')} each; pressure of all disks some {_text(some)}, full {_text(full)}",
+            f"{_text(number(disk, 'wait_ms'), ' ms')} each; pressure of all disks some {_text(some)}, "
+            f"full {_text(full)}",
             confidence="high" if len(disks) == 1 else "medium",
-            advice=f"Find who reads or writes {name}; give it less IOWeight (unit_resources), try another scheduler (block) "
-            "with a benchmark, or a faster disk. Expect shorter waits; risk: less throughput of what is held back.",
+            advice=f"Find who reads or writes {name}; give it less IOWeight (unit_resources), try another scheduler "
+            "(block) with a benchmark, or a faster disk. Expect shorter waits; risk: what is held back "
+            "does less.",
             evidence={"disk": dict(disk), "pressure": use["pressure"].get("io")},
         )  # fmt: skip
 
@@ -160,13 +165,15 @@ def _network(use: Mapping[str, Any]) -> Resource:
     errors = sum(number(one, "errors_s") or 0 for one in use["network"].values())
     bad = bool(overflows) or (again or 0) > _RETRANSMITTED
     return Resource(
-        name="network", utilisation=None, saturation=overflows, errors=errors + drops, level="elevated" if bad else "ok",
+        name="network", utilisation=None, saturation=overflows, errors=errors + drops,
+        level="elevated" if bad else "ok",
         saturated_by="listen queues that overflowed, each second",
         said=f"{_text(again)} of TCP segments sent again, {_text(overflows, '')} listen queues overflowed each second, "
         f"{drops:g} packets/s dropped, {errors:g} errors/s",
         confidence="high" if overflows else "medium",
-        advice="Overflows: raise net.core.somaxconn and the backlog of the program, or let it accept faster (profile web). "
-        "Segments sent again: look at the way there, not at this host. Expect fewer refused connections; risk: memory.",
+        advice="Overflows: raise net.core.somaxconn and the backlog of the program, or let it accept faster "
+        "(profile web). Segments sent again: look at the way there, not at this host. Expect fewer "
+        "refused connections; risk: memory.",
         evidence={"tcp": dict(tcp), "network": dict(use["network"])},
     )  # fmt: skip
 
