@@ -34,7 +34,8 @@ def everything(place: Path) -> dict[str, Any]:
     """All that a tuning could change here: the values of the name space, and every file."""
     keys = {str(one): one.read_bytes() for one in Path("/proc/sys/net/core").iterdir() if os.access(one, os.R_OK)}
     keys |= {key: value(key).encode() for key in (BACKLOG, FIN, CONTROL)}
-    files = {str(one): (one.read_bytes(), one.stat().st_mode, one.stat().st_mtime_ns) for one in place.rglob("*") if one.is_file()}
+    found = [one for one in place.rglob("*") if one.is_file()]
+    files = {str(one): (one.read_bytes(), one.stat().st_mode, one.stat().st_mtime_ns) for one in found}
     return {**keys, **files}
 
 
@@ -110,7 +111,7 @@ def guarded(place: Path) -> None:
     assert send(found.plan, 3) == []
     assert value(BACKLOG) == "2048"
     until(lambda: (place / "state" / "custom" / "fired").exists(), "the guard")
-    until(lambda: value(BACKLOG) == old[BACKLOG].decode() and not list((place / "sysctl").iterdir()), "the old state")
+    until(lambda: value(BACKLOG) == old[BACKLOG].decode() and not list(place.glob("sysctl/*")), "the old state")
     late = send(found.plan.__class__(steps=found.plan.steps[3:]))
     assert late != [], "what the guard took is not confirmed"
     look(params, found)
@@ -161,10 +162,13 @@ def overridden(place: Path) -> None:
     assert "is not there" in missing.objections[0]
 
 
+_EVENTS = {"cpu": 200, "memory": 100, "threads": 50}
+
+
 def measured(place: Path) -> None:
     """sysbench and fio are really run, their numbers make sense, and fio's file goes; identical work is no change."""
     place.mkdir()
-    tools = [{"tool": "sysbench_cpu", "events": 50}, {"tool": "sysbench_memory", "events": 1000}, {"tool": "sysbench_threads", "events": 50}]
+    tools = [{"tool": f"sysbench_{kind}", "events": events} for kind, events in _EVENTS.items()]
     both = [*tools, {"tool": "fio_randread", "size_mb": 1}]
     found = cycle(str(place), task="benchmark", benchmarks=both, benchmark_seconds=1)
     assert (found.objections, found.problems) == ([], [])

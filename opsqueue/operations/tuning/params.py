@@ -67,7 +67,7 @@ class Benchmark(Params):
     """For `command`; the other tools measure what is better when it is higher."""
     threads: int = Field(default=1, ge=1, le=1024)
     events: int = Field(default=0, ge=0, le=100_000_000)
-    """sysbench: so many instead of `benchmark_seconds`; 0: by time."""
+    """sysbench: so many (of memory: MiB) instead of `benchmark_seconds`; 0: by time."""
     size_mb: int = Field(default=256, ge=1, le=1_000_000)
     """fio: the file that is read or written, below `benchmark_dir`."""
 

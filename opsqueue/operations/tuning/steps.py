@@ -12,6 +12,7 @@ from opsqueue.operations.tuning.params import Benchmark, PerformanceTuningParams
 
 _SETTING_S = 60
 _ARMED = "write down the way back, and let a guard take it if nobody comes back"
+_ENDLESS = 1 << 30
 _EXTRA_S = 30
 """Seconds that a benchmark may take beside those that it was given."""
 
@@ -95,6 +96,8 @@ def _line(hand: Hand, one: Benchmark) -> str:
             f"--runtime={seconds}", "--group_reporting", "--output-format=terse", "--terse-version=3",
         ))  # fmt: skip
     length = (f"--events={one.events}", "--time=0") if one.events else (f"--time={seconds}", "--events=0")
+    if kind == "memory":  # it counts no events, and without a size it goes on for 100 GiB
+        length = ("--memory-block-size=1M", f"--memory-total-size={one.events or _ENDLESS}M", f"--time={seconds}")
     return shlex.join(("sysbench", kind, f"--threads={one.threads}", *length, "run"))
 
 
