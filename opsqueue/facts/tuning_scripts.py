@@ -62,7 +62,7 @@ for at in $dirs; do
   done
 done
 for one in $units; do
-  systemctl show -- "$one" -p LoadState -p MemoryCurrent -p TasksCurrent $properties 2>/dev/null |
+  systemctl show -p LoadState -p MemoryCurrent -p TasksCurrent $properties -- "$one" 2>/dev/null |
     while IFS= read -r line; do row unit "$one" "${line%%=*}" "${line#*=}"; done
 done
 if [ "$room" ]; then

@@ -109,6 +109,6 @@ def test_resources_of_a_unit_of_systemd():
             time.sleep(0.1)
         story("units", "/root/oqt", inside=("nsenter", "-t", first, "-a"))
     finally:
-        process.terminate()
+        process.kill()
         process.wait(60)
         shutil.rmtree(base, ignore_errors=True)

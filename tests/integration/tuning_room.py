@@ -171,7 +171,7 @@ def measured(place: Path) -> None:
     tools = [{"tool": f"sysbench_{kind}", "events": events} for kind, events in _EVENTS.items()]
     both = [*tools, {"tool": "fio_randread", "size_mb": 1}]
     found = cycle(str(place), task="benchmark", benchmarks=both, benchmark_seconds=1)
-    assert (found.objections, found.problems) == ([], [])
+    assert (found.objections, found.problems) == ([], []), found.problems + found.objections
     for name in ("sysbench_cpu", "sysbench_memory", "sysbench_threads", "fio_randread"):
         assert found.metrics[f"benchmark:{name}:before"] > 0, found.metrics
     assert found.metrics["benchmark_p95:fio_randread:before"] < 10_000
@@ -200,7 +200,7 @@ def units(place: Path) -> None:
     given = {"task": "apply", "unit_resources": {"oqt.service": wanted}}
     dirs = {"systemd_dir": "/etc/systemd/system"}
     found = cycle(str(place), **given, **dirs)
-    assert (found.objections, found.problems) == ([], [])
+    assert (found.objections, found.problems) == ([], []), found.problems + found.objections
     file = Path("/etc/systemd/system/oqt.service.d/60-opsqueue-custom.conf")
     assert file.read_text().splitlines()[1:3] == ["[Service]", "CPUQuota=50%"]
     assert cycle(str(place), **given, **dirs).titles == []
@@ -210,9 +210,12 @@ def units(place: Path) -> None:
     assert "4321" not in shown.stdout
     none, _ = begun(str(place), task="apply", unit_resources={"no-such.service": {"TasksMax": "5"}}, **dirs)
     assert "not-found" in none.objections[0]
-    # systemd takes the file and does not take the value: what is shown is another, and all is led back
-    odd = cycle(str(place), task="apply", unit_resources={"oqt.service": {"MemoryMax": "4097"}}, **dirs)
-    assert (odd.problems[0].startswith("oqt.service has MemoryMax"), file.exists(), odd.restored) == (True, False, [])
+    # a later drop-in wins: what systemd then shows is not what was wanted, and all is led back
+    file.parent.mkdir()
+    (file.parent / "90-other.conf").write_text("[Service]\nTasksMax=9\n")
+    odd = cycle(str(place), task="apply", unit_resources={"oqt.service": {"TasksMax": "55"}}, **dirs)
+    assert odd.problems == ["oqt.service has TasksMax 9, not 55"]
+    assert (file.exists(), odd.restored) == (False, [])
 
 
 def scheduler(place: Path, device: str) -> None:
@@ -222,7 +225,7 @@ def scheduler(place: Path, device: str) -> None:
     offered = old.replace("[", "").replace("]", "").split()
     other = next(one for one in offered if f"[{one}]" not in old)
     found = cycle(str(place), task="apply", block={device: {"scheduler": other}})
-    assert (found.objections, found.problems) == ([], [])
+    assert (found.objections, found.problems) == ([], []), found.problems + found.objections
     assert f"[{other}]" in path.read_text()
     (rule,) = (place / "udev").iterdir()
     assert f'KERNEL=="{device}", ATTR{{queue/scheduler}}="{other}"' in rule.read_text()

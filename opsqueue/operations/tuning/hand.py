@@ -179,6 +179,10 @@ class Hand:
         for one in self.files:
             if one.changes:
                 words += ["gone", one.path] if one.wanted is None else ["file", one.path, one.mode, one.wanted]
+        gone = {one.path.rpartition("/")[0] for one in self.files if one.wanted is None}
+        for row in self.record:
+            if row[0] == "rmdir" and row[1] in gone:
+                words += row
         return words + self._reload(words)
 
     @cached_property
