@@ -42,7 +42,11 @@ ONE = {
     "throttled": "throttled 100 1 /sys/fs/cgroup/system.slice/shop.service",
     "task": "task 77 hog 100 1000",
 }
-IDLE = {"at": "@at 1010.00", "cpu": "cpu 1010 0 1010 9980 0 0 0 0 0 0", "throttled": "throttled 200 1 /sys/fs/cgroup/system.slice/shop.service"}
+IDLE = {
+    "at": "@at 1010.00",
+    "cpu": "cpu 1010 0 1010 9980 0 0 0 0 0 0",
+    "throttled": "throttled 200 1 /sys/fs/cgroup/system.slice/shop.service",
+}
 BUSY = "cpu 1990 0 1010 8000 0 0 0 0 0 0"
 
 
@@ -128,7 +132,9 @@ def test_a_reboot_meanwhile_is_no_answer():
 
 
 def test_units_are_those_that_are_said():
-    found = answer({"disk": "disk vda 600 0 8800 1050 100 0 800 50 0 6000 1100 0 0 0 0", "psi_io": some("io", 3_000_000)})
+    found = answer(
+        {"disk": "disk vda 600 0 8800 1050 100 0 800 50 0 6000 1100 0 0 0 0", "psi_io": some("io", 3_000_000)}
+    )
     disk = found["disks"]["vda"]
     assert disk == {"busy": 50.0, "queue": 0.1, "wait_ms": 2.0, "requests_s": 50.0, "bytes_s": 800 * 512}
     assert found["pressure"]["io"]["some"] == 20.0

@@ -82,6 +82,25 @@ def of_state(hand: Hand, now: Mapping[str, Any] | None) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+_VERDICTS = {
+    "improved": "benchmark_improved",
+    "same": "benchmark_same",
+    "worse": "benchmark_worse",
+    "inconclusive": "benchmark_inconclusive",
+}
+_SHORT = {
+    "cpu": "bottleneck_cpu",
+    "cpu_quota": "bottleneck_cpu_quota",
+    "steal": "bottleneck_steal",
+    "memory": "bottleneck_memory",
+    "disk": "bottleneck_disk",
+    "network": "bottleneck_network",
+    "files": "bottleneck_files",
+    "conntrack": "bottleneck_conntrack",
+    "ports": "bottleneck_ports",
+}
+
+
 def _difference(found: Compared) -> Finding:
     severity = Severity.WARNING if found.verdict in {"worse", "inconclusive"} else Severity.INFO
     advice = {
@@ -89,7 +108,7 @@ def _difference(found: Compared) -> Finding:
         "inconclusive": "It varies too much to tell: measure on a quiet host, longer, or with more pairs.",
     }
     evidence = {"effect_percent": found.effect, "interval": [found.low, found.high], "p": found.chance}
-    code = f"benchmark_{found.verdict}"
+    code = _VERDICTS[found.verdict]
     return Finding(
         severity=severity, code=code, message=f"{found}", advice=advice.get(found.verdict, ""), evidence=evidence
     )
@@ -143,7 +162,7 @@ def of_bottleneck(use: Mapping[str, Any]) -> Iterator[Finding]:
             word = "is the bottleneck" if row is first else "is short as well"
             yield Finding(
                 severity=Severity.WARNING,
-                code=f"bottleneck_{row.name.partition(':')[0]}",
+                code=_SHORT[row.name.partition(":")[0]],
                 message=f"{row.name} {word} ({row.level}, confidence {row.confidence}): {row.said}",
                 advice=row.advice,
                 evidence={**row.evidence, **(evidence if row is first else {})},
