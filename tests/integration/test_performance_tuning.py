@@ -79,7 +79,8 @@ set -e
 mount -t tmpfs -o size=256m none {base}; mkdir {base}/u {base}/w {base}/root
 mount -t overlay overlay -o lowerdir=/,upperdir={base}/u,workdir={base}/w {base}/root
 echo oqtune >{base}/root/etc/hostname; : >{base}/root/etc/machine-id
-printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target\\nWants=oqt.service\\n' >{base}/root/etc/systemd/system/oqt.target
+printf '[Unit]\\nRequires=basic.target\\nAfter=basic.target\\nWants=oqt.service\\n' \\
+  >{base}/root/etc/systemd/system/oqt.target
 printf '[Service]\\nExecStart=/bin/sleep 3000\\n' >{base}/root/etc/systemd/system/oqt.service
 [ -e {base}/root{project}/pyproject.toml ] || exit 9
 exec systemd-nspawn --quiet --register=no --keep-unit --bind-ro={project} -D {base}/root --machine=oqtune \\

@@ -18,6 +18,7 @@ from tunekit import begun, cycle, look, send
 from opsqueue.connectors.local import LocalShell
 
 BACKLOG, FIN, CONTROL = "net.core.somaxconn", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_congestion_control"
+LIMITS = [{"domain": "www", "item": "nofile", "value": "9999"}]
 WORSE = [{"tool": "command", "command": ["cat", "/proc/sys/net/core/somaxconn"], "better": "lower"}]
 """A program whose answer is the setting itself, and which is better when that is lower."""
 
@@ -52,14 +53,14 @@ def kept(place: Path) -> None:
     old = everything(place)
     begun(str(place), task="apply", sysctl=wanted)
     assert everything(place) == old
-    found = cycle(str(place), task="apply", sysctl=wanted, limits=[{"domain": "www", "item": "nofile", "value": "9999"}])
+    found = cycle(str(place), task="apply", sysctl=wanted, limits=LIMITS)
     assert (found.objections, found.problems, value(BACKLOG), value(FIN)) == ([], [], "2048", "31")
     file = place / "sysctl" / "60-opsqueue-custom.conf"
     assert file.read_text().splitlines()[1:] == [f"{BACKLOG} = 2048", f"{FIN} = 31"]
     assert (place / "limits" / "60-opsqueue-custom.conf").read_text().splitlines()[1:] == ["www - nofile 9999"]
     assert found.findings == ["tuned", "limits_later"]
     then = file.stat()
-    again = cycle(str(place), task="apply", sysctl=wanted, limits=[{"domain": "www", "item": "nofile", "value": "9999"}])
+    again = cycle(str(place), task="apply", sysctl=wanted, limits=LIMITS)
     assert (again.objections, again.titles) == ([], [])
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == (then.st_mtime_ns, then.st_ino)
     less, _ = begun(str(place), task="apply", sysctl={BACKLOG: "2048"})
@@ -110,7 +111,7 @@ def guarded(place: Path) -> None:
     found, params = begun(str(place), task="apply", sysctl={BACKLOG: "2048"}, confirm_within_seconds=2)
     assert send(found.plan, 3) == []
     assert value(BACKLOG) == "2048"
-    until(lambda: (place / "state" / "custom" / "fired").exists(), "the guard")
+    until((place / "state" / "custom" / "fired").exists, "the guard")
     until(lambda: value(BACKLOG) == old[BACKLOG].decode() and not list(place.glob("sysctl/*")), "the old state")
     late = send(found.plan.__class__(steps=found.plan.steps[3:]))
     assert late != [], "what the guard took is not confirmed"
@@ -137,8 +138,9 @@ def cut(place: Path) -> None:
     slow = [{"tool": "command", "command": ["sh", "-c", "sleep 0.3; echo 1"]}]
     found, params = begun(str(place), task="apply", sysctl={BACKLOG: "2048"}, benchmarks=slow)
     send(found.plan, 2)
-    with subprocess.Popen(found.plan.steps[2].command.argv, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        until(lambda: (place / "state" / "custom" / "report.new").exists(), "the first measurement")
+    argv = found.plan.steps[2].command.argv
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        until((place / "state" / "custom" / "report.new").exists, "the first measurement")
         os.killpg(process.pid, signal.SIGKILL)
     look(params, found)
     assert "the change was begun and not confirmed" in found.problems

@@ -40,7 +40,7 @@ def test_of_a_pair_the_one_that_was_not_zero_goes_back():
 
 def test_the_guard_waits_for_the_measuring_too():
     (arm, _apply, measure, *_rest), _ = plans("better")
-    assert int(arm[2]) == 120 + 12 * 40
+    assert int(arm[2]) == 120 + 12 * 12 + 30
     old, new = measure[2], measure[3]
     assert old.splitlines() == ["/proc/sys/net/ipv4/tcp_fin_timeout\t60", "/proc/sys/net/core/somaxconn\t4096"]
     assert new.splitlines() == ["/proc/sys/net/core/somaxconn\t2048", "/proc/sys/net/ipv4/tcp_fin_timeout\t30"]

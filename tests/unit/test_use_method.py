@@ -1,4 +1,4 @@
-"""The USE method over what a host prints: each planted bottleneck is named, and an idle or merely busy host has none."""
+"""The USE method over what a host prints: a planted bottleneck is named; an idle or merely busy host has none."""
 
 from __future__ import annotations
 

@@ -103,6 +103,7 @@ class PerformanceTuningParams(Params):
     pairs: int = Field(default=5, ge=5, le=50)
     """How often each benchmark runs with the old and with the new values."""
     benchmark_seconds: int = Field(default=10, ge=1, le=300)
+    """Length of one run; what a command may take. With more than one benchmark ask for a longer timeout."""
     benchmark_dir: PlainPath = "/var/tmp"  # noqa: S108 - a name of root's choice is made and removed there
     """Where fio makes its file."""
     accept_if: Literal["not_worse", "improved"] = "not_worse"

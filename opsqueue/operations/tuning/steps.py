@@ -14,7 +14,8 @@ _SETTING_S = 60
 _ARMED = "write down the way back, and let a guard take it if nobody comes back"
 _ENDLESS = 1 << 30
 _EXTRA_S = 30
-"""Seconds that a benchmark may take beside those that it was given."""
+"""Seconds that one benchmark, and all together, may take beside those that they were given."""
+_BETWEEN_S = 2
 
 
 def plan(hand: Hand) -> Plan:
@@ -64,7 +65,8 @@ def _steps(hand: Hand) -> tuple[Step, ...]:
 def _measured(hand: Hand) -> Step:
     params = hand.params
     old, new = (_lines(hand.back_words), _lines(hand.set_words)) if compares(hand) else ("", "")
-    rows = [(one.label, one.tool, str(_limit(params, one)), _line(hand, one)) for one in params.benchmarks]
+    limit = str(params.benchmark_seconds + _EXTRA_S)
+    rows = [(one.label, one.tool, limit, _line(hand, one)) for one in params.benchmarks]
     text = "\n".join("\t".join(row) for row in rows)
     title = "measure with the old and the new values in turn" if new else "measure"
     words = (hand.place, str(params.pairs), old, new, text, hand.junk)
@@ -75,13 +77,9 @@ def _lines(words: Sequence[str]) -> str:
     return "\n".join(f"{path}\t{value}" for _knob, path, value in zip(*[iter(words)] * 3, strict=True))
 
 
-def _limit(params: PerformanceTuningParams, _one: Benchmark) -> int:
-    return params.benchmark_seconds + _EXTRA_S
-
-
 def _long(params: PerformanceTuningParams) -> int:
     """Seconds that the measuring takes at most."""
-    return (2 * params.pairs + 2) * sum(_limit(params, one) for one in params.benchmarks)
+    return (2 * params.pairs + 2) * len(params.benchmarks) * (params.benchmark_seconds + _BETWEEN_S) + _EXTRA_S
 
 
 def _line(hand: Hand, one: Benchmark) -> str:
