@@ -93,7 +93,9 @@ def _line(hand: Hand, one: Benchmark) -> str:
             f"--numjobs={one.threads}", "--iodepth=16", "--ioengine=libaio", "--direct=1", "--time_based",
             f"--runtime={seconds}", "--group_reporting", "--output-format=terse", "--terse-version=3",
         ))  # fmt: skip
-    length: tuple[str, ...] = (f"--events={one.events}", "--time=0") if one.events else (f"--time={seconds}", "--events=0")
+    length: tuple[str, ...] = (f"--time={seconds}", "--events=0")
+    if one.events:
+        length = (f"--events={one.events}", "--time=0")
     if kind == "memory":  # it counts no events, and without a size it goes on for 100 GiB
         length = ("--memory-block-size=1M", f"--memory-total-size={one.events or _ENDLESS}M", f"--time={seconds}")
     return shlex.join(("sysbench", kind, f"--threads={one.threads}", *length, "run"))
