@@ -31,6 +31,9 @@ need logrotate logrotate
 need zstd zstd
 need xz xz-utils
 need fallocate util-linux
+need sysbench sysbench
+need fio fio
+need losetup mount
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 [ -n "$missing" ] || exit 0

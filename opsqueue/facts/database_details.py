@@ -45,6 +45,8 @@ _MYSQL_INDEXES = """select 'rebuild', t.table_schema, t.table_name, t.data_lengt
 DETAILS = f"""
 detail_postgresql() {{
   case $1 in
+    cleanup) table_postgresql; return ;;
+    tuning) settings_postgresql; return ;;
     statistics) asked="{_PG_STATISTICS}" ;;
     index_optimization) asked="{_PG_INDEXES}" ;;
     *) return ;;
@@ -56,6 +58,8 @@ detail_postgresql() {{
 }}
 detail_mysql() {{
   case $1 in
+    cleanup) table_mysql; return ;;
+    tuning) settings_mysql; return ;;
     statistics) asked="{_MYSQL_STATISTICS}" ;;
     index_optimization) asked="{_MYSQL_INDEXES}" ;;
     *) return ;;
@@ -64,10 +68,19 @@ detail_mysql() {{
   q "$asked" | while IFS=$tab read -r kind name rest; do wanted "$name" && row "$kind" "$name" "$rest"; done
 }}
 detail_sqlite() {{
+  case $1 in
+    cleanup) table_sqlite; return ;;
+    tuning) settings_sqlite; return ;;
+  esac
   row now "$(date +%s)"
   row indexes "$(q "select count(*) from sqlite_schema where type = 'index' or sql like '%primary key%'")"
   row statistics "$(q 'select count(*) from sqlite_stat1' | grep -x '[0-9]*' || echo 0)"
   row check "$(q 'pragma quick_check(5)' | head -n 1)"
 }}
-detail_redis() {{ :; }}
+detail_redis() {{
+  case $1 in
+    cleanup) table_redis ;;
+    tuning) settings_redis ;;
+  esac
+}}
 """  # noqa: S608  # constant texts, put together

@@ -11,6 +11,7 @@ tab=$(printf '\t')
 engine=$1 socket=$2 port=$3 path=$4 user=$5 run_as=$6 become=$7 detail=$8 store=$9
 shift 9
 only=$1 defaults=$2 recipients=$3
+table=$4 where=$5 table_mysql=$6 where_mysql=$7 patience=$8
 owner=
 row() { printf '%s' "$1"; shift; for one in "$@"; do printf '\t%s' "$one"; done; printf '\n'; }
 as() {
@@ -176,6 +177,8 @@ list_store() {
   done
   at=$1; until [ -d "$at" ] || [ "$at" = / ]; do at=${at%/*}; at=${at:-/}; done
   row report "$(stat -c '%i %z' -- "$1/integrity_check/done" 2>/dev/null)" 0
+  last=$(ls -d -- "$1"/cleanup/[0-9][0-9][0-9][0-9][0-9][0-9] 2>/dev/null | tail -n 1)
+  row cleanup "${last##*/}" 0
   row free "$(($(df -Pk -- "$at" 2>/dev/null | awk 'NR == 2 { print $4 }') * 1024))" 0
   if [ "$recipients" ] && as test -r "$recipients"; then row recipients 1 0; fi
 }

@@ -8,6 +8,8 @@ from typing import Any
 
 from opsqueue.facts.database_details import DETAILS
 from opsqueue.facts.database_scripts import INSPECT, MAIN
+from opsqueue.facts.database_settings import SETTINGS
+from opsqueue.facts.database_tables import TABLES
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.plan import Result
 
@@ -33,12 +35,14 @@ class DatabaseWhere:
     backup_dir: str = "/var/backups/opsqueue"
     recipients_file: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    task: tuple[str, ...] = ()
+    """What a cleanup counts: table and predicate with double quotes, the same with backticks, seconds."""
 
     def args(self, detail: str) -> tuple[str, ...]:
         """The arguments of the script."""
         become = "yes" if self.sudo else ""
         first = (self.engine, self.socket, str(self.port), self.path, self.user, self.run_as, become, detail)
-        return (*first, self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file)
+        return (*first, self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file, *self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Server:
     """Whether the host has a file of recipients for age."""
     report: str = ""
     """Another after each integrity check; empty: there was none."""
+    cleanups: int = 0
+    """The number of the last cleanup; 0: there was none."""
     detail: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -105,7 +111,7 @@ class Server:
 
 def database(where: DatabaseWhere, detail: str = "") -> Fact:
     """Fact `database`: what runs, and what is in it; `detail` asks more about its tables or indexes."""
-    text = INSPECT + DETAILS + MAIN
+    text = INSPECT + TABLES + SETTINGS + DETAILS + MAIN
     ask = Script(text=text, args=where.args(detail), sudo=where.sudo, secrets=where.secrets, timeout=_LOOK_S)
     return Fact(name="database", ask=ask, parse=_parse)
 
@@ -154,6 +160,7 @@ def _stored(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
         "bytes": {name: int(row[1] or 0) * 1024 for name, row in whole.items()},
         "free": free,
         "report": next((row[1] for row in rows if row[0] == "report"), ""),
+        "cleanups": next((int(row[1]) for row in rows if row[0] == "cleanup" and row[1].isdigit()), 0),
         "recipients": any(row[0] == "recipients" for row in rows),
     }
 

@@ -9,13 +9,7 @@ manager could not be asked). The phase is told on the host because the wait afte
 
 from __future__ import annotations
 
-_COMMON = r"""
-say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ' | cut -c 1-400)"; }
-field() { printf '%s\n' "$2" | sed -n "s/^$1=//p" | head -n 1; }
-clock() { cut -d . -f 1 /proc/uptime; }
-started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
-missing() { say phase absent; say detail "$1"; }
-unasked() { say phase error; say detail "$1"; }
+TRUSTED = r"""
 # Whether nobody but root and ourselves can put another file at path $1: what lies there is run, with our rights.
 trusted() {
   for at in "$1" "$(readlink -f -- "$1")"; do
@@ -28,6 +22,18 @@ trusted() {
     done
   done
 }
+"""
+"""Tells whether a path can be changed by nobody but root and ourselves."""
+
+_COMMON = (
+    TRUSTED
+    + r"""
+say() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr '\n' ' ' | cut -c 1-400)"; }
+field() { printf '%s\n' "$2" | sed -n "s/^$1=//p" | head -n 1; }
+clock() { cut -d . -f 1 /proc/uptime; }
+started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+missing() { say phase absent; say detail "$1"; }
+unasked() { say phase error; say detail "$1"; }
 # Whether this very command runs below process $1: then a restart could end the connection it came by.
 ours() {
   up=$$
@@ -37,13 +43,14 @@ ours() {
   done
 }
 """
+)
 
 _SYSTEMD = r"""
 state_systemd() {
   [ -d /run/systemd/system ] || { missing 'this host was not booted with systemd'; return; }
   shown=$(systemctl show --no-pager -p \
 Id,Names,Type,LoadState,ActiveState,SubState,Result,UnitFileState,InvocationID,MainPID,NRestarts,ExecMainStatus,\
-NeedDaemonReload,CanReload,RefuseManualStart,RefuseManualStop,Job,RestartUSec,MemoryCurrent,TasksCurrent,\
+NeedDaemonReload,CanReload,RefuseManualStart,RefuseManualStop,Job,RestartUSec,MemoryCurrent,TasksCurrent,After,\
 StateChangeTimestampMonotonic,ActiveEnterTimestampMonotonic,ActiveExitTimestampMonotonic,\
 RequiredBy,BoundBy,ConsistsOf -- "$name" 2>&1) || { unasked "$shown"; return; }
   load=$(field LoadState "$shown"); unit=$(field Id "$shown"); job=$(field Job "$shown"); job=${job#0}
@@ -257,6 +264,16 @@ state_sysv() {
 log_sysv() { :; }
 dirty_sysv() { :; }
 """
+
+BY_MANAGER = {
+    "systemd": _COMMON + _SYSTEMD,
+    "supervisor": _COMMON + _SUPERVISOR,
+    "docker": _COMMON + _DOCKER,
+    "runit": _COMMON + _RUNIT,
+    "s6": _COMMON + _RUNIT[: _RUNIT.index("state_runit")] + _S6,
+    "sysv": _COMMON + _SYSV,
+}
+"""The same for one manager alone."""
 
 STATES = _COMMON + _SYSTEMD + _SUPERVISOR + _DOCKER + _RUNIT + _S6 + _SYSV
 """Reads $name, $conf (supervisor), $dir (runit, s6), $pidfile and $only (sysv); SETTLE also $old and $lines."""

@@ -21,7 +21,7 @@ _KEPT = {
     "Names", "Type", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "ExecMainStatus",
     "NeedDaemonReload", "CanReload", "RefuseManualStart", "RefuseManualStop", "Job", "MemoryCurrent", "TasksCurrent",
     "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic", "ActiveExitTimestampMonotonic", "system",
-    "health", "oom", "started", "finished", "notifies",
+    "After", "health", "oom", "started", "finished", "notifies",
 }  # fmt: skip
 
 

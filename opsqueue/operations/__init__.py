@@ -10,10 +10,19 @@ from opsqueue.operations.backup_operation import OPERATION as BACKUP_OPERATION
 from opsqueue.operations.database_maintenance import OPERATION as DATABASE_MAINTENANCE
 from opsqueue.operations.health_check import OPERATION as HEALTH_CHECK
 from opsqueue.operations.log_rotation import OPERATION as LOG_ROTATION
+from opsqueue.operations.performance_tuning import OPERATION as PERFORMANCE_TUNING
 from opsqueue.operations.service_restart import OPERATION as SERVICE_RESTART
 from opsqueue.operations.system_monitoring import OPERATION as SYSTEM_MONITORING
 
-OWN = (SYSTEM_MONITORING, SERVICE_RESTART, DATABASE_MAINTENANCE, LOG_ROTATION, BACKUP_OPERATION, HEALTH_CHECK)
+OWN = (
+    SYSTEM_MONITORING,
+    SERVICE_RESTART,
+    DATABASE_MAINTENANCE,
+    LOG_ROTATION,
+    BACKUP_OPERATION,
+    PERFORMANCE_TUNING,
+    HEALTH_CHECK,
+)
 
 
 def catalogue() -> Mapping[str, OperationKind]:

@@ -1,12 +1,14 @@
-"""Keep a database well: proven backups, integrity checks, statistics, rebuilt indexes.
+"""Keep a database well: proven backups, integrity checks, statistics, rebuilt indexes, cleanups, tuning.
 
 What it does: finds the one server that listens on the host (PostgreSQL, MySQL or MariaDB, Redis) or takes the SQLite
 file that it was given, and works with the engine's own programs, as the owner of the database. A backup is only one
 after it was restored to scratch and compared; a check, after its report was written; statistics and rebuilds, after the
-server itself says so.
+server itself says so. A cleanup deletes in batches what a predicate names; tuning recommends, and sets what needs no
+restart where that is asked for.
 
 How it is undone: what was begun of a backup is removed with its scratch databases; a proven backup stays. Half of a
-report is removed. What an interrupted rebuild left invalid is dropped. Statistics need no way back. Backups that were
+report is removed. What an interrupted rebuild left invalid is dropped. Statistics need no way back. Settings that did
+not take get their old values. Rows of a cleanup do not come back, save from its archive, by hand. Backups that were
 removed because of their age do not come back; that is the last step, after the new one is proven.
 
 After a crash: nothing is sent again. A command that still runs is waited for. What is then found decides: the numbered
@@ -150,9 +152,14 @@ def analyse(params: DatabaseMaintenanceParams, seen: Seen) -> Analysis:
     )
 
 
+def risk(params: DatabaseMaintenanceParams) -> Risk:
+    """What a cleanup deletes is gone."""
+    return Risk.DESTRUCTIVE if params.maintenance_type == "cleanup" else Risk.REVERSIBLE
+
+
 OPERATION = OperationKind(
     name=OperationType.DATABASE_MAINTENANCE.value,
-    summary="Back up, check, analyze or reindex a PostgreSQL, MySQL, MariaDB, Redis or SQLite database",
+    summary="Back up, check, analyze, reindex, clean up or tune a PostgreSQL, MySQL, MariaDB, Redis or SQLite database",
     sort=Sort.CHANGING,
     params=DatabaseMaintenanceParams,
     facts=facts,
@@ -164,5 +171,5 @@ OPERATION = OperationKind(
     restored=restored,
     measure=measure,
     analyse=analyse,
-    risk=lambda _params: Risk.REVERSIBLE,
+    risk=risk,
 )

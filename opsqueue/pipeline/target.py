@@ -102,6 +102,8 @@ def _apply(job: Job, target: Target) -> Target:
     now = job.world.now()
     facts = job.shell.ask((*job.kind.facts(job.params), HOST_READING))
     if objections := job.kind.objections(job.params, facts):
+        if target.changed:  # an earlier try has sent something: what it left is not left so
+            return _lead_back(job, replace(target, problems=(*target.problems, *objections)))
         failed = replace(target, state=TargetState.FAILED, problems=objections, finished_at=now)
         return job.write(failed, job.event("refused", "; ".join(objections)))
     plan = job.kind.plan(job.params, facts)

@@ -196,7 +196,9 @@ def with_service(place: Place) -> Place:
         "[program:web]\ncommand=sleep 300\n"
     )
     service = {"service_name": "web", "manager": "supervisor", "supervisor_config": str(config), "sudo": False}
-    place.settings["hosts"]["web-server-1"]["parameters"] = {"service_restart": {**service, "settle_seconds": 1}}
+    place.settings["hosts"]["web-server-1"]["parameters"] = {
+        "service_restart": {**service, "settle_seconds": 1, "restart_log": False}
+    }
     place.config.write_text(json.dumps(place.settings))
     place.start("supervisord", "-c", str(config))
     until(lambda: service_pid(place), what="the service")

@@ -116,6 +116,8 @@ def _with_database(place: Place) -> Place:
         "sudo": False,
     }
     place.settings["hosts"]["db-server-1"]["parameters"] = {"database_maintenance": parameters}
+    kept = {"state_dir": str(place.directory / "restarts")}
+    place.settings["hosts"]["web-server-1"]["parameters"] = {"service_restart": kept}
     place.config.write_text(json.dumps(place.settings))
     return place
 
@@ -225,7 +227,10 @@ def test_restart_nginx(town):
     assert _served(town)
     (target,) = done.json["targets"]
     sent = [step["command"] for step in target["steps"]]
-    assert sent == ["service nginx restart"]
+    assert sent[1:-1] == ["service nginx restart"]
+    (*_, begins, answered) = (town.directory / "restarts" / "log").read_text().splitlines()
+    assert begins.split("\t")[2] == f"{done.json['operation_id']}/web-server-1"
+    assert [row.split("\t")[5] for row in (begins, answered)] == ["begins", "answered"]
     assert sent == [step["command"] for step in plan["targets"][0]["steps"]]
     assert (plan["digest"], target["changed"]) == (done.json["digest"], True)
     assert target["steps"][0]["exit_code"] == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import sys
 import threading
 import time
@@ -80,7 +82,8 @@ def test_the_setting_backup_retention_days_counts(town):
 def test_a_worker_that_is_killed_in_the_middle_of_the_dump(town, server):
     """Every process of the system is killed with SIGKILL; a new one finds what was begun, and removes it."""
     town.start("opsqueue", "up")
-    hold = threading.Thread(target=server.sql, args=("begin; lock table t; select pg_sleep(8); commit", "shop"))
+    text = "begin; lock table t; select pg_sleep(100); commit"
+    hold = threading.Thread(target=server.sql, args=(text, "shop"), kwargs={"check": False})
     hold.start()
     asked = town.sh(f"opsqueue execute {BACKUP} --no-wait --output json")
     assert asked.code == 0, asked.err
@@ -88,6 +91,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_the_dump(town, server):
     until(lambda: _sending(town, operation_id, "dump shop"), what="the dump")
     for process in _system(town):
         process.kill()
+    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(100);'")
     hold.join()
     assert kept(town) == ["000001.partial"]
     town.start("opsqueue", "up")
@@ -174,3 +178,32 @@ def test_several_databases_or_none_say_what_to_give(make_place):
     done = place.sh(f"opsqueue execute {BACKUP} --wait --output json")
     assert done.code == 3
     assert "there is no file /nonexistent/shop.db" in done.out
+
+
+@needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))
+def test_a_cleanup_sends_what_its_plan_showed_and_needs_a_yes(make_place):
+    place = with_database(make_place)
+    file = place.directory / "shop.db"
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("create table events (id integer primary key, note)")
+        db.executemany("insert into events (note) values (?)", [("x",)] * 500)
+    what = {"maintenance_type": "cleanup", "path": str(file), "table": "events", "predicate": "id <= 300",
+            "max_rows": 400, "batch_size": 100, "pause_ms": 0, "archive": True}  # fmt: skip
+    asked = f"--name clean --type database_maintenance --systems db-server-1 --parameters '{json.dumps(what)}'"
+    plan = place.sh(f"opsqueue plan {asked} --output json").json
+    assert (plan["risk"], _left(file)) == ("destructive", 500)
+    assert "id` <= 300" in plan["targets"][0]["steps"][-1]["command"]
+    refused = place.sh(f"opsqueue execute {asked} --wait --output json")
+    assert (refused.code, _left(file)) == (2, 500)
+    done = place.sh(f"opsqueue execute {asked} --yes --wait --output json")
+    assert (done.code, done.json["status"], _left(file)) == (0, "succeeded", 200)
+    sent = [step["command"] for step in done.json["targets"][0]["steps"]]
+    assert sent == [step["command"] for step in plan["targets"][0]["steps"]]
+    assert done.json["metrics"]["db-server-1"]["rows_deleted"]["value"] == 300
+    again = place.sh(f"opsqueue execute {asked} --yes --wait --output json")
+    assert again.json["status"] == "unchanged"
+
+
+def _left(file):
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        return db.execute("select count(*) from events").fetchone()[0]

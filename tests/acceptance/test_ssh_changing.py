@@ -58,7 +58,7 @@ def with_services(fleet):
         (where / f"{service}.sh").write_text(f"date +%s.%N >>{where}/{service}.starts\n{breaks}exec sleep 300\n")
         text += f"[program:{service}]\ncommand=/bin/sh {where}/{service}.sh\nstartretries=0\n"
         given = {"service_name": service, "manager": "supervisor", "supervisor_config": str(config), "sudo": False}
-        host["parameters"] = {"service_restart": {**given, "settle_seconds": 1}}
+        host["parameters"] = {"service_restart": {**given, "settle_seconds": 1, "restart_log": False}}
     config.write_text(text)
     fleet.config.write_text(json.dumps(fleet.settings))
     fleet.start("supervisord", "-c", str(config))

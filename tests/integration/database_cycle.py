@@ -94,6 +94,19 @@ def cycle(parameters: dict[str, Any], *, meanwhile: Callable[[], Any] = lambda: 
     return found
 
 
+def flipped(parameters: dict[str, Any], kept: Path, name: str) -> list[str]:
+    """What is said of a backup, one byte of whose file `name` was changed, and what leads back."""
+    params, first = params_of(parameters), cycle(parameters)
+    assert first.problems == []
+    (file,) = kept.rglob(name)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    after = LocalShell().ask(OPERATION.facts_after(params, first.before))
+    back = OPERATION.rollback(params, first.before, after)
+    return [*OPERATION.verify(params, first.before, after), *(step.title for step in back.steps)]
+
+
 def killed_at(parameters: dict[str, Any], title: str) -> Cycle:
     """A worker is killed with SIGKILL right after it sent the first step with this in its title; another one looks."""
     shell, found, params = LocalShell(), Cycle(), params_of(parameters)

@@ -49,11 +49,20 @@ def _send(shell: LocalShell, plan: Plan) -> list[int | None]:
 
 
 def cycle(
-    parameters: dict[str, Any], *, crash: bool = False, meanwhile: Callable[[], Any] = lambda: None, mend: bool = False
+    parameters: dict[str, Any],
+    *,
+    crash: bool = False,
+    meanwhile: Callable[[], Any] = lambda: None,
+    mend: bool = False,
+    first: int | None = None,
 ) -> Cycle:
-    """One run; with `crash` nothing is sent, as if the worker had died after it wrote `applying`."""
+    """One run; with `crash` nothing is sent, as if the worker had died after it wrote `applying`.
+
+    With `first` so many steps are sent, as if it had died behind them.
+    """
     shell, found = LocalShell(), Cycle()
-    params = OPERATION.params.model_validate({"settle_seconds": 1, "start_timeout_seconds": 5, **parameters})
+    usual = {"settle_seconds": 1, "start_timeout_seconds": 5, "restart_log": False}
+    params = OPERATION.params.model_validate({**usual, **parameters})
     before = dict(shell.ask(OPERATION.facts(params)))
     found.before = before
     found.objections = list(OPERATION.objections(params, before))
@@ -62,7 +71,7 @@ def cycle(
     if found.objections or not plan:
         return found
     meanwhile()
-    found.codes = [] if crash else _send(shell, plan)
+    found.codes = _send(shell, Plan(steps=plan.steps[: 0 if crash else first]))
     after = dict(shell.ask(OPERATION.facts_after(params, before)))
     found.after = after
     found.problems = list(OPERATION.verify(params, before, after))

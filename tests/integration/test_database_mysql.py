@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, flipped, killed_at
 from dbkit import MariaDB, mariadb, needs, place, run
 
 pytestmark = [
@@ -216,3 +216,97 @@ def test_a_damaged_table_is_a_finding_and_no_failure(kept):
 def test_a_wrong_login_is_refused_with_the_words_of_the_server(server, kept):
     run_ = cycle(asked(server, kept, user="nobody_here"))
     assert "Access denied" in run_.objections[0]
+
+
+# -- cleanup and tuning -----------------------------------------------------------------------------------
+
+EVENTS = """
+drop database if exists log; create database log;
+create table log.events (id int primary key, at datetime, `no``te` text, data varbinary(20), size double,
+  twice int as (id * 2) stored);
+insert into log.events (id, at, `no``te`, data, size) select seq, '2020-01-01',
+  if(seq % 3, concat('it''s\\n\\\\ a\\ttab ', seq), null),
+  unhex(md5(seq)), seq / 3 from mysql.seq_1_to_2000;
+"""
+
+
+def deleting(server, kept, **more):
+    what = {"table": "events", "predicate": "id <= 1200 and at < now() - interval 1 day", "max_rows": 1500}
+    fields = asked(server, kept, "cleanup", databases=["log"])
+    return {**fields, "batch_size": 500, "pause_ms": 0, **what, **more}
+
+
+def rows(server) -> int:
+    return int(server.sql("select count(*) from log.events"))
+
+
+def test_rows_go_in_batches_and_their_archive_brings_them_back(server, kept):
+    server.sql(EVENTS)
+    before = server.sql("checksum table log.events")
+    run_ = cycle(deleting(server, kept, archive=True))
+    assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
+    assert run_.metrics["rows_deleted"] == 2000 - rows(server) == 1200
+    files = sorted(kept.rglob("*.rows"))
+    assert len(files) == 3
+    for file in files:
+        run(["mariadb", f"--socket={server.socket}", "--default-character-set=utf8mb4", "log"], stdin=file.read_text())
+    assert server.sql("checksum table log.events") == before
+    plain = cycle(deleting(server, kept))
+    assert (plain.problems, rows(server)) == ([], 800)
+    assert not cycle(deleting(server, kept)).plan
+
+
+def test_a_cleanup_that_meets_a_lock_or_a_bound_stops_and_says_what_is_certain(server, kept):
+    server.sql(EVENTS)
+    text = "begin; update log.events set size = 0 where id = 700; select sleep(4); commit"
+    hold = threading.Thread(target=server.sql, args=(text,))
+
+    def begin():
+        hold.start()
+        time.sleep(1)
+
+    run_ = cycle(deleting(server, kept, lock_timeout_ms=1000, archive=True), meanwhile=begin)
+    hold.join()
+    assert "Lock wait timeout" in run_.problems[0]
+    assert (run_.metrics["rows_deleted"], rows(server)) == (500, 1500)
+    assert [path.name for path in sorted(kept.rglob("*.rows"))] == ["000001.rows"]
+    assert "max_rows is 600" in cycle(deleting(server, kept, max_rows=600)).objections[0]
+    server.sql("create table log.child (e int, foreign key (e) references log.events (id) on delete cascade)")
+    assert "log.child would be deleted" in cycle(deleting(server, kept)).objections[0]
+    server.sql("drop table log.child; create table log.bare (id int); create table log.old (id int) engine = myisam")
+    assert "no primary key" in cycle(deleting(server, kept, table="bare", predicate="id = 1")).objections[0]
+    assert "found MyISAM" in cycle(deleting(server, kept, table="old", predicate="id = 1")).objections[0]
+
+
+def test_a_killed_worker_lets_the_batches_go_on(server, kept):
+    server.sql(EVENTS)
+    run_ = killed_at(deleting(server, kept, pause_ms=200), "delete 1200 rows")
+    assert (run_.problems, rows(server)) == ([], 800)
+
+
+def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(server, kept):
+    old = server.sql("select @@global.slow_query_log")
+    told = cycle(asked(server, kept, "tuning"))
+    assert (told.objections, told.plan.steps) == ([], ())
+    done = cycle(asked(server, kept, "tuning", apply=True))
+    assert done.problems == []
+    assert "set slow_query_log to ON" in done.titles
+    assert (old, server.sql("select @@global.slow_query_log")) == ("0", "1")
+    assert "tuning_until_restart" in done.findings
+    server.sql("set global slow_query_log = 0; create user looker@localhost; grant select on *.* to looker@localhost")
+
+    def spoil():
+        server.sql("set global max_heap_table_size = 16384")
+
+    # Whoever may look and not set: the server refuses, and nothing is another than before.
+    refused = cycle(asked(server, kept, "tuning", apply=True, user="looker"), meanwhile=spoil)
+    assert "Access denied" in refused.outputs[-1]
+    assert "slow_query_log did not take" in refused.problems[0]
+    assert refused.restored in (None, [])
+    assert server.sql("select @@global.slow_query_log") == "0"
+
+
+def test_a_flipped_byte_is_seen(server, kept):
+    said = flipped(asked(server, kept), kept, "shop.sql")
+    assert "is not what was written: shop.sql: FAILED" in said[0]
+    assert said[1:] == ["remove what is not proven"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
-from dbkit import Redis, needs, place, redis, run
+from database_cycle import cycle, flipped, killed_at
+from dbkit import Redis, needs, place, redis, run, until
 
 from opsqueue.connectors.local import LocalShell
 from opsqueue.facts.databases import DatabaseWhere, database
@@ -142,13 +144,23 @@ def test_a_password_comes_from_its_reference_and_is_shown_nowhere(kept):
         try:
             fields = asked(one, kept, password={"$secret": f"file:{file}"})
             run_ = cycle(fields)
+            more = {"key_pattern": "k*", "max_rows": 5}
+            others = [
+                cycle({**fields, **change})
+                for change in (
+                    {"maintenance_type": "tuning", "apply": True},
+                    {"maintenance_type": "cleanup", **more},
+                )
+            ]
         finally:
             stop.set()
             watcher.join()
             run(["redis-cli", "-p", str(one.port), "shutdown", "nosave"], REDISCLI_AUTH=secret, check=False)
     assert run_.problems == []
     assert seen == []
-    assert secret not in repr(run_)
+    assert [other.problems for other in others] == [[], []]
+    assert others[1].metrics["rows_deleted"] == 1
+    assert secret not in repr((run_, others))
     assert f"REDISCLI_AUTH=<file:{file}>" in " ".join(str(step.command) for step in run_.plan.steps)
     without = cycle(asked(one, kept))
     assert "could not be asked" in without.objections[0]
@@ -171,3 +183,95 @@ def test_a_server_is_found_by_itself(server):
     assert found["found"] == [{"engine": "redis", "socket": "", "port": server.port}]
     looked = LocalShell().ask((database(DatabaseWhere()),))["database"]["found"]
     assert {"engine": "redis", "socket": "", "port": server.port} in looked
+
+
+# -- cleanup and tuning -----------------------------------------------------------------------------------
+
+
+def deleting(server: Redis, kept: Path, **more):
+    fields = asked(server, kept, "cleanup", key_pattern="session:*", redis_database=5, max_rows=2000)
+    return {**fields, "batch_size": 100, "pause_ms": 0, **more}
+
+
+def fill(server: Redis) -> None:
+    text = "for i = 1, 1000 do redis.call('set', 'session:' .. i, 'x') redis.call('set', 'user:' .. i, 'x') end"
+    server.cli("-n", "5", "eval", text, "0")
+
+
+def test_keys_go_by_their_pattern_and_others_stay(server, kept):
+    fill(server)
+    others = server.cli("dbsize")
+    assert "max_rows is 10" in cycle(deleting(server, kept, max_rows=10)).objections[0]
+    run_ = cycle(deleting(server, kept))
+    assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
+    assert (run_.metrics["rows_deleted"], server.cli("-n", "5", "dbsize")) == (1000, "1000")
+    assert server.cli("dbsize") == others
+    assert not cycle(deleting(server, kept)).plan
+    fill(server)
+    killed = killed_at(deleting(server, kept, pause_ms=20), "delete 1000 rows")
+    assert (killed.problems, server.cli("-n", "5", "dbsize")) == ([], "1000")
+
+
+def test_no_more_keys_than_max_rows_go(server, kept):
+    server.cli("-n", "5", "flushdb")
+    server.cli("-n", "5", "set", "session:0", "x")
+    run_ = cycle(deleting(server, kept, max_rows=30), meanwhile=lambda: fill(server))
+    assert run_.problems == []
+    assert (run_.metrics["rows_deleted"], run_.findings) == (30, ["rows_left"])
+    server.cli("-n", "5", "flushdb")
+
+
+def test_a_replica_that_does_not_follow_stops_the_cleanup(server, kept):
+    fill(server)
+    with redis() as other:
+        other.cli("replicaof", "127.0.0.1", str(server.port))
+        until(lambda: "state=online" in server.cli("info", "replication"), what="the replica")
+        process = _pid(other)
+        os.kill(process, signal.SIGSTOP)
+        try:
+            run_ = cycle(deleting(server, kept, max_replication_lag_seconds=1))
+        finally:
+            os.kill(process, signal.SIGCONT)
+            with contextlib.suppress(PermissionError):
+                os.kill(_parent(process), signal.SIGCONT)  # runuser stops with its child
+    assert run_.problems
+    assert server.cli("-n", "5", "eval", "return #redis.call('keys', 'session:*')", "0") > "0"
+    server.cli("-n", "5", "flushdb")
+
+
+def _parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _pid(one: Redis) -> int:
+    return int(next(line for line in one.cli("info", "server").splitlines() if "process_id" in line).split(":")[1])
+
+
+def test_tuning_sets_what_needs_no_restart_and_leads_back_what_was_refused(server, kept):
+    told = cycle(asked(server, kept, "tuning"))
+    assert (told.objections, told.plan.steps) == ([], ())
+    done = cycle(asked(server, kept, "tuning", apply=True))
+    assert (done.problems, done.findings.count("tuning_until_restart")) == ([], 4)
+    assert server.cli("config", "get", "latency-monitor-threshold").split()[-1] == "100"
+    assert server.cli("config", "get", "maxmemory").split()[-1] == "0"  # a person decides
+    for name in ("eviction", "expire", "server-del"):
+        server.cli("config", "set", f"lazyfree-lazy-{name}", "no")
+    server.cli("config", "set", "latency-monitor-threshold", "0")
+
+    def forbid():
+        """From now on one of them cannot be set; the others were already."""
+        server.cli("acl", "setuser", "default", "-config|set")
+
+    def allow():
+        server.cli("acl", "setuser", "default", "+config|set")
+
+    refused = cycle(asked(server, kept, "tuning", apply=True), meanwhile=forbid)
+    allow()
+    assert "did not take" in refused.problems[0]
+    assert server.cli("config", "get", "latency-monitor-threshold").split()[-1] == "0"
+
+
+def test_a_flipped_byte_is_seen(server, kept):
+    said = flipped(asked(server, kept), kept, "dump.rdb")
+    assert "is not what was written: dump.rdb: FAILED" in said[0]
+    assert said[1:] == ["remove what is not proven"]

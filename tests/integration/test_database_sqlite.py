@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, flipped, killed_at
 from dbkit import ROOT, needs, place, run, user
 
 pytestmark = [pytest.mark.service, needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))]
@@ -167,3 +167,9 @@ def test_a_worker_that_is_killed_leaves_a_whole_file(here, kind):
 def test_a_file_that_is_not_there_is_refused(here):
     run_ = cycle({**asked(here), "path": str(here / "none.db")})
     assert "there is no file" in run_.objections[0]
+
+
+def test_a_flipped_byte_is_seen(here):
+    said = flipped(asked(here), here / "b", "shop.db.sqlite")
+    assert "is not what was written: shop.db.sqlite: FAILED" in said[0]
+    assert said[1:] == ["remove what is not proven"]

@@ -91,6 +91,19 @@ def test_a_host_that_came_right_between_two_tries_is_no_unchanged_host(story):
     assert (shown["outcome"], states(shown)) == ("succeeded", {"h1": "succeeded"})
 
 
+def test_a_second_try_that_is_refused_does_not_leave_what_the_first_one_left(story):
+    machine = story.machines["h1"]
+    machine.wrong = True
+    operation_id = story.ask("redo_value")
+    for _ in range(3):
+        story.step(operation_id)
+    machine.value = 13  # which the type objects to
+    shown = story.drive(operation_id)
+    assert machine.tally == ["set 1", "back 0"]
+    assert (shown["outcome"], machine.value) == ("rolled_back", 0)
+    assert "the value is cursed" in shown["targets"][0]["problems"]
+
+
 def test_as_many_tries_as_were_asked_for_are_made(story):
     machine = story.machines["h1"]
     machine.breaks = {"set 1"}

@@ -142,6 +142,16 @@ def verify(hand: Hand, found: Facts, _now: Server | None) -> Iterator[str]:
     for name, check in answer["checks"].items():
         if judged(name, check) == "failed":
             yield f"{name} could not look (exit code {check['exit_code']}): {' '.join(check['lines'])[-300:]}"
+    yield from _stale(hand)
+
+
+def _stale(hand: Hand) -> Iterator[str]:
+    """No backup that is young enough; what was made by others is not known here."""
+    server, most = hand.server, hand.params.max_backup_age_hours
+    if most and not server.complete:
+        yield f"there is no proven backup in {hand.base}, and the newest may be {most} hours old"
+    elif most and (age := server.ages[f"{server.complete[-1]:06}"] // 3600) >= most:
+        yield f"the newest proven backup in {hand.base} is {age} hours old, and may be {most}"
 
 
 def rollback(hand: Hand, found: Facts, _now: Server | None) -> Plan:

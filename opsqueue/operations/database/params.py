@@ -8,12 +8,14 @@ from pydantic import Field, model_validator
 
 from opsqueue.facts.databases import DatabaseWhere
 from opsqueue.model.kind import Params
+from opsqueue.operations.database.predicate import parse
 from opsqueue.secrets import SecretRef
 
 AbsolutePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@%+=:,._ /-]*[A-Za-z0-9@%+=:,._-])?$")]
 """Nothing that a shell, a database client or a glob would read otherwise."""
 DatabaseName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 """No option, no path, no space: it is the name of a file in a backup too."""
+TableName = Annotated[str, Field(max_length=127, pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)?)?$")]
 UserName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.$-]*)?$")]
 Recipient = Annotated[str, Field(max_length=2000, pattern=r"^(age1[a-z0-9]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+)$")]
 
@@ -24,7 +26,7 @@ PASSWORD_NAMES = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD", "redis": "RE
 class DatabaseMaintenanceParams(Params):
     """What is to be done, to which databases of which server, and how."""
 
-    maintenance_type: Literal["backup", "integrity_check", "statistics", "index_optimization"]
+    maintenance_type: Literal["backup", "integrity_check", "statistics", "index_optimization", "cleanup", "tuning"]
     engine: Literal["auto", "postgresql", "mysql", "mariadb", "redis", "sqlite"] = "auto"
     """`auto` takes the one server that listens on the host; `mysql` and `mariadb` mean the same."""
     socket: AbsolutePath = ""
@@ -67,12 +69,47 @@ class DatabaseMaintenanceParams(Params):
     compare: Literal["content", "count"] = "content"
     """What a scratch restore must have in common with its source: a checksum of each table, or the number of its rows
     alone; of a Redis, keys are counted in any case."""
+    max_backup_age_hours: int = Field(default=0, ge=0, le=1_000_000)
+    """integrity_check: fails when the newest proven backup is older, or none is there; 0: not asked."""
     bloat_percent: int = Field(default=30, ge=0, le=99)
     """Indexes (PostgreSQL) and tables (MariaDB) with so much waste are rebuilt; 0: all."""
     min_size_mb: int = Field(default=1, ge=0, le=1_000_000)
     """Smaller indexes and tables are left alone."""
     lock_timeout_ms: int = Field(default=10_000, ge=100, le=600_000)
-    """How long a rebuild may wait for a lock, or for older transactions, before it gives up; nobody waits behind it."""
+    """How long a rebuild may wait for a lock, or for older transactions, before it gives up; nobody waits behind it.
+    The same for each batch of a cleanup."""
+    table: TableName = ""
+    """cleanup: the table, as SCHEMA.TABLE where it is not in `public` (PostgreSQL)."""
+    predicate: str = Field(default="", max_length=2000)
+    """cleanup: which rows go: one expression over columns of the table, names as the catalogue has them."""
+    key_pattern: str = Field(default="", max_length=500, pattern=r"^([A-Za-z0-9][!-~]*)?$")
+    """cleanup of Redis: which keys go, as SCAN matches them; it begins with a letter or digit."""
+    redis_database: int = Field(default=0, ge=0, le=10_000)
+    """cleanup of Redis: the number of the database."""
+    max_rows: int = Field(default=0, ge=0, le=1_000_000_000)
+    """cleanup: refused when more rows match; no more go in one run, whatever comes meanwhile. Must be given."""
+    batch_size: int = Field(default=5000, ge=1, le=100_000)
+    """cleanup: so many rows in each transaction."""
+    pause_ms: int = Field(default=50, ge=0, le=60_000)
+    """cleanup: between two batches."""
+    count_seconds: int = Field(default=30, ge=1, le=100)
+    """cleanup: how long the exact count may take; without one nothing is deleted."""
+    max_replication_lag_seconds: int = Field(default=30, ge=1, le=3600)
+    """cleanup: stop when standbys (PostgreSQL) or replicas (Redis) have not got a batch after so long."""
+    archive: bool = False
+    """cleanup: keep the rows in files on the host first, compared before each delete."""
+    allow_cascade: bool = False
+    """cleanup: go on although rows of other tables are deleted or changed as well (on delete cascade, set null)."""
+    apply: bool = False
+    """tuning: set what needs no restart; false: only recommend."""
+    profile: Literal["web", "oltp", "dw", "desktop", "mixed"] = "mixed"
+    """tuning: what the server is used for."""
+    storage: Literal["hdd", "ssd", "san", "nvme"] = "ssd"
+    """tuning: what its data lie on."""
+    memory_mb: int = Field(default=0, ge=0, le=100_000_000)
+    """tuning: the memory that belongs to the server; 0: all of the machine."""
+    cpus: int = Field(default=0, ge=0, le=10_000)
+    """tuning: the CPUs that belong to the server; 0: all of the machine."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -88,9 +125,40 @@ class DatabaseMaintenanceParams(Params):
             raise ValueError("redis-cli passes over a user without a password; give both")
         if self.encrypt_to and self.encryption == "none":
             raise ValueError("encrypt_to is given, and encryption is none; leave out one of them")
+        if self.maintenance_type == "cleanup":
+            self._cleanup_fits()
         if any("/../" in f"{one}/" for one in (self.path, self.socket, self.backup_dir, self.identity_file)):
             raise ValueError("a path is given without '..'")
         return self
+
+    def _cleanup_fits(self) -> None:
+        if not self.max_rows:
+            raise ValueError("a cleanup needs max_rows: more rows than that are never deleted")
+        if self.key_pattern and (self.table or self.predicate or self.archive):
+            raise ValueError("key_pattern is for Redis, which has no table, predicate or archive; leave them out")
+        if not self.key_pattern:
+            if not self.table or not self.predicate:
+                raise ValueError("a cleanup needs table and predicate, or key_pattern for Redis")
+            parse(self.predicate)
+        elif {'"', "'", "\\"} & set(self.key_pattern):
+            raise ValueError("key_pattern holds no quote and no backslash")
+
+    @property
+    def task(self) -> tuple[str, ...]:
+        """Table and predicate as the fact counts them, for engines that quote with a double quote or a backtick."""
+        if self.maintenance_type != "cleanup":
+            return ()
+        if self.key_pattern:
+            return (str(self.redis_database), self.key_pattern, "", "", str(self.count_seconds))
+        found, schema, name = parse(self.predicate), *self.schema_and_name
+        double, back = f'"{schema}"."{name}"', f"`{name}`"
+        return (double, found.sql('"'), back, found.sql("`"), str(self.count_seconds))
+
+    @property
+    def schema_and_name(self) -> tuple[str, str]:
+        """The table's schema in PostgreSQL, and its name."""
+        schema, _, name = self.table.rpartition(".")
+        return schema or "public", name
 
     @property
     def server_kind(self) -> str:
@@ -118,4 +186,5 @@ class DatabaseMaintenanceParams(Params):
             backup_dir=self.backup_dir,
             recipients_file=self.recipients_file,
             secrets=self.secrets,
+            task=self.task,
         )

@@ -7,8 +7,10 @@ from typing import Protocol
 
 import opsqueue.operations.database.backup as _backup
 import opsqueue.operations.database.checks as _checks
+import opsqueue.operations.database.cleanup as _cleanup
 import opsqueue.operations.database.indexes as _indexes
 import opsqueue.operations.database.statistics as _statistics
+import opsqueue.operations.database.tuning as _tuning
 from opsqueue.facts.databases import Server
 from opsqueue.model.fact import Fact, Facts
 from opsqueue.model.kind import Finding, Metric
@@ -57,6 +59,8 @@ WORK: Mapping[str, Work] = {
     "integrity_check": _checks,
     "statistics": _statistics,
     "index_optimization": _indexes,
+    "cleanup": _cleanup,
+    "tuning": _tuning,
 }
-DETAILED = {"statistics", "index_optimization"}
-"""What needs to know each table or index."""
+DETAILED = {"statistics", "index_optimization", "cleanup", "tuning"}
+"""What needs to know each table or index, or the settings."""
