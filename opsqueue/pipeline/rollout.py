@@ -11,13 +11,13 @@ from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.rollout import Rollout
-from opsqueue.model.verdict import Deny, Hold
+from opsqueue.model.verdict import Deny, Hold, Pass
 from opsqueue.pipeline.evidence import recorded
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.outcome import settled, skipped, summary
 from opsqueue.pipeline.share import AWAY, handed_out, rest, share
-from opsqueue.pipeline.wave import PutOff, Wave, reached, why_stop
+from opsqueue.pipeline.wave import PutOff, Wave, half, reached, why_stop
 from opsqueue.pipeline.window import asked, held
 from opsqueue.pipeline.world import World
 from opsqueue.store import holds, operations, shards
@@ -90,11 +90,12 @@ class RolledOut:
         ended = [target for target in self.targets.values() if target.state.settled]
         if not left:
             return self._over(left)
-        if stop := why_stop(self.world, self.operation, ended, len(self.targets)):
-            return self._over(left, stop)
-        return self._gates(left, len(ended))
+        halves = [target for target in left if half(self.kind, target)]  # what closes now, they are still led back
+        if stop := why_stop(self.world, self.operation, [*ended, *halves], len(self.targets)):
+            return halves or self._over(left, stop)
+        return self._gates(left, len(ended), halves)
 
-    def _gates(self, left: list[Target], done: int) -> list[Target] | Move | InTransaction:
+    def _gates(self, left: list[Target], done: int, halves: list[Target]) -> list[Target] | Move | InTransaction:
         with self.world.store.read() as connection:
             locked = holds.locked(connection, self.operation.id)
             ours = tuple(target for target in left if target.host in locked)
@@ -102,6 +103,8 @@ class RolledOut:
         if not ours:
             return self._back(Move(operation=self.operation, to=Stage.WINDOW, result="waiting", why=self._so_far()))
         verdict = combined(verdicts)
+        if shut := [target for target in halves if not isinstance(verdict, Pass) or target.host not in open_now]:
+            return shut
         if isinstance(verdict, Hold):
             return lambda tx: self._held(tx, ours)
         if isinstance(verdict, Deny):

@@ -98,12 +98,25 @@ def run(job: Job, target: Target) -> Target:
     return _apply(job, target)
 
 
+def give_up(job: Job, target: Target, why: str) -> Target:
+    """Bring one to its end that was to be tried once more and may not: right by itself, or led back.
+
+    Raises as run does.
+    """
+    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    seen = replace(target, after=after, verified_at=job.world.now())
+    if wrong := job.kind.verify(job.params, target.before, after):
+        return _lead_back(job, replace(seen, problems=(*dict.fromkeys((*target.problems, *wrong)), why)))
+    good = replace(seen, state=TargetState.SUCCEEDED, problems=(), finished_at=job.world.now())
+    return job.write(good, job.event("verified", f"not tried again ({why}): the host is as it should be"))
+
+
 def _apply(job: Job, target: Target) -> Target:
     now = job.world.now()
     facts = job.shell.ask((*job.kind.facts(job.params), HOST_READING))
     if objections := job.kind.objections(job.params, facts):
         if target.changed:  # an earlier try has sent something: what it left is not left so
-            return _lead_back(job, replace(target, problems=(*target.problems, *objections)))
+            return give_up(job, target, "; ".join(objections))
         failed = replace(target, state=TargetState.FAILED, problems=objections, finished_at=now)
         return job.write(failed, job.event("refused", "; ".join(objections)))
     plan = job.kind.plan(job.params, facts)

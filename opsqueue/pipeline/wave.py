@@ -18,7 +18,7 @@ from opsqueue.model.verdict import Pass
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.outcome import DONE, seconds_of_work, skipped
 from opsqueue.pipeline.submit import params_for
-from opsqueue.pipeline.target import Closed, Drifted, Job, StillBusy, run
+from opsqueue.pipeline.target import Closed, Drifted, Job, StillBusy, give_up, run
 from opsqueue.pipeline.window import asked
 from opsqueue.pipeline.world import World
 from opsqueue.store import events, operations
@@ -72,9 +72,10 @@ class Wave:
 
     def _one(self, target: Target) -> Target | PutOff:
         begun = target.state is not TargetState.PENDING
-        if not begun and (stop := why_stop(self.world, self.operation, [*self.others, *self.ended], self.total)):
+        stop = "" if begun else why_stop(self.world, self.operation, [*self.others, *self.ended, target], self.total)
+        if stop and not half(self.kind, target):
             return skipped(target, stop, self.world.now())
-        after = self._worked(target)
+        after = self._worked(target, stop)
         # A worker died on it: what was found decides, it is never applied again.
         if not begun and isinstance(after, Target):
             after = self._retried(after)
@@ -83,20 +84,25 @@ class Wave:
                 self.ended.append(after)
         return after
 
-    def _worked(self, target: Target) -> Target | PutOff:
+    def _worked(self, target: Target, stop: str = "") -> Target | PutOff:
+        """Bring it to its end; with a reason to `stop`, only lead it back."""
         if (gone := self._gone(target)) is not None:
             return gone
         try:
-            return run(self._job(target), target)
-        except Drifted as drift:
-            return self._anew(target, str(drift))
-        except (Closed, StillBusy) as later:
-            busy = isinstance(later, StillBusy)
-            return PutOff(result="looking" if busy else "held", why=str(later), wait=_LOOK_AGAIN if busy else 0.0)
+            return give_up(self._job(target), target, stop) if stop else run(self._job(target), target)
+        except (Drifted, Closed, StillBusy) as later:
+            return self._later(target, later)
         except HostUnreachable as error:
             return self.away(target, error.message)
         except HostNotTrusted as error:
             return self._end(target.host, error.message, unreached=False)
+
+    def _later(self, target: Target, why: Drifted | Closed | StillBusy) -> Target | PutOff:
+        if isinstance(why, Drifted):
+            return self._anew(target, str(why))
+        if isinstance(why, StillBusy):
+            return PutOff(result="looking", why=str(why), wait=_LOOK_AGAIN)
+        return self._worked(target, str(why)) if half(self.kind, target) else PutOff(result="held", why=str(why))
 
     def _job(self, target: Target) -> Job:
         host = self.world.inventory[target.host]
@@ -176,18 +182,23 @@ class Wave:
         return PutOff(result="retrying", why=why, wait=wait, attempts=target.attempt, target=fresh)
 
 
-def why_stop(world: World, operation: Operation, ended: Sequence[Target], total: int) -> str:
-    """Why no further target is to be begun; empty: go on."""
+def why_stop(world: World, operation: Operation, targets: Sequence[Target], total: int) -> str:
+    """Why no further target is to be begun, given those that ended or were begun; empty: go on."""
     with world.store.read() as connection:
         if cancelled := operations.cancel_asked(connection, operation.id):
             return f"cancelled: {cancelled}"
-    tried = reached(ended)
+    tried = reached(targets)
     failed = [target.host for target in tried if target.state not in DONE]
     if failed and Rollout(**operation.rollout).stops(total, len(tried), len(failed)):
         return f"not begun, because it went wrong on {', '.join(failed)}"
-    if seconds_of_work(ended, world.now()) > operation.timeout:
+    if seconds_of_work(targets, world.now()) > operation.timeout:
         return f"not begun within the operation's {operation.timeout} s"
     return ""
+
+
+def half(kind: OperationKind, target: Target) -> bool:
+    """Whether it is between two tries that nothing led back: never left so, whatever closes meanwhile."""
+    return kind.redo and target.changed and target.state is TargetState.PENDING
 
 
 def reached(targets: Sequence[Target]) -> list[Target]:

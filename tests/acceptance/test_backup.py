@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import resticgen
 from dbkit import ROOT, needs
 from fleet import SOON, Fleet
 from place import SIX, stages, until
@@ -150,7 +151,8 @@ def test_from_the_first_backup_to_the_file_that_came_back(town):
 
 
 def test_damage_fails_a_verification_and_a_restore_in_place_is_asked_about(town):
-    assert town.sh(f"opsqueue execute {BACKUP} {INIT} --wait --output json").code == 0
+    resticgen.repository(home(town) / "repository", CANARY)
+    assert town.sh(f"opsqueue execute {BACKUP} --wait --output json").code == 0
     file = home(town) / "source/f"
     file.write_text("spoilt")
     words = ("backups", "restore", "db-server-1", "--in-place", "--include", str(file))
@@ -194,7 +196,8 @@ def test_the_setting_backup_retention_days_counts(town):
 
 def test_a_system_that_is_killed_while_restic_runs(town):
     """Every process, restic too, dies with SIGKILL, as when the power goes; a new worker finds what was begun."""
-    assert town.sh(f"opsqueue execute {BACKUP} {INIT} --wait --output json").code == 0
+    resticgen.repository(home(town) / "repository", CANARY)
+    assert town.sh(f"opsqueue execute {BACKUP} --wait --output json").code == 0
     (home(town) / "source/large").write_bytes(os.urandom(60 << 20))
     town.start("opsqueue", "up", "--no-flower")
     asked = town.sh(f"opsqueue execute {BACKUP} --no-wait --output json")
@@ -275,7 +278,8 @@ class TestOverSsh:
         nowhere(two)
 
     def test_restic_that_is_killed_on_the_host_is_a_failure_that_leaves_nothing(self, two):
-        assert two.execute("backup_operation", "--parameters", '{"init": true}', systems=["h1"])[0].code == 0
+        resticgen.repository(home(two, "h1") / "repository", CANARY)
+        assert two.execute("backup_operation", systems=["h1"])[0].code == 0
         (home(two, "h1") / "source/large").write_bytes(os.urandom(60 << 20))
         two.up()
         operation_id = two.ask("backup_operation", "--retry-count", "0", systems=["h1"])

@@ -56,7 +56,7 @@ def with_services(fleet):
         service = f"web-{name}"
         breaks = f"[ $(wc -l <{where}/{service}.starts) = 2 ] && exit 1\n" if name == "h3" else ""
         (where / f"{service}.sh").write_text(f"date +%s.%N >>{where}/{service}.starts\n{breaks}exec sleep 300\n")
-        text += f"[program:{service}]\ncommand=/bin/sh {where}/{service}.sh\nstartretries=0\n"
+        text += f"[program:{service}]\ncommand=/bin/sh {where}/{service}.sh\nstartretries=0\nautorestart=false\n"
         given = {"service_name": service, "manager": "supervisor", "supervisor_config": str(config), "sudo": False}
         host["parameters"] = {"service_restart": {**given, "settle_seconds": 1, "restart_log": False}}
     config.write_text(text)

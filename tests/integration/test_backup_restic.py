@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import resticgen
 from backup_cycle import Cycle, cycle, killed_at, params_of
 from dbkit import ROOT, needs
 from sshkit import Farm, needs_people
@@ -89,12 +90,19 @@ class Here:
 
 
 @pytest.fixture
-def here():
+def bare():
+    """Without a repository: restic makes it, with a key that costs it half a second each time."""
     directory = Path(tempfile.mkdtemp(prefix="oqbk"))
     try:
         yield Here(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def here(bare):
+    resticgen.repository(bare.repository, CANARY)
+    return bare
 
 
 def proven(found: Cycle) -> Cycle:
@@ -105,20 +113,20 @@ def proven(found: Cycle) -> Cycle:
 # -- what comes back --------------------------------------------------------------------------------------
 
 
-def test_everything_that_is_in_a_tree_comes_back(here):
-    make_tree(here.source)
+def test_everything_that_is_in_a_tree_comes_back(bare):
+    make_tree(bare.source)
     if not ROOT:
-        (here.source / "mode000").unlink()
-    found = proven(cycle(here.asked(level="full")))
+        (bare.source / "mode000").unlink()
+    found = proven(cycle(bare.asked(level="full")))
     sparse = restic_version() >= (0, 15)
     assert found.metrics["differences"] == 0
-    assert found.metrics["entries_compared"] == len(list(here.source.rglob("*")))  # the root itself, not the socket
+    assert found.metrics["entries_compared"] == len(list(bare.source.rglob("*")))  # the root itself, not the socket
     assert found.metrics["coverage"] == 100
     report = found.after["sources"]["runs"]["000001"]["report"]
     assert report["losses"] == {"sockets": 1, "holes": 0 if sparse else 2 - 1}
-    back = here.directory / "back"
-    proven(cycle(here.asked(task="restore", restore_to=str(back))))
-    assert differences(here.source, back / here.source.relative_to("/"), sparse=sparse) == []
+    back = bare.directory / "back"
+    proven(cycle(bare.asked(task="restore", restore_to=str(back))))
+    assert differences(bare.source, back / bare.source.relative_to("/"), sparse=sparse) == []
 
 
 def restic_version() -> tuple[int, ...]:
@@ -222,12 +230,12 @@ def test_a_system_brings_its_inventory(here):
 # -- refused at verify ------------------------------------------------------------------------------------
 
 
-def test_a_repository_that_is_not_there_is_found_before_anything_is_done(here):
-    here.fill()
-    refused = cycle(here.asked(init=False))
+def test_a_repository_that_is_not_there_is_found_before_anything_is_done(bare):
+    bare.fill()
+    refused = cycle(bare.asked(init=False))
     assert "no repository at" in refused.objections[0]
-    assert not here.repository.exists()
-    assert not here.work.exists()
+    assert not bare.repository.exists()
+    assert not bare.work.exists()
 
 
 def test_another_key_is_told_from_a_repository_that_is_gone(here):
@@ -248,11 +256,11 @@ def test_the_key_may_lie_on_the_host_and_sets_live_side_by_side(here):
     assert "cannot be reached" in cycle({**given, "password_file": "/nonexistent", "init": False}).objections[0]
 
 
-def test_a_path_that_is_not_there_is_refused_and_nothing_is_skipped(here):
-    here.fill()
-    refused = cycle(here.asked(paths=[str(here.source), str(here.directory / "gone")]))
+def test_a_path_that_is_not_there_is_refused_and_nothing_is_skipped(bare):
+    bare.fill()
+    refused = cycle(bare.asked(paths=[str(bare.source), str(bare.directory / "gone")]))
     assert "not there" in refused.objections[0]
-    assert not here.repository.exists()
+    assert not bare.repository.exists()
 
 
 def test_an_empty_source_is_refused(here):
@@ -288,9 +296,9 @@ class small_disk:  # noqa: N801 - read as a word
         self.here, self.size = here, size
 
     def __enter__(self) -> None:
-        self.here.repository.mkdir()
         words = ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "opsqueue-test", str(self.here.repository)]
         subprocess.run(words, check=True)
+        resticgen.repository(self.here.repository, CANARY)
 
     def __exit__(self, *_why: object) -> None:
         subprocess.run(["umount", "-l", str(self.here.repository)], check=True)
@@ -400,25 +408,25 @@ def test_files_that_come_and_go_disturb_nothing(here):
 
 
 @needs_people
-def test_a_file_that_cannot_be_read_is_refused_or_told(here):
+def test_a_file_that_cannot_be_read_is_refused_or_told(bare):
     """As somebody who is not root, over SSH."""
-    here.fill()
-    subprocess.run(["chown", "-R", "1:1", str(here.source)], check=True)
-    (here.source / "secret").write_text("x")
-    (here.source / "secret").chmod(0)
-    here.directory.chmod(0o777)
+    bare.fill()
+    subprocess.run(["chown", "-R", "1:1", str(bare.source)], check=True)
+    (bare.source / "secret").write_text("x")
+    (bare.source / "secret").chmod(0)
+    bare.directory.chmod(0o777)
     with Farm(hosts=1, people=True) as farm:
         ways = Ways(farm.pin(farm.folder / "known_hosts"))
         try:
             shell = ways.shell(farm.host(user="plain"))
-            asked = here.asked(sudo=False)
+            asked = bare.asked(sudo=False)
             assert "secret: Permission denied" in cycle(asked, shell=shell).objections[0]
-            assert not here.repository.exists()
+            assert not bare.repository.exists()
             found = proven(cycle({**asked, "on_partial": "report"}, shell=shell))
             assert "incomplete" in found.findings
             assert any("secret" in one for one in found.messages)
             # Those who may read everything, by sudo, back up everything.
-            again = proven(cycle({**asked, "sudo": True, "work_dir": str(here.directory / "w2")}, shell=ways.shell(
+            again = proven(cycle({**asked, "sudo": True, "work_dir": str(bare.directory / "w2")}, shell=ways.shell(
                 farm.host(user="ops"))))  # fmt: skip
             assert "incomplete" not in again.findings
         finally:
@@ -427,14 +435,14 @@ def test_a_file_that_cannot_be_read_is_refused_or_told(here):
 
 @as_root
 def test_what_cannot_be_read_only_while_it_is_read_is_no_backup(here):
-    """A file whose bytes the kernel refuses, as on a bad disk: /proc/self/mem can be opened and not read."""
+    """A file whose bytes the kernel refuses, as on a bad disk: the memory of a living process, at address 0."""
     here.fill()
     bad = here.source / "bad"
     bad.write_text("x")
 
     def breaks(title: str) -> None:
         if title.startswith("back up"):
-            subprocess.run(["mount", "--bind", "/proc/self/mem", str(bad)], check=True)
+            subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", str(bad)], check=True)
 
     try:
         found = cycle(here.asked(one_file_system=False), during=breaks)
@@ -485,15 +493,15 @@ STEPS = ("make the repository", "back up", "write down", "restore it", "compare"
 
 @pytest.mark.long
 @pytest.mark.parametrize("title", STEPS)
-def test_a_worker_that_is_killed_leaves_the_old_or_the_new(here, title):
-    here.fill()
-    found = killed_at(here.asked(), title)
+def test_a_worker_that_is_killed_leaves_the_old_or_the_new(bare, title):
+    bare.fill()
+    found = killed_at(bare.asked(), title)
     assert found.restored in (None, [])
-    if found.problems and title == "make the repository" and not (here.repository / "config").exists():
+    if found.problems and title == "make the repository" and not (bare.repository / "config").exists():
         return
-    if (here.repository / "config").exists():
-        assert here.runs() == ([] if found.problems else [(1, True)])
-        here.whole()
+    if (bare.repository / "config").exists():
+        assert bare.runs() == ([] if found.problems else [(1, True)])
+        bare.whole()
 
 
 @pytest.mark.long
@@ -596,7 +604,6 @@ def at(here: Here, run: int, when: str, *, name: str = "data") -> None:
 
 def test_the_policy_keeps_what_it_says_and_nothing_of_others(here):
     here.fill(3)
-    here.restic("init")
     for run, when in enumerate(("2020-01-01 10:00:00", "2021-05-05 10:00:00", "2021-05-05 20:00:00",
                                 "2022-12-31 23:00:00", "2023-01-01 01:00:00"), 1):  # fmt: skip
         at(here, run, when)
@@ -611,7 +618,6 @@ def test_the_policy_keeps_what_it_says_and_nothing_of_others(here):
 
 def test_nothing_is_forgotten_while_the_newest_is_not_proven(here):
     here.fill(3)
-    here.restic("init")
     at(here, 1, "2020-01-01 10:00:00")
 
     def spoil(title: str) -> None:
@@ -625,7 +631,6 @@ def test_nothing_is_forgotten_while_the_newest_is_not_proven(here):
 
 def test_what_was_never_proven_is_forgotten_after_a_proven_one(here):
     here.fill(3)
-    here.restic("init")
     tags = "opsqueue,set=data,run=1"
     here.restic("backup", "--host", os.uname().nodename, "--tag", tags, str(here.source))
     proven(cycle(here.asked()))
@@ -713,7 +718,6 @@ def test_without_a_manifest_everything_is_restored_and_it_is_told(here):
 
 def test_an_old_backup_fails_its_verification(here):
     here.fill()
-    here.restic("init")
     at(here, 1, "2020-01-01 10:00:00")
     assert "hours old" in " ".join(cycle(here.asked(task="verify")).problems)
 

@@ -89,16 +89,52 @@ def test_cancelled_while_a_worker_has_it_and_nothing_was_begun_it_is_cancelled(s
     assert story.machines["h1"].tally == []
 
 
-def test_cancelled_between_two_tries_the_changed_host_is_no_skipped_host(story):
+def half_done(story, **more):
+    """An operation whose first try broke at its second command, before its second try."""
     story.machines["h1"].breaks = {"set 2"}
-    operation_id = story.ask("redo_value", parameters={"to": 2, "steps": 2})
+    operation_id = story.ask("redo_value", systems=["h1", "h2"], parameters={"to": 2, "steps": 2}, **more)
     for _ in range(3):
         story.step(operation_id)
+    assert story.machines["h1"].value == 1
+    return operation_id
+
+
+def led_back(story, operation_id, why):
+    shown = story.drive(operation_id)
+    first, second = shown["targets"]
+    assert (first["status"], story.machines["h1"].value) == ("rolled_back", 0)
+    assert "it broke" in first["problems"][0]
+    assert why in first["problems"][-1]
+    assert story.machines["h1"].tally == ["set 1", "set 2", "back 0"]
+    assert (second["status"], story.machines["h2"].tally) == ("skipped", [])
+    return shown
+
+
+def test_cancelled_between_two_tries_the_changed_host_is_led_back(story):
+    operation_id = half_done(story)
+    cancel(story.world(), operation_id, actor="ann", reason="stop")
+    assert led_back(story, operation_id, "cancelled: ann: stop")["outcome"] == "cancelled"
+
+
+def test_out_of_time_between_two_tries_the_changed_host_is_led_back(story):
+    operation_id = half_done(story, timeout=90)
+    story.clock.at += 100
+    assert led_back(story, operation_id, "within the operation's 90 s")["outcome"] == "rolled_back"
+
+
+def test_frozen_between_two_tries_the_changed_host_is_led_back_and_does_not_stay_broken(story):
+    operation_id = half_done(story)
+    add_freeze(story.world(), scope=("all",), reason="audit", ends_at=None, starts_at=None, actor="ann")
+    assert led_back(story, operation_id, "a gate closed")["outcome"] == "rolled_back"
+
+
+def test_cancelled_between_two_tries_a_host_that_came_right_is_a_success(story):
+    operation_id = half_done(story)
+    story.machines["h1"].value = 2
     cancel(story.world(), operation_id, actor="ann", reason="stop")
     shown = story.drive(operation_id)
-    assert shown["targets"][0]["status"] == "failed"
-    assert shown["targets"][0]["problems"][-1] == "cancelled: ann: stop"
-    assert "it broke" in shown["targets"][0]["problems"][0]
+    assert [one["status"] for one in shown["targets"]] == ["succeeded", "skipped"]
+    assert story.machines["h1"].tally == ["set 1", "set 2"]
 
 
 def test_cancelled_while_it_waits_it_ends_at_once(story):

@@ -238,7 +238,10 @@ def test_a_program_has_its_time_and_ends_with_all_that_it_started(place, monkeyp
     began = time.monotonic()
     assert "did not end within 0.3 s; it said: waiting" in place.refused(program)
     assert time.monotonic() - began < 5
-    assert not _alive(int(child.read_text()))
+    deadline = time.monotonic() + 15  # killed already: how long a loaded kernel takes to bury it
+    while _alive(int(child.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_all_hosts_together_have_their_time(place, monkeypatch):
