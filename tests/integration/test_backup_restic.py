@@ -683,9 +683,10 @@ def test_a_flipped_byte_is_found(here):
 def test_a_pack_that_is_gone_is_found(here):
     """One that only the backup before needs: what is restored for proof is whole, and the repository is not."""
     here.fill()
+    at(here, 1, "2020-01-01 10:00:00")
     large = here.source / "large"
     large.write_bytes(os.urandom(1 << 20))
-    proven(cycle(here.asked()))
+    at(here, 2, "2020-01-02 10:00:00")
     large.unlink()
     proven(cycle(here.asked()))
     pack(here).unlink()
