@@ -17,6 +17,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing opsqueue into $(VENV) (once) …"
 	@$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@$(BIN)/python -m compileall -q opsqueue # as pip does with what is not editable
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
