@@ -20,6 +20,7 @@ from opsqueue.connectors.shell import Shell
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
+from opsqueue.model.kind import OperationKind
 from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
 from opsqueue.notify.message import Message
@@ -43,10 +44,11 @@ def assemble(
     own_host: str = "",
     coordinators: tuple[Coordinator, ...] = (),
     now: Callable[[], float] = time.time,
+    directory: Directory | None = None,
 ) -> World:
     """The world of one process. Raises InvalidConfig for what the settings ask for and cannot be honoured."""
     kinds = catalogue()
-    directory = Directory(settings, check=lambda inventory: honoured(settings, kinds, inventory))
+    directory = directory or known_hosts(settings, kinds)
     return World(
         store=Store(settings.database),
         settings=settings,
@@ -63,6 +65,15 @@ def assemble(
         directory=directory.now,
         windows=settings.windows(),
     )
+
+
+def known_hosts(settings: Settings, kinds: Mapping[str, OperationKind] | None = None) -> Directory:
+    """The inventory of a process that goes on; read before a fork, every child begins with a good one.
+
+    Raises InvalidConfig as assemble does.
+    """
+    of = catalogue() if kinds is None else kinds
+    return Directory(settings, check=lambda inventory: honoured(settings, of, inventory))
 
 
 def check(settings: Settings) -> Inventory:

@@ -12,13 +12,14 @@ from uuid import UUID, uuid5
 from celery import Celery, Task
 
 from opsqueue.beat_schedule import build
+from opsqueue.connectors.inventory.directory import Directory
 from opsqueue.errors import BrokerUnreachable, DatabaseUnreachable, OpsqueueError
 from opsqueue.model.names import WORKED, Stage
 from opsqueue.model.record import Operation, Shard
 from opsqueue.model.request import parse_request
 from opsqueue.pipeline import schedule
 from opsqueue.pipeline.advance import advance
-from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.assemble import assemble, known_hosts
 from opsqueue.pipeline.shard import run_shard
 from opsqueue.pipeline.submit import submit as take_in
 from opsqueue.pipeline.upkeep import upkeep as keep_house
@@ -43,6 +44,11 @@ class Hands:
         """The host whose own worker this is; empty: nobody's."""
 
     @cached_property
+    def directory(self) -> Directory:
+        """The inventory; a worker reads it before it forks."""
+        return known_hosts(self.settings)
+
+    @cached_property
     def world(self) -> World:
         """This process's world."""
         sender = Sender(self.settings, self.app)
@@ -52,6 +58,7 @@ class Hands:
             dispatch_shard=partial(nudge_shard, sender),
             worker=f"{self.name}:{os.getpid()}",
             own_host=self.host,
+            directory=self.directory,
         )
 
     @property

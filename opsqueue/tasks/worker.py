@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import warnings
 
 from celery.exceptions import SecurityWarning
 
 from opsqueue import telemetry
+from opsqueue.errors import OpsqueueError
 from opsqueue.settings import load
 from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app, queue_named
@@ -38,10 +40,12 @@ def main() -> int:
     transport.install()
     app = make_app(settings, events=given.events)
     app.conf.opsqueue_taken = str(place(settings, given.name))
-    if settings.inventory or any(host.connector == "ssh" for host in settings.hosts.values()):
+    hands = Hands(settings, app, given.name, given.host)
+    # Read before the fork: a process that forks after a file was spoilt has the last good one all the same.
+    if any(host.connector == "ssh" for host in hands.directory.now().values()):
         # Loaded once and shared by all processes; else the first operation of each pays for it.
         import opsqueue.connectors.ssh.ways  # noqa: F401, PLC0415
-    register(app, Hands(settings, app, given.name, given.host))
+    register(app, hands)
     queues = given.queues.split(",")
     for name in set(queues) - set(QUEUES):
         app.amqp.queues.add(queue_named(name))
@@ -60,4 +64,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except OpsqueueError as problem:  # it is started again, and begins when that is mended
+        sys.exit(f"error: {problem.message}")

@@ -198,7 +198,7 @@ def test_a_system_that_is_killed_while_restic_runs(town):
     """Every process, restic too, dies with SIGKILL, as when the power goes; a new worker finds what was begun."""
     resticgen.repository(home(town) / "repository", CANARY)
     assert town.sh(f"opsqueue execute {BACKUP} --wait --output json").code == 0
-    (home(town) / "source/large").write_bytes(os.urandom(60 << 20))
+    slow_and_large(town, "db-server-1")
     town.start("opsqueue", "up", "--no-flower")
     asked = town.sh(f"opsqueue execute {BACKUP} --no-wait --output json")
     assert asked.code == 0, asked.err
@@ -220,6 +220,13 @@ def test_a_system_that_is_killed_while_restic_runs(town):
     assert not list((home(town) / "work").glob("*/*.partial"))
     again = town.sh(f"opsqueue execute {BACKUP} --wait --output json")
     assert again.json["status"] == "succeeded"
+
+
+def slow_and_large(place, host):
+    """What takes five seconds to back up, however fast the machine is."""
+    (home(place, host) / "source/large").write_bytes(os.urandom(40 << 20))
+    place.settings["hosts"][host]["parameters"]["backup_operation"]["limit_upload_kib"] = 8192
+    place.config.write_text(json.dumps(place.settings))
 
 
 def _restic_at(place, word):
@@ -280,7 +287,7 @@ class TestOverSsh:
     def test_restic_that_is_killed_on_the_host_is_a_failure_that_leaves_nothing(self, two):
         resticgen.repository(home(two, "h1") / "repository", CANARY)
         assert two.execute("backup_operation", systems=["h1"])[0].code == 0
-        (home(two, "h1") / "source/large").write_bytes(os.urandom(60 << 20))
+        slow_and_large(two, "h1")
         two.up()
         operation_id = two.ask("backup_operation", "--retry-count", "0", systems=["h1"])
         (process, *_rest) = until(lambda: _restic_at(two, "backup"), 60, what="restic at work")

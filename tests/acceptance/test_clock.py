@@ -104,7 +104,7 @@ def _flower_shows(city, operation_id, foreign_id):
     wanted = [f"opsqueue.{stage} look-here (health_check on 2 systems)" for stage in SIX]
 
     def shown():
-        return [task for task in _tasks(city) if operation_id in task["args"]]
+        return [task for task in _tasks(city) if operation_id in (task["args"] or "")]
 
     done = until(
         lambda: (all_of := [task for task in shown() if task["state"] == "SUCCESS"]) and len(all_of) >= 7 and all_of,
@@ -113,7 +113,7 @@ def _flower_shows(city, operation_id, foreign_id):
     assert Counter(task["name"] for task in done) == Counter(["opsqueue.submit look-here", *wanted])
     assert {task["args"] for task in done} == {f"({operation_id!r},)"}
     assert {task["kwargs"] for task in done} == {"{}"}
-    until(lambda: [task for task in _tasks(city) if foreign_id in task["args"] and "notify" in task["name"]])
+    until(lambda: [task for task in _tasks(city) if foreign_id in (task["args"] or "") and "notify" in task["name"]])
     assert CANARY not in json.dumps(_tasks(city))
     for task in _tasks(city):
         assert CANARY not in _get(city, f"/task/{task['uuid']}")[1]

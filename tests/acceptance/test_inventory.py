@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from place import Place, until
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("inventory")]
 
 LOCAL = {"ansible_connection": "local"}
 
