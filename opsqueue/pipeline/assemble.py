@@ -41,6 +41,7 @@ def assemble(
     worker: str,
     dispatch_shard: Callable[[Operation, Shard], None] = lambda _operation, _shard: None,
     own_host: str = "",
+    seat: str = "",
     coordinators: tuple[Coordinator, ...] = (),
     now: Callable[[], float] = time.time,
 ) -> World:
@@ -60,6 +61,7 @@ def assemble(
         coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
         worker=worker,
         own_host=own_host,
+        seat=seat,
         directory=directory.now,
         windows=settings.windows(),
     )

@@ -1,4 +1,4 @@
-"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME] [--events]`.
+"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME --seat ID]`.
 
 It is started, watched and started again by `opsqueue worker` and `opsqueue up`; nobody types this.
 """
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("processes", type=int)
     parser.add_argument("--config")
     parser.add_argument("--host", default="")
+    parser.add_argument("--seat", default="")
     parser.add_argument("--events", action="store_true")
     given = parser.parse_args()
     settings = load(given.config)
@@ -41,7 +42,7 @@ def main() -> int:
     if settings.inventory or any(host.connector == "ssh" for host in settings.hosts.values()):
         # Loaded once and shared by all processes; else the first operation of each pays for it.
         import opsqueue.connectors.ssh.ways  # noqa: F401, PLC0415
-    register(app, Hands(settings, app, given.name, given.host))
+    register(app, Hands(settings, app, given.name, given.host, given.seat))
     queues = given.queues.split(",")
     for name in set(queues) - set(QUEUES):
         app.amqp.queues.add(queue_named(name))

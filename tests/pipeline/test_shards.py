@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from opsqueue.model.names import Stage
@@ -149,6 +151,32 @@ def test_a_host_with_its_own_worker_takes_its_targets_from_its_own_queue(own):
     assert (shown["outcome"], states(shown)) == ("succeeded", dict.fromkeys(SIX[:4], "succeeded"))
     assert [own.machines[name].tally for name in SIX[:4]] == [["set 1"]] * 4
     assert [stage["stage"] for stage in shown["stages"]] == STAGES
+
+
+def test_of_two_workers_of_one_name_only_the_one_that_has_the_seat_takes_its_targets(own):
+    operation_id = own.ask(systems=["h2"])
+    this, other = (replace(own.world("host.h2"), seat=f"{name} 1 1 machine-{name}") for name in "ab")
+    own.step(operation_id)
+    run_shard(this, operation_id, 0)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    run_shard(other, operation_id, 0)
+    assert own.machines["h2"].tally == []
+    run_shard(this, operation_id, 0)
+    assert own.machines["h2"].tally == ["set 1"]
+    assert own.drive(operation_id)["outcome"] == "succeeded"
+
+
+def test_when_the_one_that_had_the_seat_is_dead_the_next_one_takes_its_targets(own):
+    operation_id = own.ask(systems=["h2"])
+    this, other = (replace(own.world("host.h2"), seat=f"{name} 1 1 machine-{name}") for name in "ab")
+    own.step(operation_id)
+    run_shard(this, operation_id, 0)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    own.clock.at += other.settings.worker.lease_seconds
+    run_shard(other, operation_id, 0)
+    assert own.machines["h2"].tally == ["set 1"]
 
 
 def test_looking_asks_it_there_too(own):
