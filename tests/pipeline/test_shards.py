@@ -153,6 +153,21 @@ def test_a_host_with_its_own_worker_takes_its_targets_from_its_own_queue(own):
     assert [stage["stage"] for stage in shown["stages"]] == STAGES
 
 
+def test_a_late_message_takes_no_shard_that_is_meant_for_another_worker(own):
+    """Numbers are given anew at each stage: the one in the message may be another host's by now."""
+    in_twos(own)
+    operation_id = own.ask("look_value", systems=SIX)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    queues = {number: queue for _, number, queue in own.shards}
+    assert queues == {0: "host.h2", 1: "host.h4", 2: "normal", 3: "normal"}
+    for worker, number in (("host.h4", 0), ("host.h2", 2), ("host.h", 0), ("shared", 1)):
+        run_shard(own.world(worker), operation_id, number)
+    assert [own.machines[name].asked for name in SIX] == [0] * 6
+    assert states(own.drive(operation_id)) == dict.fromkeys(SIX, "succeeded")
+    assert [own.machines[name].asked for name in SIX] == [1] * 6
+
+
 def test_of_two_workers_of_one_name_only_the_one_that_has_the_seat_takes_its_targets(own):
     operation_id = own.ask(systems=["h2"])
     this, other = (replace(own.world("host.h2"), seat=f"{name} 1 1 machine-{name}") for name in "ab")
