@@ -60,6 +60,7 @@ def test_a_second_one_of_the_same_name_is_refused_and_takes_over_when_the_first_
     done = place.ops("worker", "--host", "far-1")
     assert done.code == 9, done.err
     assert f"process {first.pid} on {os.uname().nodename}, since 20" in done.err
+    assert "Looking whether it still lives" in done.err
     assert "End that one if this is far-1" in done.err
     assert first.poll() is None
     first.kill()
