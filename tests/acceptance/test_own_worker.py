@@ -16,7 +16,7 @@ pytestmark = pytest.mark.service
 @pytest.fixture
 def place():
     hosts = {"here": {"connector": "local"}, "far-1": {"connector": "worker"}, "far-2": {"connector": "worker"}}
-    quick = {"processes": 1, "reserved": 0, "lease_seconds": 2}
+    quick = {"processes": 1, "reserved": 0, "lease_seconds": 5}
     place = Place(hosts=hosts, schedule={"system-monitoring": False}, worker=quick)
     yield place
     place.end()
@@ -56,7 +56,7 @@ def test_a_second_one_of_the_same_name_is_refused_and_takes_over_when_the_first_
     up = place.start("opsqueue", "up", "--no-flower")
     until(lambda: "opsqueue runs" in place.said(up), what=lambda: place.said(up))
     first = place.start("opsqueue", "worker", "--host", "far-1")
-    until(lambda: seat_of(place) == first.pid, what=lambda: place.said(first))
+    until(lambda: seat_of(place) == first.pid, 60, what=lambda: place.said(first))
     done = place.ops("worker", "--host", "far-1")
     assert done.code == 9, done.err
     assert f"process {first.pid} on {os.uname().nodename}, since 20" in done.err
@@ -77,12 +77,12 @@ def test_one_that_was_stopped_until_another_took_its_place_ends_when_it_wakes(pl
     up = place.start("opsqueue", "up", "--no-flower")
     until(lambda: "opsqueue runs" in place.said(up), what=lambda: place.said(up))
     first = place.start("opsqueue", "worker", "--host", "far-1")
-    until(lambda: seat_of(place) == first.pid, what=lambda: place.said(first))
+    until(lambda: seat_of(place) == first.pid, 60, what=lambda: place.said(first))
     stopped = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
     for process in stopped:
         process.suspend()
     second = place.start("opsqueue", "worker", "--host", "far-1")
-    until(lambda: seat_of(place) == second.pid, what=lambda: place.said(second))
+    until(lambda: seat_of(place) == second.pid, 60, what=lambda: place.said(second))
     for process in stopped:
         process.resume()
     assert first.wait(60) == 9
