@@ -42,6 +42,7 @@ def assemble(
     worker: str,
     dispatch_shard: Callable[[Operation, Shard], None] = lambda _operation, _shard: None,
     own_host: str = "",
+    seat: str = "",
     coordinators: tuple[Coordinator, ...] = (),
     now: Callable[[], float] = time.time,
     directory: Directory | None = None,
@@ -62,6 +63,7 @@ def assemble(
         coordinators=(*(_coordinator(given) for given in settings.verification), *coordinators),
         worker=worker,
         own_host=own_host,
+        seat=seat,
         directory=directory.now,
         windows=settings.windows(),
     )

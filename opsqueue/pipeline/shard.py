@@ -13,6 +13,7 @@ from opsqueue.model.record import Operation, Shard, Target
 from opsqueue.pipeline.dispatch import nudge
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.look import Looking
+from opsqueue.pipeline.seat import still_seated
 from opsqueue.pipeline.target import HOST_READING
 from opsqueue.pipeline.verify import surveyed
 from opsqueue.pipeline.wave import PutOff, Wave
@@ -49,6 +50,9 @@ def _take(world: World, operation_id: str, number: int) -> tuple[Operation, Shar
     now = world.now()
     until = now + world.settings.worker.lease_seconds
     with world.store.begin() as tx:
+        if not still_seated(tx, world.own_host, world.seat, now=now, until=until):
+            _log.error("FAILED: %s has another worker now; a shard of it was left alone", world.own_host)
+            return None
         operation = operations.get(tx, operation_id)
         shard = shards.take(
             tx,

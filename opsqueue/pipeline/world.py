@@ -67,6 +67,8 @@ class World:
     """Who holds the leases taken here."""
     own_host: str = ""
     """The host whose own worker this is; empty: nobody's."""
+    seat: str = ""
+    """As whom this worker, with all of its processes, holds the lease of its own host; see `seat.py`."""
     heart: Heart = field(default_factory=Heart)
     directory: Callable[[], Inventory] = Inventory
     """The inventory as it is now."""

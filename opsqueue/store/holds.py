@@ -132,6 +132,11 @@ def lease_of(connection: Connection, name: str) -> tuple[str, float] | None:
     return (row[0], row[1]) if row else None
 
 
+def give_lease_back(tx: Connection, name: str, *, holder: str) -> None:
+    """Let the next one have `name` at once, if it is ours."""
+    tx.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+
 def drop_leases(tx: Connection, before: float) -> None:
     """Forget leases that lapsed long ago."""
     tx.execute(delete(leases).where(leases.c.until < before))

@@ -187,7 +187,7 @@ deliveries = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", Text, primary_key=True),  # such as `reconciler`
+    Column("name", Text, primary_key=True),  # such as `reconciler`, or `host.NAME` of a host's own worker
     Column("holder", Text, nullable=False),
     Column("until", Double, nullable=False),
 )

@@ -27,6 +27,7 @@ from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
 from opsqueue.tasks.broker import QUEUES
 from opsqueue.tasks.reconciler import Reconciler
+from opsqueue.tasks.seated import seated
 
 _log = logging.getLogger("opsqueue.parts")
 
@@ -73,14 +74,18 @@ def worker(
 
 
 def host_worker(settings: Settings, host: str, *, config: str | None = None) -> int:
-    """The own worker of one host: it takes the targets of this host, and works them on this machine."""
+    """The own worker of one host: it takes the targets of this host, and works them on this machine.
+
+    Raises Conflict when this host has a worker already, here or on another machine.
+    """
     check(settings)
     _logs(settings, stderr=True)
     queues = (f"host.{host}",)
     name = f"host-{host}"
     child = _worker_child(name, queues, settings.worker.processes, config, events=settings.worker.events)
-    own = Child(name=name, argv=(*child.argv, "--host", host))
-    _keep(settings, [own], queues=queues)
+    with seated(settings, host, tell=_tell) as seat:
+        own = Child(name=name, argv=(*child.argv, "--host", host, "--seat", seat.holder))
+        _keep(settings, [own], queues=queues)
     return 0
 
 

@@ -36,12 +36,14 @@ _MESSAGES = UUID("2f0c6f9e-64a5-4f0c-9a57-7c1d1f6a6e53")
 class Hands:
     """What the tasks of one process work with; made at the first task, so that no connection crosses a fork."""
 
-    def __init__(self, settings: Settings, app: Celery, name: str, host: str = "") -> None:
+    def __init__(self, settings: Settings, app: Celery, name: str, host: str = "", seat: str = "") -> None:
         self.settings = settings
         self.app = app
         self.name = name
         self.host = host
         """The host whose own worker this is; empty: nobody's."""
+        self.seat = seat
+        """As whom it holds the lease of that host."""
 
     @cached_property
     def directory(self) -> Directory:
@@ -59,6 +61,7 @@ class Hands:
             worker=f"{self.name}:{os.getpid()}",
             own_host=self.host,
             directory=self.directory,
+            seat=self.seat,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME] [--events]`.
+"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME --seat ID]`.
 
 It is started, watched and started again by `opsqueue worker` and `opsqueue up`; nobody types this.
 """
@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("processes", type=int)
     parser.add_argument("--config")
     parser.add_argument("--host", default="")
+    parser.add_argument("--seat", default="")
     parser.add_argument("--events", action="store_true")
     given = parser.parse_args()
     settings = load(given.config)
@@ -40,7 +41,7 @@ def main() -> int:
     transport.install()
     app = make_app(settings, events=given.events)
     app.conf.opsqueue_taken = str(place(settings, given.name))
-    hands = Hands(settings, app, given.name, given.host)
+    hands = Hands(settings, app, given.name, given.host, given.seat)
     # Read before the fork: a process that forks after a file was spoilt has the last good one all the same.
     if any(host.connector == "ssh" for host in hands.directory.now().values()):
         # Loaded once and shared by all processes; else the first operation of each pays for it.

@@ -10,8 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from opsqueue.client import actor
 from opsqueue.connectors.inventory.added import add_host
 from opsqueue.settings import load
+from opsqueue.store import events
+from opsqueue.store.engine import Store
+from opsqueue.store.upgrade import upgrade
 
 HOSTS = {
     "web-1": {"address": "10.0.0.1", "port": 2222, "user": "ops", "tags": ["eu", "nginx"], "windows": ["02:00-04:00"]},
@@ -188,6 +192,39 @@ def test_a_host_is_added_with_all_that_was_said_and_removed(line):
     assert removed.out.startswith("web-3 is removed")
     assert added(line) == {"hosts": {}, "groups": {}}
     assert line("hosts", "show", "web-3").status == 10
+
+
+def in_the_history(store, kind):
+    with store.read() as connection:
+        return [line for line in events.latest(connection, kind) if line.actor == actor()]
+
+
+def test_who_added_and_removed_a_host_stands_in_the_history(line, tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'state' / 'opsqueue.db'}")
+    upgrade(store)
+    assert line("hosts", "add", "web-3", "--address", "10.0.0.4", "--user", "ops", "--group", "web").status == 0
+    assert line("hosts", "add", "web-1", "--address", "10.0.0.4").status == 9
+    assert line("hosts", "remove", "web-3").status == 0
+    assert line("hosts", "remove", "web-3").status == 10
+    (one,), (other,) = in_the_history(store, "host_added"), in_the_history(store, "host_removed")
+    store.close()
+    assert (one.host, one.message, one.data["user"]) == ("web-3", "ssh 10.0.0.4:22", "ops")
+    assert (one.data["groups"], other.host, other.message) == (["web"], "web-3", "ssh 10.0.0.4:22")
+
+
+def test_without_a_record_hosts_are_added_and_none_is_made(line, tmp_path):
+    said = line("hosts", "add", "web-3")
+    assert (said.status, "history" in said.err) == (0, False)
+    assert not (tmp_path / "state" / "opsqueue.db").exists()
+
+
+def test_a_history_that_cannot_be_written_is_said_and_takes_nothing_back(line, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "opsqueue.db").write_text("this is no database, and never was one: " * 40)
+    said = line("hosts", "add", "web-3")
+    assert said.status == 0
+    assert "this is not in the history: the database cannot be used: file is not a database" in said.err
+    assert "web-3" in added(line)["hosts"]
 
 
 def test_a_key_that_could_not_be_used_is_doubted_and_written_down(line, tmp_path):

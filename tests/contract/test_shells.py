@@ -16,7 +16,7 @@ from sshkit import NEEDS_PEOPLE, NEEDS_SSHD, Farm
 
 from opsqueue.connectors.local import LocalShell
 from opsqueue.connectors.ssh.ways import Ways
-from opsqueue.errors import CommandNotSent
+from opsqueue.errors import CommandNotSent, SentTooLate
 from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Fact, Probe, Script
 from opsqueue.model.plan import Command
@@ -139,6 +139,13 @@ def test_what_certainly_did_not_start_is_not_sent(shell):
         shell.run(Command(argv=("echo", "x" * 3_000_000)))
     with pytest.raises(CommandNotSent):
         shell.run(Command(argv=("cat",), stdin="half a character: \ud800"))
+
+
+def test_what_was_to_be_sent_earlier_is_not_sent_any_more(shell, note):
+    with pytest.raises(SentTooLate, match=r"was not sent: it was to be sent \d+\.\d s ago at the latest"):
+        shell.run(_sh('echo ran >>"$1"', str(note)), not_after=time.monotonic())
+    in_time = shell.run(_sh('echo ran >>"$1"', str(note)), not_after=time.monotonic() + 600)
+    assert (in_time.exit_code, note.read_text()) == (0, "ran\n")
 
 
 def test_a_long_argument_is_passed(shell):

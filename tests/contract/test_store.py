@@ -447,6 +447,18 @@ def test_a_lease_has_one_holder_until_it_lapses(store):
         assert holds.lease_of(connection, "reconciler") is None
 
 
+def test_only_its_holder_gives_a_lease_back(store):
+    def give_back(holder):
+        with store.begin() as tx:
+            holds.give_lease_back(tx, "reconciler", holder=holder)
+
+    assert lease(store, "a", AT, AT + 5)
+    give_back("b")
+    assert not lease(store, "b", AT + 1, AT + 9)
+    give_back("a")
+    assert lease(store, "b", AT + 1, AT + 9)
+
+
 def test_one_of_many_gets_a_lease_that_nobody_had(store):
     assert at_once(8, lambda index: lease(store, f"w{index}", AT, AT + 5)).count(True) == 1
 

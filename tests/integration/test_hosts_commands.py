@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 from sshkit import Farm, Odd, Relay, make_key, needs_sshd
 
+from opsqueue.client import actor
+from opsqueue.store import events
+from opsqueue.store.engine import Store
+from opsqueue.store.upgrade import upgrade
+
 
 @pytest.fixture(scope="module")
 def farm():
@@ -132,6 +137,29 @@ def test_another_key_is_only_taken_with_replace(line, farm, tmp_path):
     assert "`opsqueue hosts trust h1 --replace`" in said.json["hosts"][0]["error"]
     assert states(line("hosts", "trust", "h1", "--yes", "--replace", "--output", "json")) == {"h1": "replaced"}
     assert states(line("hosts", "check", "h1", "h2", "--output", "json")) == {"h1": "ok", "h2": "fail"}
+
+
+@needs_sshd
+def test_who_trusted_which_key_stands_in_the_history(line, farm, tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'state' / 'opsqueue.db'}")
+    upgrade(store)
+    old = make_key(tmp_path / "old")
+    shown = fingerprint(farm.host_key_file)
+    assert line("hosts", "trust", "h1", "--fingerprint", shown).status == 0
+    assert line("hosts", "trust", "h1", "--yes").status == 0  # it was trusted already
+    farm.pin(known_hosts(line), key=" ".join(Path(f"{old}.pub").read_text().split()[:2]))
+    assert line("hosts", "trust", "h1", "--yes").status == 3
+    assert line("hosts", "trust", "h1", "h2", "--yes", "--replace").status == 0
+    with store.read() as connection:
+        found = events.latest(connection, "host_trusted")
+    store.close()
+    assert [one.host for one in found] == ["h2", "h1", "h1"]
+    assert {one.actor for one in found} == {actor()}
+    assert [one.data["how"] for one in found] == ["--yes", "--yes", "--fingerprint"]
+    assert [one.data["replaced"] for one in found] == [[fingerprint(old)]] * 2 + [[]]
+    assert {one.data["fingerprint"] for one in found} == {shown}
+    assert found[2].message == f"ssh-ed25519 {shown} (--fingerprint)"
+    assert found[2].data["address"] == farm.host(0).where
 
 
 @needs_sshd

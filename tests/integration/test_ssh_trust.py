@@ -31,6 +31,8 @@ def file(tmp_path):
         (Host(name="Web.Example.org"), "web.example.org"),
         (Host(name="web", address="fe80::1", port=22), "fe80::1"),
         (Host(name="web", address="fe80::1", port=23), "[fe80::1]:23"),
+        (Host(name="web", address="10.0.0.5", gateway="gw-a"), "10.0.0.5@gw-a"),
+        (WEB.model_copy(update={"gateway": "gw-b"}), "[10.0.0.5]:2222@gw-b"),
     ],
 )
 def test_the_name_in_the_file_is_that_of_openssh(host, name):
@@ -123,6 +125,34 @@ def test_a_file_that_cannot_be_read_is_said(file):
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(HostNotTrusted, match="cannot be read"):
         pinned(file, WEB)
+
+
+def test_a_file_that_anybody_can_write_trusts_nobody_and_takes_no_key(file):
+    pin(file, WEB, ONE)
+    file.chmod(0o602)
+    for ask in (lambda: pinned(file, WEB), lambda: pin(file, WEB, TWO, replace=True)):
+        with pytest.raises(HostNotTrusted, match=f"can be written by anybody: chmod o-w {file}"):
+            ask()
+    file.chmod(0o600)
+    assert pinned(file, WEB) == (ONE,)
+
+
+def test_a_revoked_key_cannot_be_pinned_again(file):
+    file.parent.mkdir()
+    file.write_text(f"@revoked * {ONE.kind} {ONE.data}\n")
+    for replace in (False, True):
+        with pytest.raises(HostNotTrusted, match=r"which .* revokes; take that line out first"):
+            pin(file, WEB, ONE, replace=replace)
+    assert pin(file, WEB, TWO)
+    assert pinned(file, WEB) == (TWO,)
+
+
+def test_one_address_behind_two_gateways_is_two_machines(file):
+    behind = [WEB.model_copy(update={"gateway": gateway}) for gateway in ("gw-a", "gw-b", "")]
+    assert pin(file, behind[0], ONE)
+    assert [pinned(file, host) for host in behind] == [(ONE,), (), ()]
+    assert pin(file, behind[1], TWO)
+    assert [pinned(file, host) for host in behind] == [(ONE,), (TWO,), ()]
 
 
 def test_the_messages_say_what_was_wanted_found_and_what_mends_it():

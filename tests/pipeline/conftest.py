@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opsqueue.errors import HostNotTrusted, HostUnreachable
+from opsqueue.errors import HostNotTrusted, HostUnreachable, SentTooLate
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
@@ -50,6 +51,8 @@ class Machine:
 
     value: int = 0
     tally: list[str] = field(default_factory=list)
+    allowed: list[float] = field(default_factory=list)
+    """How many seconds each of them might still be sent."""
     reachable: bool = True
     trusted: bool = True
     """Whether it shows the key that is pinned."""
@@ -59,6 +62,8 @@ class Machine:
     crash_after: str = ""
     lost: set[str] = field(default_factory=set)
     """Commands in the middle of which the way to the host is lost."""
+    too_late: list[Callable] = field(default_factory=list)
+    """What happens elsewhere while a command takes so long to be sent that it must not be any more, once for each."""
     wrong: bool = False
     """Commands seem to work, the value is not as wanted."""
     running: set[str] = field(default_factory=set)
@@ -90,6 +95,10 @@ class FakeShell:
         if self.machine.crash_before == word:
             self.machine.crash_before = ""
             raise Crash
+        if self.machine.too_late:
+            self.machine.too_late.pop(0)()
+            raise SentTooLate("it was to be sent earlier")
+        self.machine.allowed.append(not_after - time.monotonic())
         self.machine.tally.append(word)
         self.machine.during.pop(word, lambda: None)()
         if word in self.machine.lost:

@@ -44,6 +44,38 @@ def test_dying_between_any_two_commands(story, fault, word, after, before):
     assert shown["stage"] == "closed"
 
 
+def test_a_command_that_could_not_be_sent_in_time_is_announced_anew_and_sent_once(story):
+    machine = story.machines["h1"]
+    machine.too_late = [lambda: None] * 3
+    shown = story.drive(story.ask())
+    assert (shown["outcome"], machine.tally, machine.value) == ("succeeded", ["set 1"], 1)
+    assert [step["command"] for step in shown["targets"][0]["steps"]] == ["set 1"]
+    assert machine.allowed[0] <= story.world().settings.worker.lease_seconds / 2  # the lease is certainly ours so long
+
+
+def test_a_command_that_could_not_be_sent_in_time_is_not_when_others_have_closed_the_operation(story):
+    """Its worker was stopped after it wrote down what it was about to send, for longer than its lease."""
+    machine, operation_id = story.machines["h1"], story.ask()
+
+    def others():
+        assert story.show(operation_id)["targets"][0]["status"] == "applying"
+        story.clock.at += story.world().settings.worker.lease_seconds + 1
+        assert story.drive(operation_id)["stage"] == "closed"
+
+    machine.too_late = [others]
+    shown = story.drive(operation_id)
+    assert (shown["outcome"], machine.tally, machine.value) == ("failed", [], 0)
+    story.check(operation_id)
+
+
+def test_a_command_that_can_never_be_sent_in_time_is_given_up(story):
+    machine = story.machines["h1"]
+    machine.too_late = [lambda: None] * 6
+    shown = story.drive(story.ask(retry_count=0))
+    assert (shown["outcome"], machine.tally, machine.too_late) == ("failed", [], [])
+    assert "it was to be sent earlier" in shown["targets"][0]["problems"][0]
+
+
 def test_what_was_found_after_a_crash_is_never_applied_again(story):
     machine = story.machines["h1"]
     machine.crash_after = "set 1"

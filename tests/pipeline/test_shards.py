@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from opsqueue.model.names import Stage
@@ -149,6 +151,47 @@ def test_a_host_with_its_own_worker_takes_its_targets_from_its_own_queue(own):
     assert (shown["outcome"], states(shown)) == ("succeeded", dict.fromkeys(SIX[:4], "succeeded"))
     assert [own.machines[name].tally for name in SIX[:4]] == [["set 1"]] * 4
     assert [stage["stage"] for stage in shown["stages"]] == STAGES
+
+
+def test_a_late_message_takes_no_shard_that_is_meant_for_another_worker(own):
+    """Numbers are given anew at each stage: the one in the message may be another host's by now."""
+    in_twos(own)
+    operation_id = own.ask("look_value", systems=SIX)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    queues = {number: queue for _, number, queue in own.shards}
+    assert queues == {0: "host.h2", 1: "host.h4", 2: "normal", 3: "normal"}
+    for worker, number in (("host.h4", 0), ("host.h2", 2), ("host.h", 0), ("shared", 1)):
+        run_shard(own.world(worker), operation_id, number)
+    assert [own.machines[name].asked for name in SIX] == [0] * 6
+    assert states(own.drive(operation_id)) == dict.fromkeys(SIX, "succeeded")
+    assert [own.machines[name].asked for name in SIX] == [1] * 6
+
+
+def test_of_two_workers_of_one_name_only_the_one_that_has_the_seat_takes_its_targets(own):
+    operation_id = own.ask(systems=["h2"])
+    this, other = (replace(own.world("host.h2"), seat=f"{name} 1 1 machine-{name}") for name in "ab")
+    own.step(operation_id)
+    run_shard(this, operation_id, 0)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    run_shard(other, operation_id, 0)
+    assert own.machines["h2"].tally == []
+    run_shard(this, operation_id, 0)
+    assert own.machines["h2"].tally == ["set 1"]
+    assert own.drive(operation_id)["outcome"] == "succeeded"
+
+
+def test_when_the_one_that_had_the_seat_is_dead_the_next_one_takes_its_targets(own):
+    operation_id = own.ask(systems=["h2"])
+    this, other = (replace(own.world("host.h2"), seat=f"{name} 1 1 machine-{name}") for name in "ab")
+    own.step(operation_id)
+    run_shard(this, operation_id, 0)
+    at_execute(own, operation_id)
+    own.step(operation_id)
+    own.clock.at += other.settings.worker.lease_seconds
+    run_shard(other, operation_id, 0)
+    assert own.machines["h2"].tally == ["set 1"]
 
 
 def test_looking_asks_it_there_too(own):

@@ -7,6 +7,7 @@ from typing import Any
 
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.text import safe
+from opsqueue.cli.told import described, history
 from opsqueue.connectors.inventory.added import add_host, remove_host
 from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.connectors.ssh.keyfile import objection, place_of
@@ -28,6 +29,10 @@ def add(given: Namespace, out: Out, settings: Settings) -> int:
         values["tags"] = given.tag
     inventory = add_host(settings, given.host, values, given.group or (), _check(settings))
     host = inventory[given.host]
+    with history(settings) as tell:
+        tell(
+            "host_added", host.name, f"{host.connector} {host.where}", {**described(host), "groups": given.group or []}
+        )
     if out.json:
         out.entry({**host.model_dump(mode="json", exclude={"parameters"}), "from": inventory.places[host.name]})
     else:
@@ -54,6 +59,9 @@ def remove(given: Namespace, out: Out, settings: Settings) -> int:
     """Forget it, unless something of the configuration names it."""
     host = read_inventory(settings).get(given.host)
     remove_host(settings, given.host, _check(settings))
+    with history(settings) as tell:
+        where = f"{host.connector} {host.where}" if host else ""
+        tell("host_removed", given.host, where, described(host) if host else {})
     if out.json:
         out.entry({"name": given.host, "removed": True})
     else:

@@ -16,6 +16,7 @@ from opsqueue.cli.output import Out, note
 from opsqueue.cli.render_hosts import listed, reasons
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
+from opsqueue.cli.told import Tell, history
 from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.connectors.ssh.trust import HostKey, changed, pin, pinned
 from opsqueue.errors import ConfirmationNeeded, HostNotTrusted, InvalidRequest, OpsqueueError
@@ -57,10 +58,11 @@ def trust(given: Namespace, out: Out, settings: Settings) -> int:
     reach = Reach(settings, inventory.__getitem__)
     found = []
     # A gateway before those behind it: their keys cannot be seen before its own is trusted.
-    for wave in _waves(inventory, hosts):
-        with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(wave))) as pool:
-            shown = list(pool.map(lambda host: _shown(reach, host), wave))
-        found += [_settled(given, settings, one) for one in shown]
+    with history(settings) as tell:
+        for wave in _waves(inventory, hosts):
+            with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(wave))) as pool:
+                shown = list(pool.map(lambda host: _shown(reach, host), wave))
+            found += [_settled(given, settings, one, tell) for one in shown]
     beside, lines = reasons((one.host.name, one.error) for one in found if one.error)
     headers = HEADERS[:-1] if lines else HEADERS
 
@@ -113,17 +115,17 @@ def _shown(reach: Reach, host: Host) -> _Found:
         return _Found(host, "fail", error=error.message)
 
 
-def _settled(given: Namespace, settings: Settings, found: _Found) -> _Found:
+def _settled(given: Namespace, settings: Settings, found: _Found, tell: Tell) -> _Found:
     """Pinned, if it may be."""
     if found.key is None:
         return found
     try:
-        return _judged(given, settings, found.host, found.key)
+        return _judged(given, settings, found.host, found.key, tell)
     except (HostNotTrusted, OSError) as error:
         return _Found(found.host, "fail", found.key, str(error))
 
 
-def _judged(given: Namespace, settings: Settings, host: Host, key: HostKey) -> _Found:
+def _judged(given: Namespace, settings: Settings, host: Host, key: HostKey, tell: Tell) -> _Found:
     path = settings.known_hosts
     before = pinned(path, host)
     if given.fingerprint and key.fingerprint != given.fingerprint.rstrip("="):
@@ -137,8 +139,23 @@ def _judged(given: Namespace, settings: Settings, host: Host, key: HostKey) -> _
         raise changed(host, before, key)
     if not (given.yes or given.fingerprint or _confirmed(host, key, before)):
         return _Found(host, "left", key, "not confirmed; nothing was trusted")
-    pin(path, host, key, replace=given.replace)
+    if pin(path, host, key, replace=given.replace):
+        _told(tell, given, host, key, before)
     return _Found(host, "replaced" if before else "trusted", key)
+
+
+def _told(tell: Tell, given: Namespace, host: Host, key: HostKey, before: Iterable[HostKey]) -> None:
+    """Into the history: the key, which ones it took the place of, and how it was compared."""
+    how = "--fingerprint" if given.fingerprint else "--yes" if given.yes else "confirmed at a terminal"
+    data = {
+        "address": host.where,
+        "gateway": host.gateway,
+        "key_type": key.kind,
+        "fingerprint": key.fingerprint,
+        "replaced": [one.fingerprint for one in before if one != key],
+        "how": how,
+    }
+    tell("host_trusted", host.name, f"{key} ({how})", data)
 
 
 def _confirmed(host: Host, key: HostKey, before: Iterable[HostKey]) -> bool:

@@ -22,7 +22,12 @@ def options(parser: Parser) -> None:
     parser.add_argument(
         "--host", metavar="NAME", help="the own worker of this host of the inventory: it takes what is to be done here"
     )
-    parser.ends((0, 2, 11, 12), "opsqueue worker", "opsqueue worker --name spare --queues critical high")
+    parser.ends(
+        (0, 2, 9, 10, 11, 12),
+        "opsqueue worker",
+        "opsqueue worker --name spare --queues critical high",
+        "opsqueue worker --host web-server-1",
+    )
 
 
 def run(given: Namespace) -> int:

@@ -82,6 +82,11 @@ class Way:
                 if link.alive:  # else it was not to be kept, and somebody else was done with it already
                     link.users += 1
                     return link, True
+            if time.monotonic() >= until:
+                raise HostUnreachable(
+                    f"{self.host.name} ({self.host.where}) hung up after every login for {seconds:g} s",
+                    host=self.host.name,
+                )
 
     def _bury(self) -> None:
         """Forget a connection that died, or whose key is pinned no more."""
