@@ -792,7 +792,8 @@ def test_what_was_deleted_comes_back_in_place(here):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "title", ["beside it", "compare", "keep the report", "move aside", "put it back", "remove what is left"]
+    "title",
+    ["its place", "beside it", "compare", "keep the report", "move aside", "put it back", "remove what is left"],
 )
 def test_a_restore_in_place_that_is_killed_leaves_the_old_or_the_new(here, title):
     here.fill()
@@ -807,6 +808,50 @@ def test_a_restore_in_place_that_is_killed_leaves_the_old_or_the_new(here, title
     here.whole()
     if found.problems:  # and once more, as if nothing had happened
         proven(cycle(here.asked(task="restore", in_place=True, include=[str(here.source)])))
+
+
+def test_who_owns_the_directory_leads_a_restore_nowhere_else(here):
+    """Between two steps somebody puts a link, or a directory of their own, where root is about to write."""
+    victim = here.directory / "victim"
+    (victim / "etc").mkdir(parents=True)
+    (victim / "etc" / "f4").write_text("of root")
+    (victim / "etc").chmod(0o700)
+    here.fill()
+    proven(cycle(here.asked()))
+    (here.source / "f4").write_text("today")
+    beside = here.directory / ".source.opsqueue-data"
+    (deep := here.directory / "theirs").mkdir()
+    for name in here.source.relative_to("/").parts[:-1]:
+        deep = deep / name
+        deep.mkdir()
+    (deep / "source").symlink_to(victim / "etc")
+
+    def link(title: str) -> None:
+        if title == "make its place":
+            beside.symlink_to(victim)
+
+    def swap(title: str) -> None:
+        if title.endswith("beside it"):
+            beside.rename(here.directory / "away")
+            beside.symlink_to(here.directory / "theirs")
+
+    def own(title: str) -> None:
+        if title.endswith("beside it"):
+            beside.rename(here.directory / "away")
+            shutil.copytree(here.directory / "theirs", beside, symlinks=True)
+            beside.chmod(0o700)
+
+    for attack in (link, swap, own):
+        found = cycle(here.asked(task="restore", in_place=True, include=[str(here.source)]), during=attack)
+        assert found.problems
+        assert found.restored == []
+        assert (victim / "etc" / "f4").read_text() == "of root"
+        assert [path.name for path in victim.rglob("*")] == ["etc", "f4"]
+        assert (here.source / "f4").read_text() == "today"
+        assert not os.path.lexists(beside)
+        shutil.rmtree(here.directory / "away", ignore_errors=True)
+    here.whole()
+    proven(cycle(here.asked(task="restore", in_place=True, include=[str(here.source)])))
 
 
 def test_a_restore_that_is_not_what_was_backed_up_is_taken_back(here):

@@ -38,15 +38,16 @@ def story(*words: str, inside: tuple[str, ...] = ("unshare", "--net")) -> None:
 
 @needs_root
 @needs("unshare")
-@pytest.mark.parametrize("name", ["kept", "refused", "worse", "guarded", "cut", "overridden", "watched"])
+@pytest.mark.parametrize("name", ["kept", "refused", "worse", "guarded", "cut", "killed", "overridden", "watched"])
 def test_story(name, tmp_path):
     story(name, str(tmp_path / "place"))
 
 
 @needs_root
 @needs("unshare", "sysbench", "fio")
-def test_real_benchmarks(tmp_path):
-    story("measured", str(tmp_path / "place"))
+@pytest.mark.parametrize("name", ["measured", "scratched"])
+def test_real_benchmarks(name, tmp_path):
+    story(name, str(tmp_path / "place"))
 
 
 @contextmanager
