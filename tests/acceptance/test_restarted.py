@@ -9,6 +9,8 @@ import urllib.request
 import pytest
 from place import SIX, Place, free_port, stages, until
 
+from opsqueue.embedded.redis import running
+
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("restarted")]
 
 ASKED = ("--name", "restart", "--type", "service_restart", "--systems", "web-server-1", "--output", "json")
@@ -99,65 +101,75 @@ class Shop:
         return self.config.read_bytes(), found.st_mode, found.st_mtime_ns
 
 
-@pytest.fixture
-def shop(make_place):
+@pytest.fixture(scope="module")
+def shop():
     if missing := [name for name in ("supervisord", "nginx") if shutil.which(name) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    return lambda **settings: Shop(make_place(**settings))
+    place = Place(worker={"lease_seconds": 3})
+    try:
+        one = Shop(place)
+        place.start("opsqueue", "up", "--no-flower")
+        until(lambda: running(place.state / "redis"), 60, "the system")
+        yield one
+    finally:
+        place.end()
 
 
 def test_the_plan_is_what_is_sent_and_a_bad_configuration_is_taken_back(shop):
-    one = shop()
-    was, pids = one.file(), one.pids()
-    check = {"health_checks": {"web": {"http": f"http://127.0.0.1:{one.port}/"}}}
-    plan = one.asked("plan", text=one.text("new"), **check).json
-    assert (one.file(), one.pids(), (one.where / "restarts").exists()) == (was, pids, False)
-    done = one.asked("execute", "--wait", text=one.text("new"), **check)
+    was, pids = shop.file(), shop.pids()
+    check = {"health_checks": {"web": {"http": f"http://127.0.0.1:{shop.port}/"}}}
+    plan = shop.asked("plan", text=shop.text("new"), **check).json
+    assert (shop.file(), shop.pids(), (shop.where / "restarts").exists()) == (was, pids, False)
+    done = shop.asked("execute", "--wait", text=shop.text("new"), **check)
     assert done.code == 0, done.out + done.err
     (target,) = done.json["targets"]
     assert [step["command"] for step in target["steps"]] == [step["command"] for step in plan["targets"][0]["steps"]]
     assert (plan["digest"], stages(done.json), len(target["steps"])) == (done.json["digest"], SIX, 9)
-    assert (one.says(), one.file()[0]) == ("new", one.text("new").encode())
-    assert not set(one.pids()) & set(pids)
-    # nginx itself refuses the next one; both services go on as they are.
-    good, pids = one.file(), one.pids()
-    bad = one.asked("execute", "--wait", "--retry-count", "0", text=one.text("bad", "no_such_word;"), **check)
+    assert (shop.says(), shop.file()[0]) == ("new", shop.text("new").encode())
+    assert not set(shop.pids()) & set(pids)
+    # nginx itself refuses the next one, and goes on as it is.
+    good, pids = shop.file(), shop.pids()
+    text = shop.text("bad", "no_such_word;")
+    bad = shop.asked("execute", "--wait", "--retry-count", "0", text=text, services=["web"])
     assert (bad.code, bad.json["status"]) == (6, "rolled_back"), bad.out
     assert "no_such_word" in bad.out
-    assert (one.file(), one.pids(), one.says()) == (good, pids, "new")
+    assert (shop.file(), shop.pids(), shop.says()) == (good, pids, "new")
 
 
 def test_a_worker_that_is_killed_in_the_middle(shop):
     """SIGKILL for every process of the system: before anything is stopped, and while a service is being restarted."""
-    one = shop(worker={"lease_seconds": 3})
-    place, was, pids = one.place, one.file(), one.pids()
-    place.start("opsqueue", "up", "--no-flower")
-    begun = _held(one, lambda: one.config.read_text() == one.text("new"), text=one.text("new"))
-    ended = _killed(one, begun)
+    was, pids, says, text = shop.file(), shop.pids(), shop.says(), shop.text("another")
+    begun = _held(shop, lambda: shop.config.read_text() == text, text=text, services=["web"])
+    ended = _killed(shop, begun)
     assert ended["status"] == "rolled_back", ended["targets"]
-    assert (one.file(), one.pids(), one.says()) == (was, pids, "old")
+    assert (shop.file(), shop.pids(), shop.says()) == (was, pids, says)
     # The command outlives its worker; the next one finds what it did, and sends nothing again.
-    begun = _held(one, lambda: "STOPPING" in one.control("status", "app"), services=["app"])
-    ended = _killed(one, begun)
+    rows = len(_log(shop))
+    begun = _held(shop, lambda: "STOPPING" in shop.control("status", "app"), services=["app"])
+    ended = _killed(shop, begun)
     assert ended["status"] == "succeeded", ended["targets"]
-    rows = (one.where / "restarts" / "log").read_text().splitlines()
-    assert [row.split("\t")[5] for row in rows if "\trestart\t" in row] == ["begins"]
-    now = one.pids()
+    assert [row.split("\t")[5:7] for row in _log(shop)[rows:]] == [["begins", "restart"]]
+    now = shop.pids()
     assert (now[0] != pids[0], now[1]) == (True, pids[1])
-    assert not list(one.where.glob(".*opsqueue*"))
+    assert not list(shop.where.glob(".*opsqueue*"))
 
 
-def _held(one: Shop, in_the_middle, **parameters) -> str:
-    one.hold.touch()
-    begun = one.asked("execute", "--no-wait", "--retry-count", "0", **parameters)
+def _log(shop: Shop) -> list[str]:
+    path = shop.where / "restarts" / "log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _held(shop: Shop, in_the_middle, **parameters) -> str:
+    shop.hold.touch()
+    begun = shop.asked("execute", "--no-wait", "--retry-count", "0", **parameters)
     assert begun.code == 0, begun.err
     until(in_the_middle, 60, "the middle of it")
     return begun.json["operation_id"]
 
 
-def _killed(one: Shop, operation_id: str):
-    for process in one.place.system():
+def _killed(shop: Shop, operation_id: str):
+    for process in shop.place.system():
         process.kill()
-    one.hold.unlink()
-    one.place.start("opsqueue", "up", "--no-flower")
-    return until(lambda: one.place.ended(operation_id), 120, "the end of it")
+    shop.hold.unlink()
+    shop.place.start("opsqueue", "up", "--no-flower")
+    return until(lambda: shop.place.ended(operation_id), 120, "the end of it")
