@@ -854,6 +854,31 @@ def test_who_owns_the_directory_leads_a_restore_nowhere_else(here):
     proven(cycle(here.asked(task="restore", in_place=True, include=[str(here.source)])))
 
 
+def test_what_somebody_planted_in_a_snapshot_stays_in_its_place(here):
+    """Names that climb, and a directory behind a link of the same name: nothing is written beside the goal."""
+    victim = here.directory / "victim"
+    victim.mkdir()
+    (victim / "f").write_text("of somebody else")
+    evil = {"type": "file", "name": "f", "content": b"evil"}
+    climbing = [{**evil, "name": name} for name in ("../evil", f"{victim}/f")]
+    link = {"type": "symlink", "name": "out", "linktarget": str(victim)}
+    behind = {"type": "dir", "name": "out", "below": [evil, {**evil, "name": "evil"}]}
+    trees = [[one] for one in climbing] + [[link, behind], [behind, link], [{**evil, "name": "good"}]]
+    for run, nodes in enumerate(trees, 1):
+        tags = ["opsqueue", "set=data", f"run={run}", "verified"]
+        resticgen.planted(here.repository, nodes, tags, os.uname().nodename)
+    here.restic("check")
+    for run in range(1, len(trees) + 1):
+        back = here.directory / f"back{run}"
+        found = cycle(here.asked(task="restore", restore_to=str(back), snapshot=str(run)))
+        assert found.objections == []
+        assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("f", "of somebody else")], run
+        assert all(back in path.parents for path in here.directory.rglob("evil")), run
+        assert bool(found.problems) == (run < len(trees)), (run, found.said)
+        assert not list(here.directory.glob(".*")), run
+    assert (back / "good").read_text() == "evil"
+
+
 def test_a_restore_that_is_not_what_was_backed_up_is_taken_back(here):
     here.fill()
     proven(cycle(here.asked()))

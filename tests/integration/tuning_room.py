@@ -285,6 +285,9 @@ def units(place: Path) -> None:
     assert "4321" not in shown.stdout
     none, _ = begun(str(place), task="apply", unit_resources={"no-such.service": {"TasksMax": "5"}}, **dirs)
     assert "not-found" in none.objections[0]
+    other = "11" if value("vm.swappiness") != "11" else "12"
+    held, _ = begun(str(place), task="apply", sysctl={"vm.swappiness": other}, **dirs)
+    assert "may not be set here" in held.objections[0]  # the kernel belongs to the machine around this one
     # a later drop-in wins: what systemd then shows is not what was wanted, and all is led back
     file.parent.mkdir()
     (file.parent / "90-other.conf").write_text("[Service]\nTasksMax=9\n")
