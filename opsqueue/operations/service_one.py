@@ -70,7 +70,9 @@ def long_enough(params: ServiceRestartParams, before: Facts) -> int:
     unit, told = unit_of(before), before.get("starts")
     if unit is None or not unit.restarts or not told or why_unknown(told):
         return params.settle_seconds
-    lives = [later - begun for begun, later in pairwise(told["systemd"][-unit.restarts - 1 :])]
+    # Of one that it gave up the last that it counts was none: it was not allowed to start.
+    anew = unit.restarts - (unit.phase == "failed")
+    lives = [later - begun for begun, later in pairwise(told["systemd"][-anew - 1 :])]
     longest = max(lives, default=0)
     return max(params.settle_seconds, longest + _CLOCK_S) if longest <= _LONGEST_LIFE_S else params.settle_seconds
 

@@ -30,5 +30,8 @@ def test_as_long_as_it_lived_before_it_crashed(restarts, starts, watched):
     assert settled.ask.args[6] == str(watched)
     assert health.ask.options["delay"] == watched
     assert settled.ask.timeout > watched
+    given_up = {"found": ["systemd"], "evidence": {}, "unreadable": [], "unit": unit | {"phase": "failed"}}
+    (settled, _health) = OPERATION.facts_after(params, {**before, "service": given_up})
+    assert settled.ask.args[6] == str(22 if watched > 5 else 5)  # one fewer was started than was counted
     plain = OPERATION.plan(params, {**before, "starts": {**told, "systemd": []}})
     assert OPERATION.plan(params, before) == plain  # what was approved stays what is sent
