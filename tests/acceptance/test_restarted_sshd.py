@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fleet import Fleet
+from machinekit import machine_ended
 from place import until
 from sshkit import NEEDS_SSHD, Farm
 
@@ -57,8 +58,7 @@ def machine():
             yield fleet
         finally:
             fleet.end()
-            process.kill()
-            process.wait(60)
+            machine_ended(process)
             shutil.rmtree(base, ignore_errors=True)
             base.with_suffix(".log").unlink()
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from machinekit import machine_ended
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("tuning")]
 HERE = Path(__file__).parent
@@ -111,6 +112,5 @@ def test_resources_of_a_unit_of_systemd():
             time.sleep(0.1)
         story("units", "/root/oqt", inside=("nsenter", "-t", first, "-a"))
     finally:
-        process.kill()
-        process.wait(60)
+        machine_ended(process)
         shutil.rmtree(base, ignore_errors=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machinekit import machine_ended
 from service_cycle import Cycle, cycle
 
 # One worker for all of them: two machines with the same systemd would be in each other's way.
@@ -603,8 +604,7 @@ def systemd() -> Iterator[Inside]:
     finally:
         if inside:
             inside.end()
-        process.kill()  # the machine with it: nothing in it has to be shut down in order
-        process.wait(60)
+        machine_ended(process)
         shutil.rmtree(base, ignore_errors=True)
         shutil.rmtree(files, ignore_errors=True)
 
