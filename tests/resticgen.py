@@ -43,6 +43,56 @@ def repository(at: Path, password: str) -> None:
     (at / "keys" / hashlib.sha256(text).hexdigest()).write_bytes(text)
 
 
+def planted(at: Path, entries: list[dict[str, Any]], tags: list[str], hostname: str) -> None:
+    """Add a snapshot whose tree is told node by node, as no restic would make it.
+
+    `content` of a node is bytes and `below` a list of nodes; the rest stands as restic keeps it.
+    """
+    master = _template()[1]
+    blobs: list[tuple[str, bytes]] = []
+    tree = _tree(entries, blobs)
+    pack, offset, header, told = b"", 0, b"", []
+    for kind, plain in dict.fromkeys(blobs):
+        sealed = _seal(master, plain)
+        name = hashlib.sha256(plain)
+        header += bytes([kind == "tree"]) + len(sealed).to_bytes(4, "little") + name.digest()
+        told.append({"id": name.hexdigest(), "type": kind, "offset": offset, "length": len(sealed)})
+        pack, offset = pack + sealed, offset + len(sealed)
+    end = _seal(master, header)
+    packed = _kept(at / "data", pack + end + len(end).to_bytes(4, "little"), deep=True)
+    index = {"packs": [{"id": packed, "blobs": told}]}
+    _kept(at / "index", _seal(master, json.dumps(index).encode()))
+    more = {"hostname": hostname, "username": "root", "tags": tags, "paths": ["/srv"]}
+    snapshot = {"time": "2030-01-01T00:00:00Z", "tree": tree, **more}
+    _kept(at / "snapshots", _seal(master, json.dumps(snapshot).encode()))
+
+
+def _tree(entries: list[dict[str, Any]], blobs: list[tuple[str, bytes]]) -> str:
+    when = dict.fromkeys(("mtime", "atime", "ctime"), "2020-01-01T00:00:00Z")
+    modes = {"file": 0o644, "dir": 0x80000000 | 0o755, "symlink": 0x08000000 | 0o777}
+    nodes = []
+    for given in entries:
+        one = {"mode": modes[given["type"]], "uid": os.geteuid(), "gid": os.getegid(), "content": None, **when, **given}
+        if "below" in one:
+            one["subtree"] = _tree(one.pop("below"), blobs)
+        if given["type"] == "file":
+            blobs.append(("data", given["content"]))
+            one |= {"content": [hashlib.sha256(given["content"]).hexdigest()], "size": len(given["content"])}
+        nodes.append(one)
+    text = json.dumps({"nodes": nodes}).encode() + b"\n"
+    blobs.append(("tree", text))
+    return hashlib.sha256(text).hexdigest()
+
+
+def _kept(where: Path, raw: bytes, *, deep: bool = False) -> str:
+    """A file of a repository under the name that its bytes give it."""
+    name = hashlib.sha256(raw).hexdigest()
+    path = where / name[:2] / name if deep else where / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(raw)
+    return name
+
+
 @cache
 def _template() -> tuple[Path, Keys]:
     """One that restic made, once for each process of the tests; and its master key."""

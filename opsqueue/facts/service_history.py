@@ -36,13 +36,14 @@ _FILES = (
     TRUSTED
     + r"""
 for path; do
+  left=''; [ ! -e "${path%/*}/.${path##*/}.opsqueue" ] || left=' left'
   if [ -d "${path%/*}/" ] && ! trusted "${path%/*}/"; then echo 'loose'
   elif [ -L "$path" ]; then echo "link $(readlink -f -- "$path")"
   elif [ -f "$path" ]; then
     sum=$(sha256sum <"$path") || exit 1
-    echo "file ${sum%% *} $(stat -c '%a %U %G %Y' -- "$path")"
+    echo "file ${sum%% *} $(stat -c '%a %U %G %Y' -- "$path")$left"
   elif [ -e "$path" ]; then echo 'odd'
-  elif [ -d "${path%/*}/" ]; then echo 'absent'
+  elif [ -d "${path%/*}/" ]; then echo "absent$left"
   else echo 'nowhere'; fi
 done
 """
@@ -64,7 +65,7 @@ def _parse_starts(result: Result) -> dict[str, Any]:
 
 
 def files(paths: tuple[str, ...], *, sudo: bool) -> Fact:
-    """Fact `files`: what lies at each path: its kind, SHA-256 and attributes."""
+    """Fact `files`: what lies at each path: its kind, SHA-256 and attributes; `left`: something was begun beside it."""
 
     def parse(result: Result) -> dict[str, Any]:
         lines = result.stdout.splitlines()
@@ -77,6 +78,8 @@ def files(paths: tuple[str, ...], *, sudo: bool) -> Fact:
 
 def _file(line: str) -> dict[str, str]:
     kind, *rest = line.split(" ")
+    left = {"left": "yes"} if kind != "link" and rest[-1:] == ["left"] else {}
+    rest = rest[:-1] if left else rest
     if kind == "file":
-        return {"kind": kind, **dict(zip(_FILE, rest, strict=True))}
-    return {"kind": kind, "target": " ".join(rest)}
+        return {"kind": kind, **dict(zip(_FILE, rest, strict=True)), **left}
+    return {"kind": kind, "target": " ".join(rest), **left}

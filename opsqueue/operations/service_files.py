@@ -116,10 +116,12 @@ def _sum(file: ConfigFile) -> str:
 
 
 def back(params: ServiceRestartParams, before: Facts, now: Facts) -> tuple[Step, ...]:
-    """Take back those that are ours now and were something else before."""
+    """Take back those that are ours now and were something else before, and what was begun of them."""
     pairs = [(file, *_pair(file, before, now)) for file in params.config_files]
-    changed = [(file, was) for file, was, found in pairs if found.get("sha256") == _sum(file) and _differs(was, found)]
-    return tuple(_back(params, file, was) for file, was in changed)
+    ours = [
+        (file, was, found.get("sha256") == _sum(file) and _differs(was, found), found) for file, was, found in pairs
+    ]
+    return tuple(_back(params, file, was) for file, was, changed, found in ours if changed or "left" in found)
 
 
 def _pair(file: ConfigFile, before: Facts, now: Facts) -> tuple[Mapping[str, str], Mapping[str, str]]:

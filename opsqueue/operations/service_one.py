@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import opsqueue.operations.service_commands as commands
@@ -24,6 +25,10 @@ from opsqueue.operations.service_verdict import (
 _CHANGE_S = 30
 """Seconds that a detached restart may take to begin."""
 _BASELINE_S = 5.0
+_LONGEST_LIFE_S = 120
+"""Who lived longer before it crashed is not waited for."""
+_CLOCK_S = 2
+"""Starts are told in whole seconds."""
 
 
 def facts(params: ServiceRestartParams) -> tuple[Fact, ...]:
@@ -44,20 +49,32 @@ def after(params: ServiceRestartParams, before: Facts) -> tuple[Fact, ...]:
     unit = unit_of(before)
     if unit is None:
         return facts(params)
-    change = _CHANGE_S if is_detached(params, unit) else 0
+    change, settle = _CHANGE_S if is_detached(params, unit) else 0, long_enough(params, before)
     watch = settled(
         params.where,
         unit,
         start_timeout=params.start_timeout_seconds,
-        settle=params.settle_seconds,
+        settle=settle,
         change=change,
         lines=params.journal_lines,
     )
     check = params.health_check
     if check is None:
         return (watch,)
-    delay, wanted = params.settle_seconds, check.success_threshold
-    return (watch, _health(params, check, delay=delay, timeout=check.timeout_seconds, wanted=wanted))
+    wanted = check.success_threshold
+    return (watch, _health(params, check, delay=settle, timeout=check.timeout_seconds, wanted=wanted))
+
+
+def long_enough(params: ServiceRestartParams, before: Facts) -> int:
+    """Seconds to watch: `settle_seconds`, or longer where systemd saw it live longer than that and crash."""
+    unit, told = unit_of(before), before.get("starts")
+    if unit is None or not unit.restarts or not told or why_unknown(told):
+        return params.settle_seconds
+    # Of one that it gave up the last that it counts was none: it was not allowed to start.
+    anew = unit.restarts - (unit.phase == "failed")
+    lives = [later - begun for begun, later in pairwise(told["systemd"][-anew - 1 :])]
+    longest = max(lives, default=0)
+    return max(params.settle_seconds, longest + _CLOCK_S) if longest <= _LONGEST_LIFE_S else params.settle_seconds
 
 
 def _health(params: ServiceRestartParams, check: HealthCheck, *, delay: int, timeout: float, wanted: int) -> Fact:

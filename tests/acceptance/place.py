@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -140,6 +141,17 @@ class Place:
             return str(self.directory) in words or process.environ().get("HOME") == str(self.home)
         return False
 
+    def system(self) -> list[psutil.Process]:
+        """What belongs to opsqueue itself, and not what it started for an operation."""
+        return [
+            process for process in self.processes() if re.search(r"opsqueue.* up\b|celery|opsqueue", _python(process))
+        ]
+
+    def ended(self, operation_id: str) -> dict[str, Any] | None:
+        """The JSON of an operation, once it is closed."""
+        shown = self.show(operation_id)
+        return shown if shown["finished_at"] and shown["stage"] == "closed" else None
+
     def ended_by_itself(self, seconds: float = 15) -> None:
         """Wait until nothing that was started here runs any more."""
         until(lambda: not self.processes(), seconds, lambda: f"the end of {self.processes()}")
@@ -164,6 +176,14 @@ class Place:
         for process in self.started:
             process.wait(10)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _python(process: psutil.Process) -> str:
+    """The words of a process of Python; empty of any other."""
+    with suppress(psutil.Error):
+        words = process.cmdline()
+        return " ".join(words) if words and "python" in Path(words[0]).name else ""
+    return ""
 
 
 def stages(data: Mapping[str, Any]) -> list[str]:

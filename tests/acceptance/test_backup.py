@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import resticgen
 from dbkit import ROOT, needs
 from fleet import SOON, Fleet
+from listeners import hook
 from place import SIX, stages, until
 from sshkit import NEEDS_SSHD, Farm
 from treekit import differences, make_tree
@@ -39,6 +40,7 @@ def with_backup(place, hosts, **more):
         given = {
             "repository": str(home / "repository"),
             "password": {"$secret": f"file:{key}"},
+            "credentials": {"AWS_SECRET_ACCESS_KEY": {"$secret": f"file:{key}"}},  # nobody asks for it here
             "paths": [str(home / "source")],
             "work_dir": str(home / "work"),
             "host_label": name,
@@ -52,10 +54,14 @@ def with_backup(place, hosts, **more):
 
 @pytest.fixture
 def town(make_place):
-    place = make_place(worker={"lease_seconds": 3})
-    key = with_backup(place, ["db-server-1"])
-    yield place
-    key.unlink()
+    with hook() as web:
+        urls = {"slack": f"json://127.0.0.1:{web.server_address[1]}/slack"}
+        told = {"notification_channels": {"slack": "#ops"}, "notification_urls": urls}
+        place = make_place(worker={"lease_seconds": 3}, **told)
+        place.posted = web.got
+        key = with_backup(place, ["db-server-1"])
+        yield place
+        key.unlink()
 
 
 def home(place, name="db-server-1") -> Path:
@@ -69,14 +75,14 @@ def restic(place, *words, name="db-server-1"):
 
 
 class Watch:
-    """Looks at every list of arguments of every process, all the time."""
+    """Looks at every list of arguments of every process, again and again."""
 
     def __init__(self, secret: str) -> None:
         self.secret, self.seen, self.stop = secret, [], threading.Event()
         self.thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
-        while not self.stop.is_set():
+        while not self.stop.wait(0.005):  # else it takes a whole CPU from what it watches
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     words = path.read_bytes().decode(errors="replace")
@@ -92,6 +98,13 @@ class Watch:
     def __exit__(self, *_why: object) -> None:
         self.stop.set()
         self.thread.join()
+
+
+def untold(place, status):
+    """People heard how it ended, and not the key."""
+    told = json.dumps(place.posted)
+    assert status in told
+    assert CANARY not in told
 
 
 def nowhere(place):
@@ -118,7 +131,7 @@ def test_from_the_first_backup_to_the_file_that_came_back(town):
         plan = town.sh(f"opsqueue plan {BACKUP} {INIT} --output json").json
         assert not (home(town) / "repository").exists()  # a dry run changes nothing
         assert not (home(town) / "work").exists()
-        done = town.sh(f"opsqueue execute {BACKUP} {INIT} --wait --output json")
+        done = town.sh(f"opsqueue execute {BACKUP} {INIT} --notify slack --wait --output json")
         assert done.code == 0, done.out + done.err
         assert (done.json["status"], stages(done.json), done.json["type"]) == ("succeeded", SIX, "backup_operation")
         (target,) = done.json["targets"]
@@ -148,6 +161,7 @@ def test_from_the_first_backup_to_the_file_that_came_back(town):
     assert (row["host"], row["set"], row["run"], row["state"]) == ("db-server-1", "data", 1, "proven")
     assert "proven" in town.ops("backups", "list").out
     nowhere(town)
+    untold(town, "succeeded")
 
 
 def test_damage_fails_a_verification_and_a_restore_in_place_is_asked_about(town):
@@ -175,6 +189,8 @@ def test_damage_fails_a_verification_and_a_restore_in_place_is_asked_about(town)
     assert (broken.code, broken.json["status"]) == (3, "failed"), broken.out
     assert "backup_damaged" in [one["code"] for one in broken.json["findings"]]
     assert len(broken.json["targets"][0]["steps"]) == len({s["title"] for s in broken.json["targets"][0]["steps"]})
+    assert CANARY not in broken.out + broken.err
+    nowhere(town)
 
 
 def test_a_host_without_a_backup_is_named_and_skipped_by_the_schedule(town):

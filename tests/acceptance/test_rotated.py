@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 import shutil
 import sys
 import threading
@@ -13,7 +12,6 @@ import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -142,32 +140,14 @@ def test_a_worker_that_is_killed_while_it_waits(make_place):
         assert asked.code == 0, asked.err
         operation_id = asked.json["operation_id"]
         until(lambda: generations(log), 60, what="the rename")
-        for process in _system(place):
+        for process in place.system():
             process.kill()
         place.start("opsqueue", "up")
-        ended = until(lambda: _ended(place, operation_id), 90, what="the end of it")
+        ended = until(lambda: place.ended(operation_id), 90, what="the end of it")
         assert ended["status"] == "rolled_back", ended["targets"]
         assert (log.stat().st_ino, generations(log), nothing_begun(log)) == (inode, [], True)
         total = one.stop()
     assert lines(log) == list(range(total))
-
-
-def _ended(place, operation_id):
-    shown = place.show(operation_id)
-    return shown if shown["finished_at"] and shown["stage"] == "closed" else None
-
-
-def _system(place):
-    """What belongs to opsqueue itself, and not what it started for the operation."""
-    return [one for one in place.processes() if re.search(r"opsqueue.* up\b|celery|opsqueue", " ".join(_words(one)))]
-
-
-def _words(process):
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return []
-    return words if words and "python" in Path(words[0]).name else []
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from datetime import datetime
+from pathlib import Path
 
+import psutil
 import pytest
 from fleet import SOON, Fleet
 from place import SIX, closed_now, opening, stages, until
@@ -54,8 +57,9 @@ def with_services(fleet):
     )
     for name, host in fleet.settings["hosts"].items():
         service = f"web-{name}"
+        pid = f"echo $$ >{where}/{service}.pid\n"
         breaks = f"[ $(wc -l <{where}/{service}.starts) = 2 ] && exit 1\n" if name == "h3" else ""
-        (where / f"{service}.sh").write_text(f"date +%s.%N >>{where}/{service}.starts\n{breaks}exec sleep 300\n")
+        (where / f"{service}.sh").write_text(f"date +%s.%N >>{where}/{service}.starts\n{breaks}{pid}exec sleep 300\n")
         text += f"[program:{service}]\ncommand=/bin/sh {where}/{service}.sh\nstartretries=0\nautorestart=false\n"
         given = {"service_name": service, "manager": "supervisor", "supervisor_config": str(config), "sudo": False}
         host["parameters"] = {"service_restart": {**given, "settle_seconds": 1, "restart_log": False}}
@@ -72,6 +76,31 @@ def starts(fleet, host):
     return [float(line) for line in path.read_text().split()] if path.exists() else []
 
 
+class Sampler(threading.Thread):
+    """Looks every 50 ms how many of the services are down at once."""
+
+    def __init__(self, fleet):
+        super().__init__(daemon=True)
+        self.marks = [f"{fleet.directory}/web-{name}.pid" for name in fleet.settings["hosts"]]
+        self.most, self.samples, self.over = 0, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            self.most = max(self.most, [_runs(mark) for mark in self.marks].count(False))
+            self.samples += 1
+
+    def end(self):
+        self.over.set()
+        self.join()
+
+
+def _runs(mark):
+    try:
+        return psutil.pid_exists(int(Path(mark).read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def control(fleet, *words):
     return fleet.run("supervisorctl", "-c", str(fleet.directory / "supervisord.conf"), *words).out
 
@@ -80,7 +109,10 @@ def test_a_rolling_restart_stops_where_the_third_of_six_breaks(make_fleet):
     fleet = make_fleet(6)
     with_services(fleet)
     rollout = ("--canary", "1", "--batch", "2", "--stop-at", "1", "--retry-count", "0")
+    sampler = Sampler(fleet)
+    sampler.start()
     done, data = fleet.execute("service_restart", "--parameters", "{}", *rollout)
+    sampler.end()
     assert (done.code, data["outcome"], stages(data)) == (8, "partial", SIX), json.dumps(data["targets"])
     targets = {target["host"]: target for target in data["targets"]}
     states = [targets[f"h{n}"]["status"] for n in range(1, 7)]
@@ -92,7 +124,9 @@ def test_a_rolling_restart_stops_where_the_third_of_six_breaks(make_fleet):
     assert [len(targets[f"h{n}"]["steps"]) for n in range(1, 7)] == [1, 1, 2, 0, 0, 0]
     assert control(fleet, "status").count("RUNNING") == 6
     assert all("h3" in targets[f"h{n}"]["problems"][0] for n in (4, 5, 6))
-    # First one alone, then two at the same time.
+    # First one alone, then two at the same time, and never more of them down.
+    assert sampler.samples > 20
+    assert 1 <= sampler.most <= 2
     assert at(targets["h1"]["finished_at"]) <= min(starts(fleet, "h2")[1], starts(fleet, "h3")[1])
     assert starts(fleet, "h3")[1] < at(targets["h2"]["finished_at"])
     table = fleet.ops("show", data["operation_id"]).out

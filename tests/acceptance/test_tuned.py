@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -110,24 +108,6 @@ def test_what_is_kept_and_what_is_led_back(room):
     assert (place.value(), place.kept()) == (old, [])
 
 
-def _system(place):
-    words = [(one, _words(one)) for one in place.processes()]
-    return [one for one, line in words if re.search(r"opsqueue.* up\b|celery|opsqueue", line)]
-
-
-def _words(process) -> str:
-    try:
-        words = process.cmdline()
-    except psutil.Error:
-        return ""
-    return " ".join(words) if words and "python" in Path(words[0]).name else ""
-
-
-def _ended(place, operation_id):
-    shown = place.show(operation_id)
-    return shown if shown["finished_at"] and shown["stage"] == "closed" else None
-
-
 @needs_room
 def test_a_worker_that_is_killed_while_it_measures(room):
     """Every process of the system gets SIGKILL; a new worker waits for what still runs, and leads back."""
@@ -140,10 +120,10 @@ def test_a_worker_that_is_killed_while_it_measures(room):
     assert begun.code == 0, begun.err
     operation_id = begun.json["operation_id"]
     until(lambda: list(place.directory.glob("tuned/state/custom/report.new")), 60, "the measuring")
-    for process in _system(place):
+    for process in place.system():
         process.kill()
     place.start("opsqueue", "up", "--no-flower")
-    ended = until(lambda: _ended(place, operation_id), 120, "the end of it")
+    ended = until(lambda: place.ended(operation_id), 120, "the end of it")
     assert ended["status"] == "rolled_back", ended["targets"]
     assert "not confirmed" in " ".join(ended["targets"][0]["problems"]), ended["targets"]
     assert (place.value(), place.kept()) == (old, [])

@@ -793,7 +793,8 @@ def test_what_was_deleted_comes_back_in_place(here):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "title", ["beside it", "compare", "keep the report", "move aside", "put it back", "remove what is left"]
+    "title",
+    ["its place", "beside it", "compare", "keep the report", "move aside", "put it back", "remove what is left"],
 )
 def test_a_restore_in_place_that_is_killed_leaves_the_old_or_the_new(here, title):
     here.fill()
@@ -808,6 +809,75 @@ def test_a_restore_in_place_that_is_killed_leaves_the_old_or_the_new(here, title
     here.whole()
     if found.problems:  # and once more, as if nothing had happened
         proven(cycle(here.asked(task="restore", in_place=True, include=[str(here.source)])))
+
+
+def test_who_owns_the_directory_leads_a_restore_nowhere_else(here):
+    """Between two steps somebody puts a link, or a directory of their own, where root is about to write."""
+    victim = here.directory / "victim"
+    (victim / "etc").mkdir(parents=True)
+    (victim / "etc" / "f4").write_text("of root")
+    (victim / "etc").chmod(0o700)
+    here.fill()
+    proven(cycle(here.asked()))
+    (here.source / "f4").write_text("today")
+    beside = here.directory / ".source.opsqueue-data"
+    (deep := here.directory / "theirs").mkdir()
+    for name in here.source.relative_to("/").parts[:-1]:
+        deep = deep / name
+        deep.mkdir()
+    (deep / "source").symlink_to(victim / "etc")
+
+    def link(title: str) -> None:
+        if title == "make its place":
+            beside.symlink_to(victim)
+
+    def swap(title: str) -> None:
+        if title.endswith("beside it"):
+            beside.rename(here.directory / "away")
+            beside.symlink_to(here.directory / "theirs")
+
+    def own(title: str) -> None:
+        if title.endswith("beside it"):
+            beside.rename(here.directory / "away")
+            shutil.copytree(here.directory / "theirs", beside, symlinks=True)
+            beside.chmod(0o700)
+
+    for attack in (link, swap, own):
+        found = cycle(here.asked(task="restore", in_place=True, include=[str(here.source)]), during=attack)
+        assert found.problems
+        assert found.restored == []
+        assert (victim / "etc" / "f4").read_text() == "of root"
+        assert [path.name for path in victim.rglob("*")] == ["etc", "f4"]
+        assert (here.source / "f4").read_text() == "today"
+        assert not os.path.lexists(beside)
+        shutil.rmtree(here.directory / "away", ignore_errors=True)
+    here.whole()
+    proven(cycle(here.asked(task="restore", in_place=True, include=[str(here.source)])))
+
+
+def test_what_somebody_planted_in_a_snapshot_stays_in_its_place(here):
+    """Names that climb, and a directory behind a link of the same name: nothing is written beside the goal."""
+    victim = here.directory / "victim"
+    victim.mkdir()
+    (victim / "f").write_text("of somebody else")
+    evil = {"type": "file", "name": "f", "content": b"evil"}
+    climbing = [{**evil, "name": name} for name in ("../evil", f"{victim}/f")]
+    link = {"type": "symlink", "name": "out", "linktarget": str(victim)}
+    behind = {"type": "dir", "name": "out", "below": [evil, {**evil, "name": "evil"}]}
+    trees = [[one] for one in climbing] + [[link, behind], [behind, link], [{**evil, "name": "good"}]]
+    for run, nodes in enumerate(trees, 1):
+        tags = ["opsqueue", "set=data", f"run={run}", "verified"]
+        resticgen.planted(here.repository, nodes, tags, os.uname().nodename)
+    here.restic("check")
+    for run in range(1, len(trees) + 1):
+        back = here.directory / f"back{run}"
+        found = cycle(here.asked(task="restore", restore_to=str(back), snapshot=str(run)))
+        assert found.objections == []
+        assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("f", "of somebody else")], run
+        assert all(back in path.parents for path in here.directory.rglob("evil")), run
+        assert bool(found.problems) == (run < len(trees)), (run, found.said)
+        assert not list(here.directory.glob(".*")), run
+    assert (back / "good").read_text() == "evil"
 
 
 def test_a_restore_that_is_not_what_was_backed_up_is_taken_back(here):

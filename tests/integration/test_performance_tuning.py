@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from machinekit import machine_ended
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("tuning")]
 HERE = Path(__file__).parent
@@ -38,15 +39,16 @@ def story(*words: str, inside: tuple[str, ...] = ("unshare", "--net")) -> None:
 
 @needs_root
 @needs("unshare")
-@pytest.mark.parametrize("name", ["kept", "refused", "worse", "guarded", "cut", "overridden", "watched"])
+@pytest.mark.parametrize("name", ["kept", "refused", "worse", "guarded", "cut", "killed", "overridden", "watched"])
 def test_story(name, tmp_path):
     story(name, str(tmp_path / "place"))
 
 
 @needs_root
 @needs("unshare", "sysbench", "fio")
-def test_real_benchmarks(tmp_path):
-    story("measured", str(tmp_path / "place"))
+@pytest.mark.parametrize("name", ["measured", "scratched"])
+def test_real_benchmarks(name, tmp_path):
+    story(name, str(tmp_path / "place"))
 
 
 @contextmanager
@@ -110,6 +112,5 @@ def test_resources_of_a_unit_of_systemd():
             time.sleep(0.1)
         story("units", "/root/oqt", inside=("nsenter", "-t", first, "-a"))
     finally:
-        process.kill()
-        process.wait(60)
+        machine_ended(process)
         shutil.rmtree(base, ignore_errors=True)

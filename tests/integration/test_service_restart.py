@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machinekit import machine_ended
 from service_cycle import Cycle, cycle
 
 # One worker for all of them: two machines with the same systemd would be in each other's way.
@@ -509,11 +510,11 @@ def test_an_init_script(place: Path) -> None:
     (scripts / "oqweb").write_text(INIT_SCRIPT.format(place=place))
     (scripts / "oqweb").chmod(0o755)
     inside = Inside("unshare", "--mount", "sh", "-c", f'mount --bind {scripts} /etc/init.d && exec "$@"', "sh")
-    pid_file = {"pid_file": str(place / "web.pid")}
+    pid_file = {"pid_file": str(place / "web.pid"), "manager": "sysv"}
     try:
         assert "is stopped" in inside.run("oqweb").objections[0]
         assert inside.run("oqweb", when_inactive="start", **pid_file).problems == []
-        again = inside.run("oqweb", **pid_file)
+        again = inside.run("oqweb", pid_file=pid_file["pid_file"])
         assert again.before["service"]["found"] == ["sysv"]
         assert again.plan == [["service", "oqweb", "restart"]]
         assert (again.codes, again.problems) == ([0], [])
@@ -603,7 +604,7 @@ def systemd() -> Iterator[Inside]:
     finally:
         if inside:
             inside.end()
-        end(process)
+        machine_ended(process)
         shutil.rmtree(base, ignore_errors=True)
         shutil.rmtree(files, ignore_errors=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,11 +14,17 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from service_cycle import Cycle, cycle
+
+from opsqueue.connectors.local import LocalShell
+from opsqueue.model.plan import Step
+from opsqueue.operations import service_files
+from opsqueue.operations.service_restart import OPERATION
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("service_restart")]
 
@@ -282,6 +290,59 @@ def test_wherever_the_worker_dies_the_old_or_the_new_configuration_runs(nginx: N
             assert nginx.look()[:4] == (new.encode(), *was[1:4])
     # The text that is there already is no change, and a second try is the same plan.
     assert nginx.restart(new, first=0).plan == run.plan
+
+
+@needs("nginx", "runsvdir")
+def test_a_file_is_the_old_or_the_new_whenever_it_is_killed(nginx: Nginx) -> None:
+    """SIGKILL for the command that puts it in place, then for the one that takes it back, in the middle of each."""
+    was, text, chance = nginx.look(), nginx.text("half"), random.Random(6)
+    files = [{"path": str(nginx.config), "content": text}]
+    where = {"state_dir": str(nginx.place / "state"), "sudo": False}
+    params = OPERATION.params.model_validate({"service_name": "oqnginx", "config_files": files, **where})
+    shell, begun = LocalShell(), nginx.place / ".nginx.conf.opsqueue"
+    before = shell.ask(service_files.asked(params))
+    (put,) = service_files.put(params)
+    whole = {"files": {str(nginx.config): {"sha256": hashlib.sha256(text.encode()).hexdigest()}}}
+    (back,) = service_files.back(params, before, whole)
+    for number in range(9):
+        _killed(put, (lambda: begun.stat().st_size > 0) if number == 0 else chance.uniform(0.0, 0.06))
+        found = nginx.look()
+        assert found == was or (found[0], found[1:4]) == (text.encode(), was[1:4])
+        if number == 0:  # half of it is there, and is led away
+            (step,) = service_files.back(params, before, shell.ask(service_files.asked(params)))
+            assert shell.run(step.command).exit_code == 0
+            assert not begun.exists()
+        assert shell.run(put.command).exit_code == 0
+        _killed(back, chance.uniform(0.0, 0.06))
+        assert nginx.look() == was or nginx.config.read_text() == text
+        for step in service_files.back(params, before, shell.ask(service_files.asked(params))):
+            assert shell.run(step.command).exit_code == 0
+        assert list(service_files.restored(params, before, shell.ask(service_files.asked(params)))) == []
+        assert nginx.look() == was
+        assert not list(nginx.place.glob(".*"))
+
+
+def _killed(step: Step, when: float | Callable[[], Any]) -> None:
+    """So many seconds after it began; or once something is true, with its input not at its end yet."""
+    with subprocess.Popen(step.command.argv, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(step.command.stdin.encode())
+            process.stdin.flush()
+            if isinstance(when, float):
+                process.stdin.close()
+        if isinstance(when, float):
+            time.sleep(when)
+        else:
+            until(lambda: _well(when))
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _well(told: Callable[[], Any]) -> Any:
+    try:
+        return told()
+    except OSError:
+        return None
 
 
 @needs("nginx", "runsvdir")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -147,6 +149,77 @@ def cut(place: Path) -> None:
     assert (found.restored, value(BACKLOG)) == ([], old[BACKLOG].decode())
 
 
+def killed(place: Path) -> None:
+    """SIGKILL for a command in its middle, whichever: the old state or the new one, and no half of a file."""
+    old, chance = everything(place), random.Random(8)
+    for number in range(8):
+        found, params = begun(str(place), task="apply", sysctl={BACKLOG: "2048", FIN: "31"}, limits=LIMITS)
+        steps = found.plan.steps
+        assert len(steps) == 4
+        send(found.plan, number % 4)
+        with subprocess.Popen(steps[number % 4].command.argv, start_new_session=True) as process:
+            time.sleep(chance.uniform(0.0, 0.02))
+            os.killpg(process.pid, signal.SIGKILL)
+        look(params, found)
+        assert found.restored == [], (number, found.restored)
+        done = found.problems == []
+        assert (value(BACKLOG), value(FIN)) == (("2048", "31") if done else (old[BACKLOG].decode(), old[FIN].decode()))
+        files = {one.name for one in place.rglob("*") if one.is_file() and "/state/" not in str(one)}
+        assert files == ({"60-opsqueue-custom.conf"} if done else set()), (number, files)
+        assert not list(place.glob("state/custom/armed-*")), number
+        if done:
+            assert cycle(str(place), task="rollback").problems == []
+
+
+def scratched(place: Path) -> None:
+    """Where everybody may write, nobody leads fio to another file, and a kill leaves nothing of it."""
+    room, victim = place / "open", place / "victim"
+    room.mkdir(parents=True)
+    room.chmod(0o1777)
+    victim.write_bytes(b"of somebody else" * (1 << 17))  # large enough for fio: a smaller file it makes anew
+    whole = victim.read_bytes()
+    theirs = [room / ".opsqueue-custom.fio", room / ".opsqueue-0", room / ".opsqueue-deadbeef"]
+    theirs[0].symlink_to(victim)
+    os.link(victim, theirs[1])
+    theirs[2].mkdir()
+    given = {"task": "benchmark", "benchmark_dir": str(room), "benchmark_seconds": 1}
+    (place / "state" / "custom").mkdir(parents=True, mode=0o700)
+    note = place / "state" / "custom" / "scratch"
+    note.write_text(f"{place}/victim\n")  # whatever stands there, only what we made is removed
+    names = set()
+    for _ in range(2):
+        found, params = begun(str(place), benchmarks=[{"tool": "fio_randwrite", "size_mb": 1}], **given)
+        assert found.objections == []
+        (step,) = found.plan.steps
+        with subprocess.Popen(step.command.argv, start_new_session=True) as process:
+            until(lambda: list(room.glob(".opsqueue-*/opsqueue.data")), "fio's file")
+            (data,) = room.glob(".opsqueue-*/opsqueue.data")
+            held, kind = data.parent.stat(), stat.S_IFMT(data.lstat().st_mode)
+            os.killpg(process.pid, signal.SIGKILL)
+        assert (held.st_uid, stat.S_IMODE(held.st_mode), kind) == (os.geteuid(), 0o700, stat.S_IFREG)
+        assert note.read_text() == f"{data.parent}\n"
+        names.add(data.parent.name)
+        look(params, found)
+        assert (found.rolled, found.restored) == (True, [])
+        assert sorted(room.iterdir()) == sorted(theirs)
+        assert not note.exists()
+    assert len(names) == 2
+    assert victim.read_bytes() == whole
+    assert theirs[2].exists()
+    # What lies in the way of the way back belongs to somebody else: nothing is set, nothing is measured.
+    (place / "state").rename(place / "elsewhere")
+    (place / "state").mkdir()
+    (place / "state" / "custom").mkdir()
+    os.chown(place / "state" / "custom", 12345, 12345)
+    for more in (given, {"task": "apply", "sysctl": {BACKLOG: "2048"}}):
+        wanted = {**more, "benchmarks": [{"tool": "fio_randwrite", "size_mb": 1}]}
+        before = value(BACKLOG)
+        refused, _ = begun(str(place), **wanted)
+        assert ["is not a directory of ours" in text for text in send(refused.plan)] == [True]
+        assert value(BACKLOG) == before
+    assert sorted(room.iterdir()) == sorted(theirs)
+
+
 def overridden(place: Path) -> None:
     """A later file, and another profile, would win at the next boot: told before anything is set."""
     (place / "sysctl").mkdir(parents=True)
@@ -212,6 +285,9 @@ def units(place: Path) -> None:
     assert "4321" not in shown.stdout
     none, _ = begun(str(place), task="apply", unit_resources={"no-such.service": {"TasksMax": "5"}}, **dirs)
     assert "not-found" in none.objections[0]
+    other = "11" if value("vm.swappiness") != "11" else "12"
+    held, _ = begun(str(place), task="apply", sysctl={"vm.swappiness": other}, **dirs)
+    assert "may not be set here" in held.objections[0]  # the kernel belongs to the machine around this one
     # a later drop-in wins: what systemd then shows is not what was wanted, and all is led back
     file.parent.mkdir()
     (file.parent / "90-other.conf").write_text("[Service]\nTasksMax=9\n")

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from opsqueue.errors import InvalidConfig
+from opsqueue.operations import OWN
 from opsqueue.secrets import SecretRef, literal_secrets
 
 REF = {"$secret": "env:NAME"}
@@ -72,3 +73,12 @@ def test_a_reference_to_nothing_names_itself(ref, monkeypatch):
 def test_a_reference_of_no_known_kind_is_none(ref):
     with pytest.raises(ValidationError):
         SecretRef(ref=ref)
+
+
+def test_whoever_takes_a_secret_is_known():
+    """Each of these has a canary that is looked for in record, logs, arguments and messages; a new one needs its own.
+
+    `test_backup.py` of the acceptance tests has that of backups, the integration tests of databases have theirs.
+    """
+    takers = {kind.name for kind in OWN if "SecretRef" in kind.params.model_json_schema().get("$defs", {})}
+    assert takers == {"backup_operation", "database_maintenance"}

@@ -30,12 +30,12 @@ def test_values_go_back_in_reverse_order_and_the_file_first():
     assert (arm[1:3], arm[3:]) == ((place, "120"), back)
     assert apply == (place, "knob", one, "2048", "knob", two, "30")
     assert (files[:4], confirm) == ((place, "file", file, "644"), (place,))
-    assert undo == (place, "", *back)
+    assert undo == (place, *back)
 
 
 def test_of_a_pair_the_one_that_was_not_zero_goes_back():
     (arm, *_), (undo,) = plans("pair")
-    assert arm[3:] == undo[2:] == ("knob", "/proc/sys/vm/dirty_ratio", "20")
+    assert arm[3:] == undo[1:] == ("knob", "/proc/sys/vm/dirty_ratio", "20")
 
 
 def test_the_guard_waits_for_the_measuring_too():
@@ -50,7 +50,7 @@ def test_the_guard_waits_for_the_measuring_too():
 def test_the_directory_of_a_drop_in_goes_with_it():
     _, (undo,) = plans("unit")
     at = "/etc/systemd/system/shop.service.d"
-    assert undo[2:] == ("gone", f"{at}/60-opsqueue-custom.conf", "rmdir", at, "reload")
+    assert undo[1:] == ("gone", f"{at}/60-opsqueue-custom.conf", "rmdir", at, "reload")
 
 
 def test_the_same_facts_give_the_same_plan():

@@ -12,6 +12,7 @@ import datetime as dt
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -378,6 +379,7 @@ def main() -> int:
     runs.add_argument("--wait", type=int, default=120)
     runs.add_argument("--save", default="")
     runs.add_argument("--include-from", default="")
+    runs.add_argument("--inside", default="")
     looks = below.add_parser("look")
     looks.add_argument("--label", default="")
     looks.add_argument("--name", required=True)
@@ -397,7 +399,18 @@ def main() -> int:
     return _told(given, words)
 
 
+def _enter(place: str) -> None:
+    """Stay in a new directory of ours: whoever may change what lies above it leads nothing of ours elsewhere."""
+    here = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    status = os.fstat(here)
+    if (status.st_uid, stat.S_IMODE(status.st_mode)) != (os.geteuid(), 0o700) or os.listdir(here):
+        raise SystemExit(f"{place} is not an empty directory that only we can enter; nothing is restored there")
+    os.fchdir(here)
+
+
 def _told(given: argparse.Namespace, words: list[str]) -> int:
+    if given.inside:
+        _enter(given.inside)
     if given.include_from:
         with open(given.include_from, encoding="utf-8", errors="surrogateescape") as file:
             words += [f"--include={one}" for one in file.read().split("\0") if one]

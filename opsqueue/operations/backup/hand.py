@@ -123,11 +123,22 @@ class Hand:
         return Step(title=title, command=command, ok_codes=tuple(ok))
 
     def restic(
-        self, title: str, *words: str, save: str = "", include: str = "", ok: Sequence[int] = (0,), free: bool = False
+        self,
+        title: str,
+        *words: str,
+        save: str = "",
+        include: str = "",
+        inside: str = "",
+        ok: Sequence[int] = (0,),
+        free: bool = False,
     ) -> Step:
-        """One command of restic, which waits for the locks of others; `free`: only remove those that we left."""
+        """One command of restic, which waits for the locks of others; `free`: only remove those that we left.
+
+        `inside`: an empty directory that only we can enter; restic runs there.
+        """
         params = self.params
-        more = (*(("--save", save) if save else ()), *(("--include-from", include) if include else ()))
+        given = (("--save", save), ("--include-from", include), ("--inside", inside))
+        more = tuple(word for name, value in given if value for word in (name, value))
         first = ("python3", "-I", f"{params.state}/restic_host.py", "release" if free else "run", "--state")
         limit = ("--limit-upload", str(params.limit_upload_kib)) if params.limit_upload_kib else ()
         rest = () if free else ("--wait", str(params.lock_wait_seconds), *more, "--", *limit, *words)

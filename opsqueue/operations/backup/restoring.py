@@ -1,6 +1,7 @@
 """Bring files back: into a new directory, or in place with the present state moved aside; compared before it is named.
 
-Restored is beside the goal, on the same disk, so that the last step is one rename.
+Restored is beside the goal, on the same disk, so that the last step is one rename. Others may own the directory that
+both lie in; so the place beside is made by us, for us alone, and restic stays in it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def plan(hand: Hand) -> Plan:
     partial, beside = f"{params.state}/restore.partial", scratch(params)
     known = written(hand, chosen.run)
     includes = [f"--include={_pattern(one)}" for one in params.include]
-    words = ("restore", "latest", *hand.one_run, *hand.tagged(f"run={chosen.run}"), "--target", beside)
+    words = ("restore", "latest", *hand.one_run, *hand.tagged(f"run={chosen.run}"), "--target", ".")
     more = ("--below", json.dumps(list(params.include))) if params.include else ()
     title = f"restore {chosen} beside it"
     left = [name for name, one in sorted(hand.runs.items()) if one["partial"]]
@@ -100,7 +101,8 @@ def plan(hand: Hand) -> Plan:
         *(hand.step("remove what was interrupted", "rm", "-rf", "--", f"{params.state}/{name}") for name in left),
         hand.step("forget the report before", "rm", "-rf", "--", f"{params.state}/restore"),
         hand.tree("begin", "begin", "--place", partial),
-        hand.restic(title, *words, *hand.sparse, "--verify", *includes, save=f"{partial}/restored.json"),
+        hand.step("make its place", "mkdir", "-m", "0700", "--", beside),
+        hand.restic(title, *words, *hand.sparse, "--verify", *includes, save=f"{partial}/restored.json", inside=beside),
         *((compared(hand, hand.place(chosen.run), partial, beside, more=more),) if known else ()),
         hand.step("keep the report", "mv", "-T", "--", partial, f"{params.state}/restore"),
         *_named(hand),

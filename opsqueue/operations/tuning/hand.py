@@ -101,10 +101,9 @@ class Hand:
         return f"{self.params.state_dir}/{self.params.profile}"
 
     @property
-    def junk(self) -> str:
-        """The file of fio; empty without one."""
-        fio = any(one.tool.startswith("fio") for one in self.params.benchmarks)
-        return f"{self.params.benchmark_dir}/.opsqueue-{self.params.profile}.fio" if fio else ""
+    def room(self) -> str:
+        """Where fio measures; empty without fio."""
+        return self.params.benchmark_dir if any(one.tool.startswith("fio") for one in self.params.benchmarks) else ""
 
     @cached_property
     def record(self) -> tuple[Sequence[str], ...]:

@@ -104,8 +104,8 @@ class PerformanceTuningParams(Params):
     """How often each benchmark runs with the old and with the new values."""
     benchmark_seconds: int = Field(default=10, ge=1, le=300)
     """Length of one run; what a command may take. With more than one benchmark ask for a longer timeout."""
-    benchmark_dir: PlainPath = "/var/tmp"  # noqa: S108 - a name of root's choice is made and removed there
-    """Where fio makes its file."""
+    benchmark_dir: PlainPath = "/var/tmp"  # noqa: S108 - a directory that nobody else can enter is made there
+    """Where fio makes its file, in a directory of its own that nobody else can enter."""
     accept_if: Literal["not_worse", "improved"] = "not_worse"
     """`improved` leads back also what made no difference, or none that could be told."""
     max_cv: float = Field(default=0.05, gt=0, le=1)

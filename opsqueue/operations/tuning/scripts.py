@@ -44,6 +44,17 @@ all() {
   done
   return "$bad"
 }
+mine() {
+  mkdir -p -- "$place" && [ ! -L "$place" ] && [ -O "$place" ] && chmod 700 -- "$place" && return
+  said "$place is not a directory of ours"; return 1
+}
+# What a benchmark was measured on: its name was written down before it was made, and nobody else could guess it.
+clear() {
+  [ -O "$place" ] && [ -f "$place/scratch" ] || return 0
+  IFS= read -r left_over <"$place/scratch"
+  case ${left_over##*/.opsqueue-} in '' | *[!0-9a-f]*) ;; *) rm -rf -- "$left_over" ;; esac
+  rm -f -- "$place/scratch"
+}
 """
 )
 
@@ -53,6 +64,7 @@ GUARD = (
 place=$1; token=$2; left=$3
 while [ "$left" -gt 0 ] && [ -e "$place/$token" ]; do sleep 1; left=$((left - 1)); done
 mv -- "$place/$token" "$place/fired" 2>/dev/null || exit 0
+clear
 set --
 while IFS= read -r word; do set -- "$@" "$word"; done <"$place/undo"
 all undo "$@"
@@ -61,10 +73,12 @@ all undo "$@"
 
 # The way back is on the disk, and somebody is there to take it, before anything is set. The mark of our commands is
 # taken from the guard: it is not a command that still runs.
-ARM = r"""
+ARM = (
+    DO
+    + r"""
 guard=$1; place=$2; seconds=$3; shift 3
 umask 077
-mkdir -p -- "$place" && chmod 700 -- "$place" || exit
+mine || exit 1
 rm -f -- "$place"/armed-* "$place/confirmed" "$place/fired" "$place/report"
 for word; do printf '%s\n' "$word"; done >"$place/undo.new" && printf '%s' "$guard" >"$place/guard.new" &&
   mv -f -- "$place/undo.new" "$place/undo" && mv -f -- "$place/guard.new" "$place/guard" || exit
@@ -79,6 +93,7 @@ if [ -d /run/systemd/system ] && [ "$(readlink /proc/self/ns/net)" = "$(readlink
 fi
 setsid sh "$place/guard" "$place" "$token" "$seconds" </dev/null >/dev/null 2>&1 &
 """
+)
 
 APPLY = (
     DO
@@ -103,27 +118,34 @@ sync
 UNDO = (
     DO
     + r"""
-place=$1; junk=$2; shift 2
+place=$1; shift
+clear
 for one in "$place"/armed-*; do [ ! -e "$one" ] || mv -- "$one" "$place/undone" || :; done
 rm -f -- "$place/confirmed" "$place/undone" "$place/undo"
-[ -z "$junk" ] || rm -f -- "$junk"
 all undo "$@"
 """
 )
 
 # $1 place, $2 pairs, $3 old and $4 new values as lines `PATH<tab>VALUE` (both empty: nothing is compared),
-# $5 benchmarks as lines `NAME<tab>TOOL<tab>SECONDS<tab>COMMAND`, $6 the file of fio.
+# $5 benchmarks as lines `NAME<tab>TOOL<tab>SECONDS<tab>COMMAND`, $6 where fio measures (empty: no fio). There, a
+# directory of a name that nobody can guess is made, ours alone; it is held open, so whoever may rename it later
+# leads nothing of ours elsewhere.
 MEASURE = (
     DO
     + r"""
-place=$1; pairs=$2; old=$3; new=$4; benchmarks=$5; junk=$6
+place=$1; pairs=$2; old=$3; new=$4; benchmarks=$5; room=$6
 tab=$(printf '\t')
-end() { [ -z "$junk" ] || rm -f -- "$junk"; }
-trap end EXIT
 trap 'exit 143' TERM INT HUP
 umask 077
-mkdir -p -- "$place" && chmod 700 -- "$place" || exit
+mine || exit 1
+clear
 rm -f -- "$place/report" "$place/report.new"
+if [ "$room" ]; then
+  trap clear EXIT
+  scratch=$room/.opsqueue-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
+  printf '%s\n' "$scratch" >"$place/scratch" && mkdir -m 0700 -- "$scratch" && exec 8<"$scratch" || exit
+  [ "$(stat -L -c '%u %a' /proc/self/fd/8)" = "$(id -u) 700" ] || { said "$scratch is not ours alone"; exit 1; }
+fi
 low=
 command -v ionice >/dev/null 2>&1 && low="ionice -c 2 -n 7"
 into() {
@@ -153,7 +175,8 @@ measure() {
   into "$1"
   while IFS=$tab read -r name tool seconds line; do
     [ "$name" ] || continue
-    out=$(eval "$low timeout -k 5 $seconds $line" 2>&1 </dev/null) || { said "$name failed: $out"; exit 1; }
+    out=$(case $tool in fio_*) cd -P /proc/self/fd/8 || exit ;; esac
+      exec 8<&-; eval "$low timeout -k 5 $seconds $line" 2>&1 </dev/null) || { said "$name failed: $out"; exit 1; }
     found=$(printf '%s\n' "$out" | number "$tool")
     case ${found%%"$tab"*} in '' | *[!0-9.eE+-]*) said "$name gave no number: $out"; exit 1 ;; esac
     [ "$2" = 0 ] || printf 'sample\t%s\t%s\t%s\t%s\n' "$name" "$1" "$2" "$found" >>"$place/report.new"

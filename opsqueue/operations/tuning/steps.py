@@ -66,10 +66,10 @@ def _measured(hand: Hand) -> Step:
     params = hand.params
     old, new = (_lines(hand.back_words), _lines(hand.set_words)) if compares(hand) else ("", "")
     limit = str(params.benchmark_seconds + _EXTRA_S)
-    rows = [(one.label, one.tool, limit, _line(hand, one)) for one in params.benchmarks]
+    rows = [(one.label, one.tool, limit, _line(params, one)) for one in params.benchmarks]
     text = "\n".join("\t".join(row) for row in rows)
     title = "measure with the old and the new values in turn" if new else "measure"
-    words = (hand.place, str(params.pairs), old, new, text, hand.junk)
+    words = (hand.place, str(params.pairs), old, new, text, hand.room)
     return _step(hand, title, scripts.MEASURE, *words, timeout=_long(params) + _SETTING_S)
 
 
@@ -82,14 +82,14 @@ def _long(params: PerformanceTuningParams) -> int:
     return (2 * params.pairs + 2) * len(params.benchmarks) * (params.benchmark_seconds + _BETWEEN_S) + _EXTRA_S
 
 
-def _line(hand: Hand, one: Benchmark) -> str:
-    seconds = hand.params.benchmark_seconds
+def _line(params: PerformanceTuningParams, one: Benchmark) -> str:
+    seconds = params.benchmark_seconds
     if one.tool == "command":
         return shlex.join(one.command)
     kind = one.tool.partition("_")[2]
     if one.tool.startswith("fio"):
         return shlex.join((
-            "fio", "--name=opsqueue", f"--filename={hand.junk}", f"--size={one.size_mb}M", f"--rw={kind}", "--bs=4k",
+            "fio", "--name=opsqueue", "--filename=opsqueue.data", f"--size={one.size_mb}M", f"--rw={kind}", "--bs=4k",
             f"--numjobs={one.threads}", "--iodepth=16", "--ioengine=libaio", "--direct=1", "--time_based",
             f"--runtime={seconds}", "--group_reporting", "--output-format=terse", "--terse-version=3",
         ))  # fmt: skip
@@ -105,12 +105,10 @@ def undone(hand: Hand) -> Plan:
     """The way back; sent also where the guard may have taken it, for twice is as good as once."""
     if hand.params.task == "benchmark":
         note = "nothing was set; what was measured on is removed"
-        return Plan(
-            steps=(_step(hand, "remove the file of the benchmark", scripts.UNDO, hand.place, hand.junk),), note=note
-        )
+        return Plan(steps=(_step(hand, "remove the file of the benchmark", scripts.UNDO, hand.place),), note=note)
     if not hand.changing:
         return Plan(note="nothing was set")
-    back = _step(hand, "lead back values and files", scripts.UNDO, hand.place, hand.junk, *hand.undo_words)
+    back = _step(hand, "lead back values and files", scripts.UNDO, hand.place, *hand.undo_words)
     return Plan(steps=(back,))
 
 
