@@ -26,6 +26,8 @@ from opsqueue.store import targets as store_targets
 
 _LOOK_AGAIN = 1.0
 _MOST_PLANS = 5
+_MOST_LOOKS = 4
+"""How often a host that went away in the middle is looked at again, at least: about half a minute."""
 _NOT_TRIED = {TargetState.UNREACHABLE, TargetState.SKIPPED}
 
 
@@ -149,7 +151,9 @@ class Wave:
     def away(self, target: Target, why: str) -> Target | PutOff:
         """A target that was not reached: tried again, or ended."""
         tries = 0 if self.ended else self.operation.attempts  # hosts were reached meanwhile: it is counted anew
-        if tries < self.operation.retry_count:
+        # To look at what was changed is no second try: a host whose sshd restarts is away for a moment.
+        touched = target.changed or target.state is not TargetState.PENDING
+        if tries < max(self.operation.retry_count, _MOST_LOOKS if touched else 0):
             said = f"{target.host} cannot be reached: {why}"
             wait = self.world.backoff(tries)
             return PutOff(result="retrying", why=said, wait=wait, attempts=tries + 1)
