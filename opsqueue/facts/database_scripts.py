@@ -62,7 +62,8 @@ inspect_postgresql() {
   owner=${run_as:-$(stat -c %U -- "$socket/.s.PGSQL.$port" 2>/dev/null)}
   PGHOST=$socket PGPORT=$port PGCONNECT_TIMEOUT=5; export PGHOST PGPORT PGCONNECT_TIMEOUT
   if [ "$user" ]; then PGUSER=$user; export PGUSER; fi
-  q() { as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -d "$1" -c "$2" 2>&1; }
+  # By the environment, where a name is a name: of an argument `host=… user=…` psql would make another address.
+  q() { PGDATABASE=$1; export PGDATABASE; as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -c "$2" 2>&1; }
   first=postgres
   if ! said=$(q "$first" 'select 1'); then
     first=template1

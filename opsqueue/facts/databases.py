@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from opsqueue.model.plan import Result
 
 _PARTIAL = ".partial"
 _LOOK_S = 120
+_SCRATCH = re.compile(r"opsqueue_scratch_\d+_\d+")
+"""Only what was named by us is dropped by us: anybody may call a database of his own something with SQL in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,7 @@ def _parse(result: Result) -> dict[str, Any]:
         "props": {row[0]: row[1] if len(row) > 1 else "" for row in rows if row[0] != "tool"},
         "tools": {row[1]: row[2] if len(row) > 2 else "" for row in rows if row[0] == "tool"},  # noqa: PLR2004
         "databases": [one for one in map(_database, parts["databases"]) if one["objects"] or one["name"] != "postgres"],
-        "scratch": [row[0] for row in parts.get("scratch", ())],
+        "scratch": [row[0] for row in parts.get("scratch", ()) if _SCRATCH.fullmatch(row[0])],
         "detail": [list(row) for row in parts.get("detail", ())],
         **_stored(parts["store"]),
     }
