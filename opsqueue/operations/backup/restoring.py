@@ -78,6 +78,9 @@ def _about_goal(params: BackupParams, room: Mapping[str, Any]) -> Iterator[str]:
         yield f"the directory of {goal(params)} is not there; make it first"
     if not room["writable"]:
         yield f"{goal(params)} cannot be written to: its disk is read-only, or the user may not"
+    if loose := room.get("open"):
+        why = f"others than root and us can change {loose}, and lead the restore to another place"
+        yield f"{goal(params)} cannot be restored safely: {why}; restore below a directory of root's, and move it there"
 
 
 # -- the steps --------------------------------------------------------------------------------------------
@@ -93,13 +96,14 @@ def plan(hand: Hand) -> Plan:
     includes = [f"--include={_pattern(one)}" for one in params.include]
     words = ("restore", "latest", *hand.one_run, *hand.tagged(f"run={chosen.run}"), "--target", beside)
     more = ("--below", json.dumps(list(params.include))) if params.include else ()
-    title = f"restore {chosen} beside it"
+    title, made = f"restore {chosen} beside it", ("mkdir", "-m", "0700", "--", beside)
     left = [name for name, one in sorted(hand.runs.items()) if one["partial"]]
     steps = (
         *hand.prepared(),
         *(hand.step("remove what was interrupted", "rm", "-rf", "--", f"{params.state}/{name}") for name in left),
         hand.step("forget the report before", "rm", "-rf", "--", f"{params.state}/restore"),
         hand.tree("begin", "begin", "--place", partial),
+        hand.step("make a place beside it, where nobody else has made one", *made),
         hand.restic(title, *words, *hand.sparse, "--verify", *includes, save=f"{partial}/restored.json"),
         *((compared(hand, hand.place(chosen.run), partial, beside, more=more),) if known else ()),
         hand.step("keep the report", "mv", "-T", "--", partial, f"{params.state}/restore"),
