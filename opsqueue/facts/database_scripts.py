@@ -6,7 +6,11 @@ so that an answer that was cut off is known to be.
 
 from __future__ import annotations
 
-_COMMON = r"""
+from opsqueue.facts.service_scripts import LOOSE
+
+_COMMON = (
+    LOOSE
+    + r"""
 tab=$(printf '\t')
 engine=$1 socket=$2 port=$3 path=$4 user=$5 run_as=$6 become=$7 detail=$8 store=$9
 shift 9
@@ -22,6 +26,7 @@ wanted() { [ -z "$only" ] && return; case " $only " in *" $1 "*) ;; *) return 1 
 problem() { row problem "$(printf '%s' "$1" | tr '\n\t' '  ' | cut -c 1-400)"; }
 has() { command -v "$1" >/dev/null 2>&1 && row tool "$1" "$("$1" --version 2>/dev/null </dev/null | head -n 1)"; }
 """
+)
 
 # Listening sockets stand in /proc/net/unix for everybody to read. A Redis that opsqueue brought for itself has a
 # redis.lock beside its socket; it is nobody's database.
@@ -180,6 +185,7 @@ list_store() {
   row report "$(stat -c '%i %z' -- "$1/integrity_check/done" 2>/dev/null)" 0
   last=$(ls -d -- "$1"/cleanup/[0-9][0-9][0-9][0-9][0-9][0-9] 2>/dev/null | tail -n 1)
   row cleanup "${last##*/}" 0
+  row loose "$(loose "$store" '')" 0
   row free "$(($(df -Pk -- "$at" 2>/dev/null | awk 'NR == 2 { print $4 }') * 1024))" 0
   if [ "$recipients" ] && as test -r "$recipients"; then row recipients 1 0; fi
 }

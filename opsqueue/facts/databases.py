@@ -86,6 +86,8 @@ class Server:
     """Whether the host has a file of recipients for age."""
     report: str = ""
     """Another after each integrity check; empty: there was none."""
+    loose: str = ""
+    """The directory by which others could lead us elsewhere than to `backup_dir`."""
     cleanups: int = 0
     """The number of the last cleanup; 0: there was none."""
     detail: tuple[tuple[str, ...], ...] = ()
@@ -162,6 +164,7 @@ def _stored(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
         "ages": {name: int(row[2]) for name, row in whole.items()},
         "bytes": {name: int(row[1] or 0) * 1024 for name, row in whole.items()},
         "free": free,
+        "loose": next((row[1] for row in rows if row[0] == "loose"), ""),
         "report": next((row[1] for row in rows if row[0] == "report"), ""),
         "cleanups": next((int(row[1]) for row in rows if row[0] == "cleanup" and row[1].isdigit()), 0),
         "recipients": any(row[0] == "recipients" for row in rows),

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from database_cycle import cycle
-from dbkit import ROOT, Postgres, mariadb, needs, place, postgres
+from dbkit import ROOT, Postgres, mariadb, needs, place, postgres, run
 
 pytestmark = [pytest.mark.service]
 has_postgres = needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux"))
@@ -139,3 +139,25 @@ def test_a_database_whose_name_is_sql_is_not_taken_for_a_scratch_database(kept):
         assert server.sql("show tables from shop") == "t"
         assert found.titles[0] == "drop the scratch database opsqueue_scratch_7_0"
         assert "opsqueue_scratch_7_0" not in server.sql("show databases")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+@needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"), ("setpriv", "util-linux"))
+@pytest.mark.parametrize("kind", ["backup", "integrity_check"])
+def test_no_directory_is_given_away_where_somebody_else_could_put_a_link(kind):
+    with place("root") as directory, place("nobody") as home:
+        file, victim = home / "x.sqlite", directory / "victim"
+        victim.mkdir(mode=0o755)
+        somebody = ("runuser", "-u", "nobody", "--")
+        run([*somebody, "sqlite3", str(file), "create table t (i); insert into t values (1)"])
+        label = f"sqlite-{file.name}-{run(['cksum'], stdin=str(file)).split()[0]}"
+
+        def meanwhile() -> None:
+            run([*somebody, "mkdir", "-p", str(home / "b")])
+            run([*somebody, "ln", "-s", str(victim), str(home / "b" / label)])
+
+        asked_ = {"maintenance_type": kind, "path": str(file), "backup_dir": str(home / "b")}
+        found = cycle(asked_, meanwhile=meanwhile)
+        assert (victim.stat().st_uid, list(victim.iterdir())) == (0, [])
+        assert found.objections == [f"others than root and us can change {home}; give another backup_dir"]
+        assert cycle({**asked_, "backup_dir": str(directory / "b")}).problems == []

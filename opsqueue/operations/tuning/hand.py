@@ -102,7 +102,7 @@ class Hand:
 
     @property
     def junk(self) -> str:
-        """The file of fio; empty without one."""
+        """The directory of fio; empty without one."""
         fio = any(one.tool.startswith("fio") for one in self.params.benchmarks)
         return f"{self.params.benchmark_dir}/.opsqueue-{self.params.profile}.fio" if fio else ""
 

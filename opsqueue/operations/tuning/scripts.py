@@ -106,24 +106,26 @@ UNDO = (
 place=$1; junk=$2; shift 2
 for one in "$place"/armed-*; do [ ! -e "$one" ] || mv -- "$one" "$place/undone" || :; done
 rm -f -- "$place/confirmed" "$place/undone" "$place/undo"
-[ -z "$junk" ] || rm -f -- "$junk"
+[ -z "$junk" ] || rm -rf -- "$junk"
 all undo "$@"
 """
 )
 
 # $1 place, $2 pairs, $3 old and $4 new values as lines `PATH<tab>VALUE` (both empty: nothing is compared),
-# $5 benchmarks as lines `NAME<tab>TOOL<tab>SECONDS<tab>COMMAND`, $6 the file of fio.
+# $5 benchmarks as lines `NAME<tab>TOOL<tab>SECONDS<tab>COMMAND`, $6 the directory of fio: mkdir follows no link that
+# somebody put there, and nobody else can put one into it, so fio writes to its own file and not to a disk.
 MEASURE = (
     DO
     + r"""
 place=$1; pairs=$2; old=$3; new=$4; benchmarks=$5; junk=$6
 tab=$(printf '\t')
-end() { [ -z "$junk" ] || rm -f -- "$junk"; }
+end() { [ -z "$junk" ] || rm -rf -- "$junk"; }
 trap end EXIT
 trap 'exit 143' TERM INT HUP
 umask 077
 mkdir -p -- "$place" && chmod 700 -- "$place" || exit
 rm -f -- "$place/report" "$place/report.new"
+[ -z "$junk" ] || { rm -rf -- "$junk" && mkdir -m 0700 -- "$junk"; } || exit
 low=
 command -v ionice >/dev/null 2>&1 && low="ionice -c 2 -n 7"
 into() {

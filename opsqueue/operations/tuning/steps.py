@@ -89,8 +89,8 @@ def _line(hand: Hand, one: Benchmark) -> str:
     kind = one.tool.partition("_")[2]
     if one.tool.startswith("fio"):
         return shlex.join((
-            "fio", "--name=opsqueue", f"--filename={hand.junk}", f"--size={one.size_mb}M", f"--rw={kind}", "--bs=4k",
-            f"--numjobs={one.threads}", "--iodepth=16", "--ioengine=libaio", "--direct=1", "--time_based",
+            "fio", "--name=opsqueue", f"--filename={hand.junk}/data", f"--size={one.size_mb}M", f"--rw={kind}",
+            "--bs=4k", f"--numjobs={one.threads}", "--iodepth=16", "--ioengine=libaio", "--direct=1", "--time_based",
             f"--runtime={seconds}", "--group_reporting", "--output-format=terse", "--terse-version=3",
         ))  # fmt: skip
     length: tuple[str, ...] = (f"--time={seconds}", "--events=0")
@@ -106,7 +106,7 @@ def undone(hand: Hand) -> Plan:
     if hand.params.task == "benchmark":
         note = "nothing was set; what was measured on is removed"
         return Plan(
-            steps=(_step(hand, "remove the file of the benchmark", scripts.UNDO, hand.place, hand.junk),), note=note
+            steps=(_step(hand, "remove the files of the benchmark", scripts.UNDO, hand.place, hand.junk),), note=note
         )
     if not hand.changing:
         return Plan(note="nothing was set")
