@@ -29,17 +29,19 @@ has() { command -v "$1" >/dev/null 2>&1 && row tool "$1" "$("$1" --version 2>/de
 )
 
 # Listening sockets stand in /proc/net/unix for everybody to read. A Redis that opsqueue brought for itself has a
-# redis.lock beside its socket; it is nobody's database.
+# redis.lock beside its socket; it is nobody's database. Anybody may listen and call himself so; who does is told last
+# in each row: the directory of a process may be shown as root's, so its status says whose it is.
 _DISCOVER = r"""
 discover() {
   awk '$4 == "00010000" && $6 == "01" { sub(/^([^ ]+ +){7}/, ""); print }' /proc/net/unix | sort -u |
   while IFS= read -r at; do
     [ -S "$at" ] || continue
+    who=$(stat -c %U -- "$at")
     case $at in
       */.s.PGSQL.*[!0-9]*) ;;
-      */.s.PGSQL.[0-9]*) row postgresql "${at%/.s.PGSQL.*}" "${at##*.}" "$(server "$at.lock" "$at")" ;;
+      */.s.PGSQL.[0-9]*) row postgresql "${at%/.s.PGSQL.*}" "${at##*.}" "$(server "$at.lock" "$at")" "$who" ;;
       */mysqlx*.sock) ;;
-      */*mysql*.sock | */*maria*.sock) row mysql "$at" 0 "$at" ;;
+      */*mysql*.sock | */*maria*.sock) row mysql "$at" 0 "$at" "$who" ;;
     esac
   done
   for one in /proc/[0-9]*; do
@@ -47,13 +49,17 @@ discover() {
     case $name in redis-server | valkey-server) ;; *) continue ;; esac
     here=$(readlink "$one/ns/net") && [ "$here" != "$(readlink /proc/self/ns/net)" ] && continue
     title=$(tr '\0' ' ' <"$one/cmdline")
+    uid=$(sed -n 's/^Uid:[[:space:]]*[0-9]*[[:space:]]*\([0-9]*\).*/\1/p' "$one/status")
+    who=$(getent passwd "$uid" | cut -d : -f 1); who=${who:-$uid}
     case $title in *sentinel*) continue ;; esac
     for word in $title; do
       case $word in
-        unixsocket:/*) at=${word#unixsocket:}; [ -e "${at%/*}/redis.lock" ] || row redis "$at" 0 "${one#/proc/}" ;;
+        unixsocket:/*)
+          at=${word#unixsocket:}
+          [ -e "${at%/*}/redis.lock" ] || row redis "$at" 0 "${one#/proc/}" "$who" ;;
         *:0) ;;
         *:*[!0-9]*) ;;
-        *:[0-9]*) row redis '' "${word##*:}" "${one#/proc/}" ;;
+        *:[0-9]*) row redis '' "${word##*:}" "${one#/proc/}" "$who" ;;
       esac
     done
   done
@@ -203,20 +209,12 @@ candidates() {
   if [ "$path" ]; then row sqlite - 0
   elif given; then row "$engine" "${socket:--}" "$port"
   else
-    discover | sort -u -t "$tab" -k 1,1 -k 4,4 | cut -f 1-3 |
+    discover | sort -u -t "$tab" -k 1,1 -k 4,4 | cut -f 1-3,5 |
       awk -F "$tab" -v OFS="$tab" -v e="$engine" -v s="$socket" -v p="$port" \
         '(e == "auto" || e == $1) && (s == "" || s == $2) && (p == 0 || p == $3) { if ($2 == "") $2 = "-"; print }'
   fi
 }
-found=$(candidates)
-echo @found
-[ -z "$found" ] || printf '%s\n' "$found"
-if [ "$(printf '%s' "$found" | grep -c .)" = 1 ]; then
-  IFS=$tab read -r engine socket port <<EOT
-$found
-EOT
-  [ "$socket" != - ] || socket=
-  echo @server
+look_into() {
   "inspect_$engine"
   case $engine in
     postgresql) label=postgresql-$port ;;
@@ -226,6 +224,20 @@ EOT
   echo @place; row "$label"
   list_store "$store/$label"
   if [ "$detail" ]; then echo @detail; "detail_$engine" "$detail"; fi
+}
+found=$(candidates)
+echo @found
+[ -z "$found" ] || printf '%s\n' "$found"
+if [ "$(printf '%s' "$found" | grep -c .)" = 1 ]; then
+  IFS=$tab read -r engine socket port who <<EOT
+$found
+EOT
+  [ "$socket" != - ] || socket=
+  echo @server
+  case ${who:-root} in
+    root | postgres | mysql | mariadb | redis | valkey | "$(id -un)") look_into ;;
+    *) problem "$who runs it, and anybody may call a socket so; if it is meant, say so with socket and port" ;;
+  esac
 fi
 echo @end
 """

@@ -102,9 +102,9 @@ def _odd_names(hand: Hand) -> tuple[str, ...]:
 
 
 def _about_place(hand: Hand) -> tuple[str, ...]:
-    """Root makes directories there, and gives them away."""
+    """What is written there with our own rights must not be led elsewhere."""
     kinds = {"backup", "integrity_check", "cleanup", *(("tuning",) if hand.params.apply else ())}
-    loose = hand.server.loose if hand.params.maintenance_type in kinds else ""
+    loose = "" if hand.becomes or hand.params.maintenance_type not in kinds else hand.server.loose
     return (f"others than root and us can change {loose}; give another backup_dir",) if loose else ()
 
 

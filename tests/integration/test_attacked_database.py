@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from database_cycle import cycle
-from dbkit import ROOT, Postgres, mariadb, needs, place, postgres, run
+from dbkit import ROOT, Postgres, mariadb, needs, place, postgres, run, until
+
+from opsqueue.facts.databases import DatabaseWhere, database
+from opsqueue.model.plan import Result
 
 pytestmark = [pytest.mark.service]
 has_postgres = needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux"))
@@ -22,6 +26,28 @@ has_mariadb = needs(("mariadbd", "mariadb-server"), ("mariadb", "mariadb-client"
 FUNCTION = """
 create function own.take({argument}) returns {result} language plpgsql as $$ begin
   begin execute 'alter role mallory superuser'; exception when others then null; end; return {value}; end $$;
+"""
+LIAR = r"""
+import os, socket, sys
+kind, at, told = sys.argv[1:4]
+if kind == "tcp":
+    with open("/proc/self/comm", "w") as name:
+        name.write("redis-server")
+os.setuid(65534)
+if kind == "tcp":
+    listening = socket.create_server(("127.0.0.1", int(at)))
+else:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(at)
+    listening.listen()
+open(told, "w").close()
+while True:
+    caller, _ = listening.accept()
+    with caller, open(told, "ab") as file:
+        file.write(caller.recv(4096))
+        if kind != "tcp":
+            caller.sendall(b"R\0\0\0\x08\0\0\0\x03")
+            file.write(caller.recv(4096))
 """
 
 
@@ -159,5 +185,47 @@ def test_no_directory_is_given_away_where_somebody_else_could_put_a_link(kind):
         asked_ = {"maintenance_type": kind, "path": str(file), "backup_dir": str(home / "b")}
         found = cycle(asked_, meanwhile=meanwhile)
         assert (victim.stat().st_uid, list(victim.iterdir())) == (0, [])
-        assert found.objections == [f"others than root and us can change {home}; give another backup_dir"]
-        assert cycle({**asked_, "backup_dir": str(directory / "b")}).problems == []
+        assert any("directory" in text or str(home) in text for text in found.problems), found.problems
+        (home / "b" / label).unlink()
+        assert [cycle(one).problems for one in (asked_, {**asked_, "backup_dir": str(directory / "b")})] == [[], []]
+        found = cycle({**asked_, "run_as": "root"})
+        assert found.objections == [f"others than root and us can change {home / 'b'}; give another backup_dir"]
+
+
+@contextmanager
+def liar(kind: str, at: str, *words: str, way: tuple[str, ...] = ()) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Somebody who may do nothing and listens like a database: his process, and what he was told."""
+    with place("nobody") as home:
+        told, script = home / "told", home / "liar"
+        script.write_text(LIAR)
+        argv = [*way, sys.executable, str(script), kind, at or str(home / ".s.PGSQL.5"), str(told), *words]
+        with subprocess.Popen(argv) as process:
+            try:
+                until(told.exists, what="the liar")
+                yield process, told
+            finally:
+                process.kill()
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+@needs(("psql", "postgresql-client"), ("runuser", "util-linux"))
+def test_a_postgresql_that_anybody_started_is_told_no_password_before_it_is_named(kept):
+    secret = kept / "secret"
+    secret.write_text("canary-password\n")
+    secret.chmod(0o600)
+    with liar("unix", "") as (_process, told):
+        where = {"engine": "postgresql", "port": 5, "password": {"$secret": f"file:{secret}"}}
+        found = cycle({"maintenance_type": "backup", **where})
+        assert "nobody runs it" in found.objections[0]
+        assert told.read_bytes() == b""
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+@needs(("redis-cli", "redis-tools"), ("nsenter", "util-linux"))
+def test_a_redis_that_anybody_started_is_not_asked_before_it_is_named():
+    with liar("tcp", "6379", "127.0.0.1:6379", way=("unshare", "-n")) as (process, told):
+        fact = database(DatabaseWhere(engine="redis"))
+        words = ("nsenter", "-t", str(process.pid), "-n", "sh", "-c", fact.ask.text, "sh", *fact.ask.args)
+        answer = fact.parse(Result(exit_code=0, stdout=run(words)))
+        assert "nobody runs it" in answer["problem"]
+        assert told.read_bytes() == b""
