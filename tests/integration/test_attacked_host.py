@@ -116,3 +116,15 @@ def test_a_pipe_in_the_place_of_a_pid_file_holds_nobody_up(there):
     somebody("mkfifo", pid_file)
     found = rotate({"paths": [str(log)], "roots": [str(there)], "reopen": {"pid_file": str(pid_file)}})
     assert "names no process that runs" in found.objections[0]
+
+
+@pytest.mark.parametrize("moment", ["99999999T999999Z", "20260231T000000Z", "20260101T246060Z.gz"])
+def test_a_file_that_is_called_after_no_moment_is_no_rotated_log(there, moment):
+    log = there / "app.log"
+    log.write_text("a line\n")
+    odd = there / f"app.log-{moment}"
+    odd.write_text("of somebody\n")
+    params = {"paths": [str(log)], "roots": [str(there)], "compress": "none", "sudo": ROOT, "keep_most": 1}
+    found = rotate(params)
+    assert (found.objections, found.problems, odd.read_text()) == ([], [], "of somebody\n")
+    assert log.read_text() == ""
