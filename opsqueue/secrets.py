@@ -84,4 +84,6 @@ def _from_env(name: str) -> str:
 
 
 def _from_systemd(name: str) -> str:
+    if "/" in name:
+        raise PermissionError("a credential is given by its name, and no path")
     return (Path(os.environ["CREDENTIALS_DIRECTORY"]) / name).read_text(encoding="utf-8").rstrip("\n")

@@ -11,6 +11,8 @@ from opsqueue.model.plan import Result
 from opsqueue.secrets import SecretRef
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_OURS = "env:OPSQUEUE_"
+"""Who may ask for an operation chooses where its secrets are sent; the way to the record and the broker is not his."""
 _SHORTEST = 4
 """Characters; what is shorter stands in any text by chance."""
 
@@ -26,6 +28,10 @@ def revealed(secrets: Mapping[str, str]) -> dict[str, str]:
 def _value(name: str, reference: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidConfig(f"a secret is handed over under the name of an environment variable; found {name[:80]!r}")
+    if reference.startswith(_OURS):
+        raise InvalidConfig(
+            f"{name}: {reference} is a setting of the worker itself, and none is handed to an operation"
+        )
     try:
         ref = SecretRef.model_validate({"$secret": reference})
     except ValueError:

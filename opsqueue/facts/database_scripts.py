@@ -6,7 +6,11 @@ so that an answer that was cut off is known to be.
 
 from __future__ import annotations
 
-_COMMON = r"""
+from opsqueue.facts.service_scripts import LOOSE
+
+_COMMON = (
+    LOOSE
+    + r"""
 tab=$(printf '\t')
 engine=$1 socket=$2 port=$3 path=$4 user=$5 run_as=$6 become=$7 detail=$8 store=$9
 shift 9
@@ -22,19 +26,22 @@ wanted() { [ -z "$only" ] && return; case " $only " in *" $1 "*) ;; *) return 1 
 problem() { row problem "$(printf '%s' "$1" | tr '\n\t' '  ' | cut -c 1-400)"; }
 has() { command -v "$1" >/dev/null 2>&1 && row tool "$1" "$("$1" --version 2>/dev/null </dev/null | head -n 1)"; }
 """
+)
 
 # Listening sockets stand in /proc/net/unix for everybody to read. A Redis that opsqueue brought for itself has a
-# redis.lock beside its socket; it is nobody's database.
+# redis.lock beside its socket; it is nobody's database. Anybody may listen and call himself so; who does is told last
+# in each row: the directory of a process may be shown as root's, so its status says whose it is.
 _DISCOVER = r"""
 discover() {
   awk '$4 == "00010000" && $6 == "01" { sub(/^([^ ]+ +){7}/, ""); print }' /proc/net/unix | sort -u |
   while IFS= read -r at; do
     [ -S "$at" ] || continue
+    who=$(stat -c %U -- "$at")
     case $at in
       */.s.PGSQL.*[!0-9]*) ;;
-      */.s.PGSQL.[0-9]*) row postgresql "${at%/.s.PGSQL.*}" "${at##*.}" "$(server "$at.lock" "$at")" ;;
+      */.s.PGSQL.[0-9]*) row postgresql "${at%/.s.PGSQL.*}" "${at##*.}" "$(server "$at.lock" "$at")" "$who" ;;
       */mysqlx*.sock) ;;
-      */*mysql*.sock | */*maria*.sock) row mysql "$at" 0 "$at" ;;
+      */*mysql*.sock | */*maria*.sock) row mysql "$at" 0 "$at" "$who" ;;
     esac
   done
   for one in /proc/[0-9]*; do
@@ -42,13 +49,17 @@ discover() {
     case $name in redis-server | valkey-server) ;; *) continue ;; esac
     here=$(readlink "$one/ns/net") && [ "$here" != "$(readlink /proc/self/ns/net)" ] && continue
     title=$(tr '\0' ' ' <"$one/cmdline")
+    uid=$(sed -n 's/^Uid:[[:space:]]*[0-9]*[[:space:]]*\([0-9]*\).*/\1/p' "$one/status")
+    who=$(getent passwd "$uid" | cut -d : -f 1); who=${who:-$uid}
     case $title in *sentinel*) continue ;; esac
     for word in $title; do
       case $word in
-        unixsocket:/*) at=${word#unixsocket:}; [ -e "${at%/*}/redis.lock" ] || row redis "$at" 0 "${one#/proc/}" ;;
+        unixsocket:/*)
+          at=${word#unixsocket:}
+          [ -e "${at%/*}/redis.lock" ] || row redis "$at" 0 "${one#/proc/}" "$who" ;;
         *:0) ;;
         *:*[!0-9]*) ;;
-        *:[0-9]*) row redis '' "${word##*:}" "${one#/proc/}" ;;
+        *:[0-9]*) row redis '' "${word##*:}" "${one#/proc/}" "$who" ;;
       esac
     done
   done
@@ -62,7 +73,8 @@ inspect_postgresql() {
   owner=${run_as:-$(stat -c %U -- "$socket/.s.PGSQL.$port" 2>/dev/null)}
   PGHOST=$socket PGPORT=$port PGCONNECT_TIMEOUT=5; export PGHOST PGPORT PGCONNECT_TIMEOUT
   if [ "$user" ]; then PGUSER=$user; export PGUSER; fi
-  q() { as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -d "$1" -c "$2" 2>&1; }
+  # By the environment, where a name is a name: of an argument `host=… user=…` psql would make another address.
+  q() { PGDATABASE=$1; export PGDATABASE; as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -c "$2" 2>&1; }
   first=postgres
   if ! said=$(q "$first" 'select 1'); then
     first=template1
@@ -179,6 +191,7 @@ list_store() {
   row report "$(stat -c '%i %z' -- "$1/integrity_check/done" 2>/dev/null)" 0
   last=$(ls -d -- "$1"/cleanup/[0-9][0-9][0-9][0-9][0-9][0-9] 2>/dev/null | tail -n 1)
   row cleanup "${last##*/}" 0
+  row loose "$(loose "$store" '')" 0
   row free "$(($(df -Pk -- "$at" 2>/dev/null | awk 'NR == 2 { print $4 }') * 1024))" 0
   if [ "$recipients" ] && as test -r "$recipients"; then row recipients 1 0; fi
 }
@@ -196,20 +209,12 @@ candidates() {
   if [ "$path" ]; then row sqlite - 0
   elif given; then row "$engine" "${socket:--}" "$port"
   else
-    discover | sort -u -t "$tab" -k 1,1 -k 4,4 | cut -f 1-3 |
+    discover | sort -u -t "$tab" -k 1,1 -k 4,4 | cut -f 1-3,5 |
       awk -F "$tab" -v OFS="$tab" -v e="$engine" -v s="$socket" -v p="$port" \
         '(e == "auto" || e == $1) && (s == "" || s == $2) && (p == 0 || p == $3) { if ($2 == "") $2 = "-"; print }'
   fi
 }
-found=$(candidates)
-echo @found
-[ -z "$found" ] || printf '%s\n' "$found"
-if [ "$(printf '%s' "$found" | grep -c .)" = 1 ]; then
-  IFS=$tab read -r engine socket port <<EOT
-$found
-EOT
-  [ "$socket" != - ] || socket=
-  echo @server
+look_into() {
   "inspect_$engine"
   case $engine in
     postgresql) label=postgresql-$port ;;
@@ -219,6 +224,20 @@ EOT
   echo @place; row "$label"
   list_store "$store/$label"
   if [ "$detail" ]; then echo @detail; "detail_$engine" "$detail"; fi
+}
+found=$(candidates)
+echo @found
+[ -z "$found" ] || printf '%s\n' "$found"
+if [ "$(printf '%s' "$found" | grep -c .)" = 1 ]; then
+  IFS=$tab read -r engine socket port who <<EOT
+$found
+EOT
+  [ "$socket" != - ] || socket=
+  echo @server
+  case ${who:-root} in
+    root | postgres | mysql | mariadb | redis | valkey | "$(id -un)") look_into ;;
+    *) problem "$who runs it, and anybody may call a socket so; if it is meant, say so with socket and port" ;;
+  esac
 fi
 echo @end
 """

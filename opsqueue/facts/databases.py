@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from opsqueue.model.plan import Result
 
 _PARTIAL = ".partial"
 _LOOK_S = 120
+_SCRATCH = re.compile(r"opsqueue_scratch_\d+_\d+")
+"""Only what was named by us is dropped by us: anybody may call a database of his own something with SQL in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ class Server:
     """Whether the host has a file of recipients for age."""
     report: str = ""
     """Another after each integrity check; empty: there was none."""
+    loose: str = ""
+    """The directory by which others could lead us elsewhere than to `backup_dir`."""
     cleanups: int = 0
     """The number of the last cleanup; 0: there was none."""
     detail: tuple[tuple[str, ...], ...] = ()
@@ -132,7 +137,7 @@ def _parse(result: Result) -> dict[str, Any]:
         "props": {row[0]: row[1] if len(row) > 1 else "" for row in rows if row[0] != "tool"},
         "tools": {row[1]: row[2] if len(row) > 2 else "" for row in rows if row[0] == "tool"},  # noqa: PLR2004
         "databases": [one for one in map(_database, parts["databases"]) if one["objects"] or one["name"] != "postgres"],
-        "scratch": [row[0] for row in parts.get("scratch", ())],
+        "scratch": [row[0] for row in parts.get("scratch", ()) if _SCRATCH.fullmatch(row[0])],
         "detail": [list(row) for row in parts.get("detail", ())],
         **_stored(parts["store"]),
     }
@@ -159,6 +164,7 @@ def _stored(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
         "ages": {name: int(row[2]) for name, row in whole.items()},
         "bytes": {name: int(row[1] or 0) * 1024 for name, row in whole.items()},
         "free": free,
+        "loose": next((row[1] for row in rows if row[0] == "loose"), ""),
         "report": next((row[1] for row in rows if row[0] == "report"), ""),
         "cleanups": next((int(row[1]) for row in rows if row[0] == "cleanup" and row[1].isdigit()), 0),
         "recipients": any(row[0] == "recipients" for row in rows),

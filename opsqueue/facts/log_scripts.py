@@ -149,7 +149,7 @@ rows=$(found)
 [ -z "$rows" ] || printf '%s\n' "$rows"
 opened
 if [ "$pid_file" ]; then
-  pid=$(head -c 20 -- "$pid_file" 2>/dev/null | tr -d '[:space:]')
+  pid=; [ ! -f "$pid_file" ] || pid=$(head -c 20 -- "$pid_file" 2>/dev/null | tr -d '[:space:]')
   case $pid in '' | *[!0-9]*) ;; *) [ ! -e "/proc/$pid/comm" ] || row reopens "$pid" "$(cat "/proc/$pid/comm")" ;; esac
 fi
 if [ "$wide" ]; then

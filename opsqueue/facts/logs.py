@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -219,9 +220,18 @@ def _live(row: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) -> di
         "group": group,
         "mode": mode,
         "actor": actor,
-        "generations": [_made(one[1:]) for one in rows.get("generation", ()) if one[0] == path],
+        "generations": [_made(one[1:]) for one in rows.get("generation", ()) if one[0] == path and _dated(one[1])],
         "begun": [one[1] for one in rows.get("begun", ()) if one[0] == path],
     }
+
+
+def _dated(path: str) -> bool:
+    """Whether it was named by us: whoever may write there may call a file after the 31st of February."""
+    try:
+        time.strptime(path.rpartition("-")[2].partition(".")[0], "%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return False
+    return True
 
 
 def _made(row: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,20 @@ trusted() {
 """
 """Tells whether a path can be changed by nobody but root and ourselves."""
 
+LOOSE = (
+    TRUSTED
+    + r"""
+loose() (
+  unset IFS
+  there=$1; until [ -e "$there" ] || [ -L "$there" ]; do there=${there%/*}; there=${there:-/}; done
+  case $2/$(ls -ldL -- "$there") in /d???????w*) printf '%s\n' "$there"; return ;; esac
+  trusted "$there" || printf '%s\n' "$there"
+)
+"""
+)
+"""Prints where others could lead us elsewhere than to $1; a directory for everybody is none where $2 is `made`: there
+we make the last name in a way that refuses a link."""
+
 _COMMON = (
     TRUSTED
     + r"""

@@ -73,6 +73,7 @@ def _parse(dirs: Sequence[str], result: Result) -> dict[str, Any]:
         "owners": _owners(dirs, rows.get("owner", ())),
         "units": _units(rows.get("unit", ())),
         "free": int(rows["room"][0][0]) * int(rows["room"][0][1]) if "room" in rows else None,
+        "loose": {row[0]: row[1] for row in rows.get("loose", ()) if row[1]},
         "guard": rows["guard"][0][0] if "guard" in rows else "none",
         "undo": [row[0] for row in rows.get("undo", ())],
         "samples": [_sample(row) for row in rows.get("sample", ())],

@@ -5,6 +5,8 @@ Each prints rows of words with tabs between, and `end` last.
 
 from __future__ import annotations
 
+from opsqueue.facts.service_scripts import LOOSE
+
 # A file of the kernel as one line; of a choice such as `[none] mq-deadline` what is chosen.
 NOW = r"""
 now() (
@@ -19,6 +21,7 @@ now() (
 
 LOOK = (
     NOW
+    + LOOSE
     + r"""
 knobs=$1; files=$2; keys=$3; dirs=$4; place=$5; room=$6; units=$7; properties=$8
 tab=$(printf '\t')
@@ -65,7 +68,9 @@ for one in $units; do
   systemctl show -p LoadState -p MemoryCurrent -p TasksCurrent $properties -- "$one" 2>/dev/null |
     while IFS= read -r line; do row unit "$one" "${line%%=*}" "${line#*=}"; done
 done
+[ -z "$place" ] || row loose place "$(loose "$place" '')"
 if [ "$room" ]; then
+  row loose room "$(loose "$room" made)"
   stat -f --printf 'room\t%S\t%a\n' -- "$room" 2>/dev/null
 fi
 if [ "$place" ]; then

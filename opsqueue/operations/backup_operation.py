@@ -83,7 +83,7 @@ def _work(params: BackupParams) -> Work:
 def _asked(params: BackupParams, run: int, *, walk: bool) -> tuple[Fact, ...]:
     if not params.configured:
         return ()
-    rooms = {"work": params.state}
+    rooms = {"work": f"{params.state}/restic_host.py"}
     if params.local:
         rooms["repository"] = params.local
     if params.task == "restore":
@@ -116,7 +116,7 @@ def objections(params: BackupParams, before: Facts) -> tuple[str, ...]:
         reasons = [why_unknown(before.get(name)) for name in ("repository", "sources")]
         said = "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "nobody was asked"
         return (f"the host could not be looked at (a backup needs python3 3.9 or newer there): {said}",)
-    return (*_about_repository(hand), *_about_locks(hand), *_work(params).objections(hand))
+    return (*_about_repository(hand), *_about_locks(hand), *_about_work_dir(hand), *_work(params).objections(hand))
 
 
 def _about_repository(hand: Hand) -> Iterator[str]:
@@ -133,6 +133,12 @@ def _about_repository(hand: Hand) -> Iterator[str]:
         )
     elif told["state"] == "unreachable":
         yield f"the repository {params.repository} cannot be reached: {told['why']}"
+
+
+def _about_work_dir(hand: Hand) -> Iterator[str]:
+    """The programs that lie there are run with our rights."""
+    if loose := hand.sources["rooms"]["work"].get("open"):
+        yield f"others than root and us can change {loose}, and what lies in work_dir is run; give another work_dir"
 
 
 def _about_locks(hand: Hand) -> Iterator[str]:

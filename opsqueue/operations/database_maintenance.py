@@ -69,7 +69,8 @@ def objections(params: DatabaseMaintenanceParams, before: Facts) -> tuple[str, .
         return () if params.when_unclear == "skip" else (_not_one(params, before.get("database")),)
     missing = set(params.databases) - {one.name for one in hand.server.databases}
     unknown = tuple(f"there is no database {name!r} in this {hand.server.engine}" for name in sorted(missing))
-    return (*(unknown if hand.server.engine != "redis" else ()), *_odd_names(hand), *_work(params).objections(hand))
+    known = () if hand.server.engine == "redis" else unknown
+    return (*known, *_odd_names(hand), *_about_place(hand), *_work(params).objections(hand))
 
 
 def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None) -> str:
@@ -98,6 +99,13 @@ def _odd_names(hand: Hand) -> tuple[str, ...]:
     if not odd:
         return ()
     return (f"databases with other characters than letters, digits, - . _ are not worked on: {odd}; name databases",)
+
+
+def _about_place(hand: Hand) -> tuple[str, ...]:
+    """What is written there with our own rights must not be led elsewhere."""
+    kinds = {"backup", "integrity_check", "cleanup", *(("tuning",) if hand.params.apply else ())}
+    loose = "" if hand.becomes or hand.params.maintenance_type not in kinds else hand.server.loose
+    return (f"others than root and us can change {loose}; give another backup_dir",) if loose else ()
 
 
 def _plain(name: str) -> bool:

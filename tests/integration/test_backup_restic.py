@@ -25,6 +25,7 @@ from treekit import differences, make_tree, seen
 from opsqueue.connectors.local import LocalShell
 from opsqueue.connectors.ssh.ways import Ways
 from opsqueue.facts.on_host import restic_host
+from opsqueue.model.plan import Command
 from opsqueue.operations.backup_operation import OPERATION
 
 pytestmark = [pytest.mark.service, needs(("restic", "restic"))]
@@ -414,11 +415,16 @@ def test_a_file_that_cannot_be_read_is_refused_or_told(bare):
     subprocess.run(["chown", "-R", "1:1", str(bare.source)], check=True)
     (bare.source / "secret").write_text("x")
     (bare.source / "secret").chmod(0)
-    bare.directory.chmod(0o777)
+    bare.directory.chmod(0o755)
+    (bare.directory / "open").mkdir()
+    (bare.directory / "open").chmod(0o777)
+    bare.repository = bare.directory / "open/repository"
     with Farm(hosts=1, people=True) as farm:
         ways = Ways(farm.pin(farm.folder / "known_hosts"))
         try:
             shell = ways.shell(farm.host(user="plain"))
+            bare.work.mkdir()
+            os.chown(bare.work, int(shell.run(Command(argv=("id", "-u"))).stdout), -1)
             asked = bare.asked(sudo=False)
             assert "secret: Permission denied" in cycle(asked, shell=shell).objections[0]
             assert not bare.repository.exists()

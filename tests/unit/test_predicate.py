@@ -46,7 +46,7 @@ def test_a_name_is_quoted_as_a_name_for_each_engine():
         "id = :x", "id::int = 1", "id = @x", "id = ?", "id || 'x' = 'y'", "(id = 1", "id = 1)", "id not 1", "id in ()",
         "id = 1 = ", "id returning 1", "id = 1 limit 1", "id = 1 order by id", "a.id = 1", "id = 0x41", "id = 'x",
         "cast(id as regclass) = 1", "id = 1\x00", "\u0131d = 1", "id like 'x' escape '!'", "(" * 40 + "id" + ")" * 40,
-        "interval 5 parsec < id", "id ~ '(a+)+'",
+        "interval 5 parsec < id", "id ~ '(a+)+'", "note = 'opsqueue_size'", "opsqueue_size = 1",
     ],
 )  # fmt: skip
 def test_everything_else_is_refused(text):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from opsqueue.connectors.confidential import revealed
 from opsqueue.errors import InvalidConfig
 from opsqueue.operations import OWN
 from opsqueue.secrets import SecretRef, literal_secrets
@@ -82,3 +83,19 @@ def test_whoever_takes_a_secret_is_known():
     """
     takers = {kind.name for kind in OWN if "SecretRef" in kind.params.model_json_schema().get("$defs", {})}
     assert takers == {"backup_operation", "database_maintenance"}
+
+
+def test_a_credential_is_a_name_and_no_way_to_another_file(tmp_path, monkeypatch):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "shadow").write_text("hunter2")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    for name in ("../shadow", str(tmp_path / "shadow")):
+        with pytest.raises(InvalidConfig, match="by its name"):
+            SecretRef(ref=f"systemd:{name}").resolve()
+
+
+def test_the_settings_of_the_worker_are_handed_to_no_operation(monkeypatch):
+    monkeypatch.setenv("OPSQUEUE_BROKER_URL", "redis://:hunter2@redis")
+    with pytest.raises(InvalidConfig, match="OPSQUEUE_BROKER_URL") as caught:
+        revealed({"REDISCLI_AUTH": "env:OPSQUEUE_BROKER_URL"})
+    assert "hunter2" not in str(caught.value)

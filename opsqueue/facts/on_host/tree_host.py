@@ -44,6 +44,8 @@ class Rules:
         self.one = given["one_file_system"]
         self.unreadable: list[str] = []
         self.unreadable_count = 0
+        self.endless: list[str] = []
+        """Pipes that are called as the mark of a cache: restic would wait there for ever."""
 
     def walk(self) -> Iterator[tuple[str, os.stat_result]]:
         """Every entry, a directory before what is in it, by name."""
@@ -85,12 +87,17 @@ class Rules:
         except OSError as error:
             self.cannot(here, error)
             return []
-        if self.caches and "CACHEDIR.TAG" in names and _is_cache(os.path.join(here, "CACHEDIR.TAG")):
-            names = ["CACHEDIR.TAG"]
+        if self.caches and "CACHEDIR.TAG" in names:
+            names = self._without_cache(os.path.join(here, "CACHEDIR.TAG"), names)
         if os.path.join(here, "*") in self.paths:
             return []
         paths = [os.path.join(here, name) for name in names]
         return [path for path in paths if path not in self.paths and not self._named(os.path.basename(path))]
+
+    def _without_cache(self, tag: str, names: list[str]) -> list[str]:
+        if _is_pipe(tag):
+            self.endless.append(_shown(tag))
+        return ["CACHEDIR.TAG"] if _is_cache(tag) else names
 
     def _named(self, name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.names)
@@ -116,8 +123,14 @@ def _shown(path: str) -> str:
 
 
 def _is_cache(path: str) -> bool:
-    with suppress(OSError), open(path, "rb") as file:
+    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
         return file.read(len(CACHE)) == CACHE
+    return False
+
+
+def _is_pipe(path: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISFIFO(os.stat(path).st_mode)
     return False
 
 
@@ -406,6 +419,7 @@ def look(given: argparse.Namespace) -> int:
             if not os.access(path, os.R_OK, follow_symlinks=False):
                 rules.cannot(path, PermissionError(13, "Permission denied"))
     told.update(unreadable=rules.unreadable, unreadable_count=rules.unreadable_count)
+    told["endless"] = rules.endless[:MOST_TOLD]
     told["rooms"] = {name: room(path, devices) for name, path in json.loads(given.rooms).items()}
     told["runs"] = runs(given.state)
     told["programs"] = {name: _sum_of(os.path.join(given.state, f"{name}.py")) for name in ("restic_host", "tree_host")}
@@ -443,7 +457,32 @@ def room(path: str, devices: set[int]) -> dict[str, Any]:
     free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
     told = {"free": free, "total": total, "inodes": space.f_favail if space.f_files else -1, "is": kind}
     told["parent"] = os.path.isdir(os.path.dirname(path.rstrip("/")) or "/")
+    told["open"] = changeable(path)
     return {**told, "writable": writable, "same_disk": status.st_dev in devices}
+
+
+def changeable(path: str) -> str:
+    """The first directory on the way to a name where others than root and ourselves could put another; empty: none.
+
+    In one such as /tmp they cannot, where what lies on the way is there; the last name is made by who refuses one.
+    """
+    for start in (path, os.path.realpath(path)):
+        at, below = start.rstrip("/") or "/", True
+        while at != "/":
+            at = os.path.dirname(at)
+            if not os.path.isdir(at):
+                below = False
+            elif not _closed(os.stat(at), below):
+                return at
+            else:
+                below = True
+    return ""
+
+
+def _closed(status: os.stat_result, below: bool) -> bool:
+    others = status.st_mode & (0o002 if status.st_gid in {0, os.getegid()} else 0o022)
+    held = not others or (bool(status.st_mode & stat.S_ISVTX) and below)
+    return status.st_uid in {0, os.geteuid()} and held
 
 
 def runs(state: str) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def objections(hand: Hand) -> Iterator[str]:
     if told["unreadable_count"] and params.on_partial == "fail":
         more = f" and {told['unreadable_count'] - _NAMED} more" if told["unreadable_count"] > _NAMED else ""
         yield f"cannot be read: {'; '.join(told['unreadable'][:_NAMED])}{more}; leave it out, or say on_partial=report"
+    if endless := told.get("endless"):
+        yield f"restic would wait for ever at {', '.join(endless)}, a pipe; leave it out, or exclude_caches=false"
     if hand.roots and not told["entries"]:
         yield "there is nothing to back up: no file was found"
     yield from _rooms(hand)

@@ -30,6 +30,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 _NEVER = ("/proc/*", "/sys/*", "/dev/*", "/run/*", "/tmp/*", "/var/tmp/*", "/var/cache/apt/*", "/swapfile")  # noqa: S108 - names
 """Of a system: what is made anew at its start; the directories themselves are kept."""
+_OPTION = re.compile(r"(sftp|rclone):(//)?([^/]*@)?[-:]|rclone:[^:]*,")
+"""What ssh would take for an option, and rclone for a remote that names a program: both run when it is looked at."""
 _USERINFO = re.compile(r"//[^/@\s]*:[^/@\s]*@")
 
 
@@ -131,6 +133,7 @@ class BackupParams(Params):
         rules = (
             (self.password and self.password_file, "password and password_file are given; leave out one of them"),
             (_USERINFO.search(self.repository), "repository holds a password; give it with credentials"),
+            (_OPTION.match(self.repository), "repository names a host, or a remote of rclone's own configuration"),
             (any("/../" in f"{one}/" or "/./" in f"{one}/" for one in named), "a path is given without '.' and '..'"),
             (not self.work_dir.strip("/"), "work_dir is a directory of its own, and never /"),
             (any(not one for one in (*self.paths, *self.include)), "a path is not empty"),

@@ -79,6 +79,9 @@ def _about_goal(params: BackupParams, room: Mapping[str, Any]) -> Iterator[str]:
         yield f"the directory of {goal(params)} is not there; make it first"
     if not room["writable"]:
         yield f"{goal(params)} cannot be written to: its disk is read-only, or the user may not"
+    if loose := room.get("open"):
+        why = f"others than root and us can change {loose}, and lead the restore to another place"
+        yield f"{goal(params)} cannot be restored safely: {why}; restore below a directory of root's, and move it there"
 
 
 # -- the steps --------------------------------------------------------------------------------------------

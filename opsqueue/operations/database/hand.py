@@ -45,7 +45,16 @@ class Hand:
         return Step(title=title, command=self._command(words, stdin, given, login=login), ok_codes=ok_codes)
 
     def directories(self) -> tuple[Step, ...]:
-        """Make the place of this server below `backup_dir`, which is left as it is where it is there."""
+        """Make the place of this server below `backup_dir`, which is left as it is where it is there.
+
+        Where others than root could put a link in the way, its owner makes it himself: root would give away what it
+        leads to.
+        """
+        if self.becomes and self.server.loose:
+            return (
+                self.step("make the place for backups", "mkdir", "-p", "-m", "0755", "--", self.params.backup_dir),
+                self.step("make the place of this server", "install", "-d", "-m", "0700", "--", self.base),
+            )
         owner = ("-o", self.server.owner) if self.becomes else ()
         return (
             self.as_root("make the place for backups", "mkdir", "-p", "-m", "0755", "--", self.params.backup_dir),

@@ -37,7 +37,8 @@ _OURS = {
     "{routines}": _OWN.format(oid="p.oid", catalogue="pg_proc"),
     "{constraints}": _OWN.format(oid="k.oid", catalogue="pg_constraint"),
 }
-_CONTENT = {"content": "coalesce(sum(hashtextextended(t::text, 0)), 0)", "count": "0"}
+# Never `t::text`: the owner of a table may make a cast of its rows, and would be run with our rights.
+_CONTENT = {"content": "coalesce(sum(hashtextextended(row(t.*)::text, 0)), 0)", "count": "0"}
 
 # psql ends with an error when the dump in it does; the counts come from the very snapshot that was dumped.
 _DUMP = """\

@@ -35,6 +35,8 @@ _STATEMENTS = frozenset(("select", "exists", "case", "union"))
 _COMPARED = frozenset(("=", "<>", "!=", "<", "<=", ">", ">="))
 _MATH = frozenset(("+", "-", "*", "/", "%"))
 _DEEPEST = 30
+MARK = "opsqueue_size"
+"""Stands in what is sent to MySQL and SQLite for the size of a batch."""
 _CONTROL = 32
 
 
@@ -71,6 +73,8 @@ def parse(text: str) -> Predicate:
 def _tokens(text: str) -> list[tuple[str, str]]:
     if any(ord(letter) < _CONTROL and letter not in "\t\n" for letter in text) or "\\" in text:
         raise ValueError("a predicate holds no backslash and no control character")
+    if MARK in text:
+        raise ValueError(f"a predicate does not hold {MARK}, where the size of a batch is put in")
     if "--" in text or "/*" in text:
         raise ValueError("a predicate holds no comment, and neither -- nor /* in a text")
     found, at, text = [], 0, text.strip()

@@ -22,7 +22,7 @@ class Reopen(Params):
     signal: Literal["HUP", "USR1", "USR2"] = "HUP"
     """Sent to the process of `pid_file`, or to the main process of `unit`; nginx wants USR1."""
     pid_file: PlainPath = ""
-    """A file on the host that holds the number of the process."""
+    """A file on the host that holds the number of the process; the signal is sent with the rights of its owner."""
     unit: Name = ""
     """A unit of systemd."""
     command: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(default=(), max_length=50)

@@ -80,10 +80,15 @@ sync .
 """`exact`: what was copied is cut from the front of the log in one call, and what is appended meanwhile stays."""
 
 SIGNAL = r"""set -eu
-read -r p <"$2" || [ "$p" ]
-case $p in '' | *[!0-9]*) echo "$2 holds no number of a process" >&2; exit 1 ;; esac
-exec kill -s "$1" -- "$p"
+die() { echo "$2 $1" >&2; exit 1; }
+[ -f "$2" ] && [ ! -L "$2" ] || die 'is no file' "$2"
+exec 3<"$2"
+read -r p <&3 || [ "$p" ]
+case $p in '' | *[!0-9]*) die 'holds no number of a process' "$2" ;; esac
+case $(stat -L -c %u /dev/fd/3) in 0 | "$(id -u)") exec kill -s "$1" -- "$p" ;; esac
+exec runuser -u "$(stat -L -c %U /dev/fd/3)" -- sh -c 'kill -s "$1" -- "$2"' sh "$1" "$p"
 """
+"""With the rights of who owns the file: he may have written there the number of somebody else's process."""
 
 WAIT = r"""set -u
 end=$(($(date +%s) + $1)); shift

@@ -23,6 +23,7 @@ def objections(hand: Hand) -> Iterator[str]:
     if task == "analyse":
         return
     yield from _about_tools(hand)
+    yield from _about_places(hand)
     if task in {"apply", "benchmark"}:
         yield from _about_measuring(hand)
     if task == "rollback" and not hand.found["undo"]:
@@ -48,6 +49,15 @@ def _about_tools(hand: Hand) -> Iterator[str]:
     for program, package in need.items():
         if program not in hand.found["tools"]:
             yield f"{program} is not there; install {package}"
+
+
+def _about_places(hand: Hand) -> Iterator[str]:
+    """What lies there is run, or written to, with our rights."""
+    for name, at in hand.found.get("loose", {}).items():
+        yield f"others than root and us can change {at}; give another {_PLACES[name]}"
+
+
+_PLACES = {"place": "state_dir", "room": "benchmark_dir"}
 
 
 def _about_measuring(hand: Hand) -> Iterator[str]:
