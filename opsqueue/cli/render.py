@@ -20,7 +20,7 @@ Metrics = Mapping[str, Mapping[str, Json]]
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE = 60
-_MILLION = 1e6
+_THOUSAND = 1000
 _BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
 """Units that the name of a metric says already."""
 UNKNOWN = "–"  # noqa: RUF001 - a dash, so that nobody reads it as a minus or a question
@@ -50,7 +50,7 @@ def number(value: float | None, unit: str) -> str:
         return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
-    digits = f"{value:.4g}" if abs(value) < _MILLION else f"{value:.0f}"
+    digits = f"{value:.4g}" if abs(value) < _THOUSAND else f"{value:.0f}"
     return digits if unit in _BARE else f"{digits} {safe(unit)}"
 
 
@@ -245,6 +245,8 @@ def _planned(out: Out, target: Json) -> None:
     out.title(safe(target["host"]))
     for problem in target["problems"]:
         out.line(f"{_against(out, target)}  {safe(render_hosts.beside(target['host'], problem))}")
+    if target["steps"] and target["note"]:
+        out.line(safe(target["note"]))
     for one in target["steps"]:
         out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
     if not target["steps"] and not target["problems"]:
