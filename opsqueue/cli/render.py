@@ -8,6 +8,7 @@ from typing import Any
 
 from opsqueue.cli import render_hosts, times
 from opsqueue.cli.output import Out
+from opsqueue.cli.scripts import Scripts
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 from opsqueue.model.alike import alike
@@ -134,11 +135,13 @@ def verdicts(out: Out, given: Iterable[Json]) -> None:
 
 def steps(out: Out, given: Iterable[Json]) -> None:
     """What was sent to each host, and what it answered."""
+    scripts = Scripts()
     for target in given:
         if target["steps"]:
             out.title(f"commands on {safe(target['host'])}")
         for one in target["steps"]:
-            step(out, one)
+            step(out, {**one, "command": scripts.without(one["command"])})
+    scripts.show(out)
 
 
 def step(out: Out, one: Json, host: str = "") -> None:
@@ -229,18 +232,19 @@ def plan(out: Out, data: Json) -> None:
         lambda pair: (pair[0]["host"], pair[1]),
         lambda pair: pair[0]["reachable"],
     )
-    together = any(len(group.hosts) > 1 for _, group in against)
+    together, scripts = any(len(group.hosts) > 1 for _, group in against), Scripts()
     for target in data["targets"]:
         if not (together and target["problems"]):
-            _planned(out, target)
+            _planned(out, target, scripts)
     if together:
         out.title("problems")
         for (target, _problem), group in against:
             out.line(f"{_against(out, target)}  {safe(group.line)}")
+    scripts.show(out)
     verdicts(out, data["verdicts"])
 
 
-def _planned(out: Out, target: Json) -> None:
+def _planned(out: Out, target: Json, scripts: Scripts) -> None:
     """One host of a plan: what stands against it, what would be sent, or what would be asked."""
     out.title(safe(target["host"]))
     for problem in target["problems"]:
@@ -248,7 +252,7 @@ def _planned(out: Out, target: Json) -> None:
     if target["steps"] and target["note"]:
         out.line(safe(target["note"]))
     for one in target["steps"]:
-        out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
+        out.line(f"$ {scripts.without(one['command'])}    # {safe(one['title'])}")
     if not target["steps"] and not target["problems"]:
         asked = [f"asks  {one}" for one in target["asks"]]
         for text in asked or [target["note"] or "nothing would be sent"]:
