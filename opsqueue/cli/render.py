@@ -140,16 +140,16 @@ def steps(out: Out, given: Iterable[Json]) -> None:
         if target["steps"]:
             out.title(f"commands on {safe(target['host'])}")
         for one in target["steps"]:
-            step(out, {**one, "command": scripts.without(one["command"])})
+            step(out, one, scripts)
     scripts.show(out)
 
 
-def step(out: Out, one: Json, host: str = "") -> None:
-    """One command and its answer."""
+def step(out: Out, one: Json, scripts: Scripts, host: str = "") -> None:
+    """One command and its answer; its scripts are left to `scripts`."""
     code = "not known" if one["exit_code"] is None else one["exit_code"]
     took = "" if one["seconds"] is None else f", {times.length(one['seconds'])}"
     before = f"{safe(host)}: " if host else ""
-    out.line(f"{before}$ {safe(one['command'])}    # {safe(one['title'])}: exit code {code}{took}")
+    out.line(f"{before}$ {scripts.without(one['command'])}    # {safe(one['title'])}: exit code {code}{took}")
     for line in safe_lines(one["output"].rstrip("\n")) if one["output"].strip() else ():
         out.line(f"{before}  {line}")
 

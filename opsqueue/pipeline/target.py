@@ -213,8 +213,9 @@ def _what_failed(step: Step, result: Result) -> str:
         command = f"{command[: _MOST_COMMAND // 4]} … {command[-_MOST_COMMAND // 2 :]}"
     if result.timed_out:
         return f"{step.title}: {command} did not end within {step.command.timeout} s"
-    said = result.output.strip().splitlines()
-    last = f": {said[-1][:300]}" if said else ""
+    said = [line.strip() for line in result.output.splitlines() if line.strip()]
+    # Two lines: a program says why, and then the script around it what that means.
+    last = f": {'; '.join(line[:300] for line in said[-2:])}" if said else ""
     return f"{step.title}: {command} ended with exit code {result.exit_code}{last}"
 
 
