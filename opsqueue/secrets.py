@@ -43,8 +43,11 @@ class SecretRef(BaseModel):
         source, _, name = self.ref.partition(":")
         try:
             return {"file": _from_file, "env": _from_env, "systemd": _from_systemd}[source](name)
-        except (OSError, KeyError) as error:
-            raise InvalidConfig(f"the secret {self.ref} cannot be read: {type(error).__name__}: {error}") from None
+        except KeyError as error:
+            missing = f"there is no {error.args[0]} in the environment of whoever reads it"
+            raise InvalidConfig(f"the secret {self.ref} cannot be read: {missing}") from None
+        except OSError as error:
+            raise InvalidConfig(f"the secret {self.ref} cannot be read: {error.strerror or error}") from None
 
 
 def literal_secrets(data: Mapping[str, Any], path: str = "") -> list[str]:

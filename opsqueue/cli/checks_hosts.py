@@ -26,7 +26,7 @@ def hosts(settings: Settings) -> Looks:
 
 
 def _names(inventory: Inventory) -> Looks:
-    mend = "give one of them another name"
+    mend = "as said, where the inventory holds them; `opsqueue hosts show HOST` tells where"
     return tuple(Check(check="names", state="warn", message=doubt, mend=mend) for doubt in inventory.doubts())
 
 

@@ -64,6 +64,8 @@ def _found(operation: Mapping[str, Any], least: Severity) -> bool:
 
 def of_plan(plan: Mapping[str, Any]) -> int:
     """The exit status for the JSON of a plan: would it be refused, would it fail, or could it go on."""
+    if plan["targets"] and not any(target["reachable"] for target in plan["targets"]):
+        return FAILED  # the denial says the same: there is no target
     if any(verdict["verdict"] == "deny" for verdict in plan["verdicts"]):
         return DENIED
     return FAILED if any(target["problems"] or not target["reachable"] for target in plan["targets"]) else DONE

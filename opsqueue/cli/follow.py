@@ -56,7 +56,7 @@ class Follower:
         return f"{stage['stage']:<8} {shown} {times.length(stage['seconds']):>7}  {words}".rstrip()
 
     def _say_waiting(self, data: Mapping[str, Any]) -> None:
-        reasons = [waiting(one) for one in why(data)] if data["waits_for"] else []
+        reasons = list(dict.fromkeys(waiting(one) for one in why(data))) if data["waits_for"] else []
         for reason in reasons:
             if reason not in self._waiting:
                 self.say(f"  waits: {reason}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from opsqueue.cli import render_hosts, times
 from opsqueue.cli.output import Out
+from opsqueue.cli.scripts import Scripts
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 from opsqueue.model.alike import alike
@@ -20,7 +21,7 @@ Metrics = Mapping[str, Mapping[str, Json]]
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE = 60
-_MILLION = 1e6
+_THOUSAND = 1000
 _BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
 """Units that the name of a metric says already."""
 UNKNOWN = "–"  # noqa: RUF001 - a dash, so that nobody reads it as a minus or a question
@@ -50,7 +51,7 @@ def number(value: float | None, unit: str) -> str:
         return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
-    digits = f"{value:.4g}" if abs(value) < _MILLION else f"{value:.0f}"
+    digits = f"{value:.4g}" if abs(value) < _THOUSAND else f"{value:.0f}"
     return digits if unit in _BARE else f"{digits} {safe(unit)}"
 
 
@@ -134,19 +135,21 @@ def verdicts(out: Out, given: Iterable[Json]) -> None:
 
 def steps(out: Out, given: Iterable[Json]) -> None:
     """What was sent to each host, and what it answered."""
+    scripts = Scripts()
     for target in given:
         if target["steps"]:
             out.title(f"commands on {safe(target['host'])}")
         for one in target["steps"]:
-            step(out, one)
+            step(out, one, scripts)
+    scripts.show(out)
 
 
-def step(out: Out, one: Json, host: str = "") -> None:
-    """One command and its answer."""
+def step(out: Out, one: Json, scripts: Scripts, host: str = "") -> None:
+    """One command and its answer; its scripts are left to `scripts`."""
     code = "not known" if one["exit_code"] is None else one["exit_code"]
     took = "" if one["seconds"] is None else f", {times.length(one['seconds'])}"
     before = f"{safe(host)}: " if host else ""
-    out.line(f"{before}$ {safe(one['command'])}    # {safe(one['title'])}: exit code {code}{took}")
+    out.line(f"{before}$ {scripts.without(one['command'])}    # {safe(one['title'])}: exit code {code}{took}")
     for line in safe_lines(one["output"].rstrip("\n")) if one["output"].strip() else ():
         out.line(f"{before}  {line}")
 
@@ -229,24 +232,27 @@ def plan(out: Out, data: Json) -> None:
         lambda pair: (pair[0]["host"], pair[1]),
         lambda pair: pair[0]["reachable"],
     )
-    together = any(len(group.hosts) > 1 for _, group in against)
+    together, scripts = any(len(group.hosts) > 1 for _, group in against), Scripts()
     for target in data["targets"]:
         if not (together and target["problems"]):
-            _planned(out, target)
+            _planned(out, target, scripts)
     if together:
         out.title("problems")
         for (target, _problem), group in against:
             out.line(f"{_against(out, target)}  {safe(group.line)}")
+    scripts.show(out)
     verdicts(out, data["verdicts"])
 
 
-def _planned(out: Out, target: Json) -> None:
+def _planned(out: Out, target: Json, scripts: Scripts) -> None:
     """One host of a plan: what stands against it, what would be sent, or what would be asked."""
     out.title(safe(target["host"]))
     for problem in target["problems"]:
         out.line(f"{_against(out, target)}  {safe(render_hosts.beside(target['host'], problem))}")
+    if target["steps"] and target["note"]:
+        out.line(safe(target["note"]))
     for one in target["steps"]:
-        out.line(f"$ {safe(one['command'])}    # {safe(one['title'])}")
+        out.line(f"$ {scripts.without(one['command'])}    # {safe(one['title'])}")
     if not target["steps"] and not target["problems"]:
         asked = [f"asks  {one}" for one in target["asks"]]
         for text in asked or [target["note"] or "nothing would be sent"]:

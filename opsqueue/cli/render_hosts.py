@@ -15,6 +15,8 @@ Json = Mapping[str, Any]
 
 _GOOD = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED})
 _NOT_DONE = frozenset({TargetState.SKIPPED, TargetState.PENDING})
+_LOG_LINES = 5
+"""So many of a log that a finding brings along are shown; the JSON has all."""
 _NARROW = Narrow(beneath=("PROBLEMS",), drops=("COMMANDS", "CHANGED", "DISK", "MEMORY", "CPU"))
 
 
@@ -90,6 +92,13 @@ def findings(out: Out, given: Iterable[Json]) -> None:
         out.line(f"{out.word(first['severity'])}  {safe(one.line)}  [{safe(first['code'])}]")
         if first["advice"]:
             out.line(f"    {safe(for_all(one.hosts, first['advice']))}")
+        for line in _end_of_log(first) if len(one.hosts) == 1 else ():
+            out.line(f"    | {safe(line)}")
+
+
+def _end_of_log(finding: Json) -> list[str]:
+    lines = finding.get("evidence", {}).get("log", ())
+    return [line for line in lines if line.strip()][-_LOG_LINES:]
 
 
 def whys(out: Out, given: Iterable[Json], when: Callable[[Json], str]) -> None:

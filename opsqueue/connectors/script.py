@@ -119,7 +119,12 @@ def answers(facts: Sequence[Fact], raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parsed(fact: Fact, raw: Any) -> Any:
     # What is already unknown (a probe that could not run, a part that was too late) has nothing to parse.
-    return raw if isinstance(raw, Mapping) and set(raw) == {"unknown"} else read(fact, raw)
+    if isinstance(raw, Mapping) and set(raw) == {"unknown"}:
+        return raw
+    if isinstance(raw, Result) and raw.exit_code and not raw.stdout and raw.stderr.startswith("sudo: "):
+        said = raw.stderr.strip().splitlines()[-1]
+        return unknown(f"it cannot be asked as root ({said}): allow `sudo -n` there, or say sudo=false")
+    return read(fact, raw)
 
 
 def _sections(text: str, marker: str) -> dict[int, tuple[str, int, int]]:

@@ -123,7 +123,9 @@ deleted() {
     while IFS=$tab read -r fd path; do
       for root in $roots; do
         case $path in "$root"/*) ;; *) continue ;; esac
-        size=$(stat -L -c %s -- "$fd" 2>/dev/null) && [ "${size:-0}" -gt 0 ] || continue
+        # A log that got its name back is called deleted too, by the name that it was opened with: links tell.
+        size=$(stat -L -c '%h %s' -- "$fd" 2>/dev/null) && [ "${size%% *}" = 0 ] && [ "${size#* }" -gt 0 ] || continue
+        size=${size#* }
         process=${fd%/fd/*}
         row deleted "${process#/proc/}" "$(tr -c 'A-Za-z0-9._-' '?' <"$process/comm" 2>/dev/null)" "$size" \
           "$(stat -L -c %d:%i -- "$fd" 2>/dev/null)" "$(printf %s "$path" | tr -c 'A-Za-z0-9@%+=:,._/ ()-' '?')"

@@ -60,8 +60,10 @@ def starts(name: str, window: int, state_dir: str, *, sudo: bool) -> Fact:
 
 def _parse_starts(result: Result) -> dict[str, Any]:
     pairs = [line.partition("=") for line in result.stdout.splitlines() if "=" in line]
-    told = {who: sorted(int(at) for key, _, at in pairs if key == who) for who in ("ours", "systemd")}
-    return {"now": next(int(at) for key, _, at in pairs if key == "now"), **told}
+    told = {who: sorted(int(at) for key, _, at in pairs if key == who) for who in ("now", "ours", "systemd")}
+    if not told["now"]:  # not even the script began, for want of sudo perhaps
+        raise ValueError(result.output[-300:] or f"the script ended with {result.exit_code}")
+    return {**told, "now": told["now"][0]}
 
 
 def files(paths: tuple[str, ...], *, sudo: bool) -> Fact:

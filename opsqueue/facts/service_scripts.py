@@ -137,12 +137,12 @@ ROWS
     *failed*) phase=failed ;; *starting*) phase=starting ;; *up*stopped* | *stopped*up*) phase=unhealthy ;;
     *up*) phase=up ;; *) phase=stopped ;;
   esac
-  say target "$target"; say phase "$phase"; say identity "$run"; say detail "$shown"
+  say target "$target"; say phase "$phase"; say identity "$run"; say detail "$(printf %s "$shown" | tr -s " ")"
   for pair in $(printf %s "$run" | tr , ' '); do ours "${pair%%:*}"; done
 }
 log_supervisor() {
   for channel in stdout stderr; do ctl tail -4000 "$(field target "$1")" "$channel" 2>/dev/null </dev/null; done |
-    tail -n "$lines"
+    grep -v ': ERROR (no log file)$' | tail -n "$lines"
 }
 dirty_supervisor() {
   words=$(ctl maintail -8000 2>/dev/null </dev/null)
@@ -214,7 +214,7 @@ state_runit() {
   if [ $phase = up ] && [ -x "$where/check" ] && trusted "$where/check"; then
     sv -w 1 check "$where" >/dev/null 2>&1 || phase=unhealthy
   fi
-  say target "$where"; say phase "$phase"; say pid "$pid"; say detail "$shown"
+  say target "$where"; say phase "$phase"; say pid "$pid"; say detail "$(printf %s "$shown" | tr -s " ")"
   if [ -n "$pid" ]; then say identity "$pid:$(started "$pid")"; ours "$pid"; fi
 }
 log_runit() { :; }

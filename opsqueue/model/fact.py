@@ -84,5 +84,5 @@ def read(fact: Fact, raw: Any) -> Any:
     """The parsed answer; a raw answer that cannot be parsed is unknown, with the reason."""
     try:
         return fact.parse(raw)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
         return unknown(f"the answer to {fact.name} could not be read: {error}")

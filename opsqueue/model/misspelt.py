@@ -20,10 +20,10 @@ def meant(model: type[BaseModel] | None, where: Sequence[str | int]) -> str:
     return nearest(str(where[-1]), known)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` where a known word is near, else nothing."""
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """`; did you mean …?` where a known word is near, else nothing; a higher `cutoff` asks for more likeness."""
     folded = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word[:_LONGEST].casefold(), list(folded), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word[:_LONGEST].casefold(), list(folded), n=1, cutoff=cutoff)
     return f"; did you mean {folded[found[0]]!r}?" if found else ""
 
 

@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The exact steps for one target, in order. No steps: nothing needs to be done, and `note` says why."""
+    """The exact steps for one target, in order; `note` sums them up, or says why there are none."""
 
     steps: tuple[Step, ...] = ()
     note: str = ""

@@ -112,7 +112,11 @@ def wrong_with(item: Mapping[str, Any], model: type[BaseModel] | None = None) ->
     return wrong + (meant(model, item["loc"]) if item["type"] == "extra_forbidden" else "")
 
 
-_WORDS = {"extra_forbidden": "there is nothing of this name"}
+_WORDS = {
+    "extra_forbidden": "there is nothing of this name",
+    **dict.fromkeys(("tuple_type", "list_type"), "input should be a list"),
+    "missing": "must be given",
+}
 """Better words than pydantic's, by its type of error."""
 
 

@@ -131,7 +131,7 @@ def _about_repository(hand: Hand) -> Iterator[str]:
             f"there is no repository at {params.repository}: see that its disk is mounted; "
             "to make a new one say init=true, once"
         )
-    elif told["state"] == "unreachable":
+    elif told["state"] not in {"there", "missing"}:
         yield f"the repository {params.repository} cannot be reached: {told['why']}"
 
 

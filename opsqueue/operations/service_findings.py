@@ -134,7 +134,11 @@ def _about_life(
         limit = last.props.get("Result") == "start-limit-hit"
         code = "crash_loop" if loops or limit else "service_down"
         log = answer["log"][-_LOG_LINES:]
-        advice = "The last lines of its log are in the evidence." if log else "Look at its log on the host."
+        advice = (
+            "Its log ends as shown here; `opsqueue show ID --output json` has more of it."
+            if log
+            else "Look at its log on the host."
+        )
         yield _finding(unit, Severity.CRITICAL, code, problems[0], advice, log=log, exit=last.detail)
     elif attempts > 1 and not right_life(params, unit, answer):
         text = f"{unit.target} came up only at attempt {attempts}"

@@ -109,6 +109,8 @@ def _decide(world: World, operation: Operation, known: Known) -> Move | InTransa
 def _tried_in_vain(world: World, operation: Operation, error: Exception) -> Move:
     why = error.message if isinstance(error, OpsqueueError) else f"{type(error).__name__}: {error}"
     tried = replace(operation, attempts=operation.attempts + 1)
+    if tried.attempts > MOST_TRIES + operation.retry_count:
+        return _given_up(tried, f"the stage {operation.stage} was tried {tried.attempts} times in vain; at last: {why}")
     due = world.now() + world.backoff(operation.attempts)
     return Move(operation=tried, to=operation.stage, result="retrying", why=why, due_at=due)
 

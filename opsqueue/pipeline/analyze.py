@@ -21,6 +21,7 @@ _MUCH_SLOWER = 3.0
 _ENOUGH = 5
 _WORTH_A_LOOK = 1.0
 """Seconds; what took less is never called slow, and history is not asked."""
+_NOT_BEGUN = "Nothing was sent. Put it right and ask again; `opsqueue plan` tells beforehand."
 _WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
 
@@ -105,7 +106,7 @@ def _of_targets(targets: Sequence[Target]) -> list[Finding]:
             code=words[target.state][1],
             host=target.host,
             message=target.problems[0] if target.problems else target.state.value,
-            advice=words[target.state][2],
+            advice=words[target.state][2] if target.steps or target.state is not TargetState.FAILED else _NOT_BEGUN,
         )
         for target in targets
         if target.state in words

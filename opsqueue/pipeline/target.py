@@ -18,7 +18,7 @@ from opsqueue.model.fact import Facts
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind, Params
 from opsqueue.model.names import TargetState
-from opsqueue.model.plan import Plan, Result, Step, plan_digest
+from opsqueue.model.plan import Command, Plan, Result, Step, plan_digest
 from opsqueue.model.record import Event, Operation, Target
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.world import World
@@ -197,14 +197,25 @@ def _kept(output: str) -> str:
     return f"{output[:half]}\n… {len(output) - _MOST_OUTPUT} characters left out …\n{output[-half:]}"
 
 
+def _without_scripts(command: Command) -> str:
+    """As people know it: whole scripts would hide what they said in the end; the record has them."""
+
+    def short(text: str) -> str:
+        return "…" if "\n" in text.strip() else text
+
+    env = {name: short(value) for name, value in command.env.items()}
+    return str(replace(command, argv=tuple(map(short, command.argv)), stdin=short(command.stdin), env=env))
+
+
 def _what_failed(step: Step, result: Result) -> str:
-    command = str(step.command)
+    command = _without_scripts(step.command)
     if len(command) > _MOST_COMMAND:
         command = f"{command[: _MOST_COMMAND // 4]} … {command[-_MOST_COMMAND // 2 :]}"
     if result.timed_out:
         return f"{step.title}: {command} did not end within {step.command.timeout} s"
-    said = result.output.strip().splitlines()
-    last = f": {said[-1][:300]}" if said else ""
+    said = [line.strip() for line in result.output.splitlines() if line.strip()]
+    # Two lines: a program says why, and then the script around it what that means.
+    last = f": {'; '.join(line[:300] for line in said[-2:])}" if said else ""
     return f"{step.title}: {command} ended with exit code {result.exit_code}{last}"
 
 

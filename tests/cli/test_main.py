@@ -101,7 +101,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("execute", *REQUEST, "--type", "health_check", "--parameters", '{"a":NaN}'), 2, "NaN is no number of JSON"),
         (("execute", *REQUEST, "--type", "health_check", "--parameters", "[" * 100_000), 2, "is not JSON"),
         (("execute", *REQUEST, "--type", "health_check", "--parameters", "@/no/such/file"), 2, "cannot be read"),
-        (("execute", *REQUEST, "--type", "service_restart"), 2, "service_name: field required"),
+        (("execute", *REQUEST, "--type", "service_restart"), 2, "service_name: must be given"),
         (("execute", *REQUEST, "--type", "health_check", "--window", "sometimes"), 2, "neither a configured window"),
         (("execute", *REQUEST, "--type", "health_check", "--notify", "pager"), 2, "no notification channel 'pager'"),
         (("execute", *REQUEST, "--type", "health_check", "--operation-id", "7"), 2, "wanted a UUID"),

@@ -422,3 +422,27 @@ def test_a_score_says_of_how_many_hosts_it_is():
 )  # fmt: skip
 def test_how_an_operation_goes_over_its_hosts_is_told_in_words(rollout, total, words):
     assert render.waves(rollout, total) == words
+
+
+def test_what_a_plan_comes_to_stands_before_its_commands(capsys):
+    first = {**PLAN["targets"][0], "note": "restart nginx, and php-fpm with it"}
+    render.plan(Out(), {**PLAN, "targets": [first]})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("web-1") + 1 :][:2] == [first["note"], "$ systemctl restart nginx    # restart nginx"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(13330, "13330"), (1234567, "1234567"), (999, "999"), (0.23161, "0.2316"), (-2500.4, "-2500")]
+)
+def test_a_count_is_never_shortened_to_a_power_of_ten(value, said):
+    assert render.number(value, "count") == said
+
+
+def test_a_finding_shows_how_the_log_ends_that_it_brings_along(capsys):
+    log = ["", *(f"line {n}" for n in range(7)), "\x1b[2Jno config", ""]
+    finding = {**_finding("web-1", "nginx crashes", "critical", "crash_loop"), "evidence": {"log": log}}
+    render_hosts.findings(Out(), [finding])
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("    | ")] == [
+        *(f"    | line {n}" for n in range(3, 7)),
+        "    | \\x1b[2Jno config",
+    ]

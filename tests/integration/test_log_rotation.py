@@ -173,6 +173,8 @@ def test_a_writer_that_never_reopens(log):
         ]
         assert found.restored == []
         assert (log.stat().st_ino, generations(log)) == (inode, [])
+        again, _params = begun(asked(log))
+        assert again.before["logs"]["deleted"] == []  # Linux calls its descriptor deleted, and its name is back
         total = one.stop()
     assert lines(log) == list(range(total))
     assert nothing_begun(log)

@@ -171,14 +171,16 @@ def test_our_own_fault_is_tried_again_then_given_up_with_nothing_left_held(story
     from opsqueue.model.names import Stage  # noqa: PLC0415  # beside its only use
     from opsqueue.pipeline import advance as module  # noqa: PLC0415
 
-    def broken(world, operation):
+    def broken(world, operation, known):
         raise ValueError("a fault of ours")
 
     monkeypatch.setitem(module._STAGES, Stage(stage), broken)
     operation_id = story.ask(retry_count=0)
     shown = story.drive(operation_id)
     results = [result for name, result in story.results(operation_id) if name == stage]
-    assert results == ["retrying"] * 9 + ["failed"]
+    assert results == ["retrying"] * 8 + ["failed"]
+    (why,) = [one["why"] for one in shown["stages"] if (one["stage"], one["result"]) == (stage, "failed")]
+    assert why == f"the stage {stage} was tried 9 times in vain; at last: ValueError: a fault of ours"
     assert shown["outcome"] == ("failed" if stage == "verify" else "succeeded")
     assert [name for name, _ in story.results(operation_id)][-1] == "notify"
     assert story.told

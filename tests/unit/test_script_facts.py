@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsqueue.connectors.script import answers, compose, seconds_of, split
-from opsqueue.model.fact import Fact, Probe, Script
+from opsqueue.model.fact import Fact, Probe, Script, why_unknown
 from opsqueue.model.plan import Result
 
 MARK = "0123456789abcdef"
@@ -140,3 +140,28 @@ def test_a_zero_byte_is_refused():
 
 def test_the_whole_limit_is_longer_than_all_parts():
     assert seconds_of([_script("a", "", timeout=10), _script("b", "", timeout=5)]) > 15
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        (Result(exit_code=1, stderr="sudo: a password is required\n"), False),
+        (Result(exit_code=1, stderr="sudo: unable to resolve host web-1\nsudo: a password is required\n"), False),
+        (Result(exit_code=0, stdout="up", stderr="sudo: unable to resolve host web-1\n"), True),
+        (Result(exit_code=1, stdout="down", stderr="sudo: unable to resolve host web-1\n"), True),
+    ],
+)
+def test_where_nobody_may_ask_as_root_it_is_said_what_helps(said, known):
+    fact = Fact(name="state", ask=Script(text=":", sudo=True), parse=lambda result: result.stdout)
+    (answer,) = answers([fact], {"state": said}).values()
+    if known:
+        assert answer == said.stdout
+    else:
+        assert why_unknown(answer) == (
+            "it cannot be asked as root (sudo: a password is required): allow `sudo -n` there, or say sudo=false"
+        )
+
+
+def test_an_answer_in_which_nothing_is_found_is_unknown_and_no_fault():
+    fact = Fact(name="state", ask=Script(text=":"), parse=lambda result: next(iter(result.stdout)))
+    assert why_unknown(answers([fact], {"state": Result(exit_code=0)})["state"]).startswith("the answer to state")

@@ -70,6 +70,22 @@ def test_a_reference_to_nothing_names_itself(ref, monkeypatch):
         SecretRef(ref=ref).resolve()
 
 
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("env:NO_SUCH", "there is no NO_SUCH in the environment"),
+        ("systemd:none", "there is no CREDENTIALS_DIRECTORY in the environment"),
+        ("file:/no/such", "No such file or directory"),
+    ],
+)
+def test_why_it_cannot_be_read_is_said_in_words(ref, said, monkeypatch):
+    for name in ("NO_SUCH", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InvalidConfig, match=said) as caught:
+        SecretRef(ref=ref).resolve()
+    assert "Error" not in caught.value.message
+
+
 @pytest.mark.parametrize("ref", ["vault:x", "file:", "hunter2", "env:a\nb"])
 def test_a_reference_of_no_known_kind_is_none(ref):
     with pytest.raises(ValidationError):

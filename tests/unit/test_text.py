@@ -173,6 +173,9 @@ _WELL = {"problems": [], "reachable": True}
         ([_HOLD, _DENY], [_WELL], 4),
         ([_PASS], [_WELL, {"problems": ["x"], "reachable": True}], 3),
         ([_PASS], [{"problems": [], "reachable": False}], 3),
+        ([_DENY], [{"problems": [], "reachable": False}], 3),
+        ([_DENY], [_WELL, {"problems": [], "reachable": False}], 4),
+        ([_DENY], [], 4),
     ],
 )
 def test_the_exit_status_of_a_plan(verdicts, targets, status):

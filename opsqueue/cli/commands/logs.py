@@ -11,6 +11,7 @@ from opsqueue.cli import render
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.record import one
+from opsqueue.cli.scripts import Scripts
 from opsqueue.pipeline.views import settled, whole
 from opsqueue.settings import load
 from opsqueue.store.engine import Store
@@ -56,20 +57,22 @@ def _by_host(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _tell(out: Out, looks: Iterator[dict[str, Any]], *, follow: bool) -> int:
     """Print each answer once; how many there were."""
     told: dict[str, int] = {}
+    scripts = Scripts()
     for data in looks:
         for target in data["targets"]:
             done = _answered(target["steps"], last=not follow or settled(data))
-            _say(out, target["host"], done[told.get(target["host"], 0) :])
+            _say(out, target["host"], done[told.get(target["host"], 0) :], scripts)
             told[target["host"]] = len(done)
+    scripts.show(out)
     return sum(told.values())
 
 
-def _say(out: Out, host: str, steps: list[dict[str, Any]]) -> None:
+def _say(out: Out, host: str, steps: list[dict[str, Any]], scripts: Scripts) -> None:
     for step in steps:
         if out.json:
             out.entry({"host": host, **step})
         else:
-            render.step(out, step, host)
+            render.step(out, step, scripts, host)
 
 
 def _answered(steps: list[dict[str, Any]], *, last: bool) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def plan(hand: Hand) -> Plan:
     """All steps, in order; the first that fails stops the rest."""
     params, run = hand.params, hand.next_run
     place, partial = hand.place(run), f"{hand.place(run)}.partial"
-    new = () if hand.repository["repository"]["state"] == "there" else (hand.restic("make the repository", "init"),)
+    new = (hand.restic("make the repository", "init"),) if hand.repository["repository"]["state"] == "missing" else ()
     steps = (
         *hand.prepared(),
         *new,

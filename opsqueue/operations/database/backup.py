@@ -183,7 +183,8 @@ def _pruned(hand: Hand) -> Step:
     kept = [word for number in newest for word in ("!", "-name", f"{number:06}")]
     old = ("-mmin", f"+{hand.params.backup_retention_days * _MINUTES}")
     only = ("-mindepth", "1", "-maxdepth", "1", "-type", "d", "-name", _NUMBERED)
-    title = f"remove backups older than {hand.params.backup_retention_days} days, but never the newest {len(newest)}"
+    days, most = hand.params.backup_retention_days, hand.params.backup_keep
+    title = f"remove backups older than {days} days, but never the newest {most}"
     return hand.step(title, "find", hand.base, *only, *kept, *old, "-exec", "rm", "-rf", "--", "{}", "+")
 
 

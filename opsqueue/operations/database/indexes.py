@@ -108,7 +108,7 @@ def objections(hand: Hand) -> Iterator[str]:
     """Why nothing can be rebuilt."""
     server = hand.server
     if server.engine == "redis":
-        yield "Redis has no indexes to optimize; choose backup or integrity_check"
+        yield "Redis has no indexes to optimize; choose backup, integrity_check, cleanup or tuning"
     if server.props.get("recovery") == "true":
         yield "this is a standby: it gets its indexes from its primary; rebuild there"
     if server.engine == "sqlite" and (check := _sqlite_check(server)) != "ok":

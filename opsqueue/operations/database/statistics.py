@@ -21,7 +21,7 @@ def after(_hand: Hand) -> Fact | None:
 def objections(hand: Hand) -> Iterator[str]:
     """Why there is nothing to do."""
     if hand.server.engine == "redis":
-        yield "Redis keeps no statistics for a planner; choose backup or integrity_check"
+        yield "Redis keeps no statistics for a planner; choose backup, integrity_check, cleanup or tuning"
     elif not sum(one.objects for one in hand.server.databases):
         yield "there is nothing to analyze: no table was found"
     if hand.server.props.get("recovery") == "true":

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from opsqueue.model.misspelt import nearest
+from opsqueue.telemetry import counted
+
 PROFILES: Mapping[str, Mapping[str, str]] = {
     "custom": {},
     "web": {
@@ -94,9 +97,9 @@ def why_unsafe(key: str, value: str) -> str:
         return "" if value in WORDS[key] else f"{key} is one of {', '.join(sorted(WORDS[key]))}, not {value}"
     bounds = BOUNDS.get(key)
     if bounds is None:
-        return f"{key} is not among the settings that are tuned here"
+        return f"{key} is not among the settings that are tuned here{nearest(key, (*BOUNDS, *WORDS), cutoff=0.8)}"
     if not _NUMBERS.fullmatch(value) or len(value.split()) != len(bounds):
-        return f"{key} wants {len(bounds)} whole numbers, not {value!r}"
+        return f"{key} wants {counted(len(bounds), 'whole number')}, not {value!r}"
     return _why_outside(key, value, bounds)
 
 
