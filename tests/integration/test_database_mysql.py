@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, flipped, killed_at
+from database_cycle import cycle, dry_and_real, flipped, killed_at
 from dbkit import MariaDB, mariadb, needs, place, run
 
 pytestmark = [
@@ -31,11 +31,21 @@ insert into `o``dd 'name'` values (1, 'x\\ty'), (2, null);
 create table old (a int) engine = myisam;
 insert into old values (1);
 create view adults as select * from customer where id < 10;
-create event tick on schedule every 1 hour starts now() + interval 1 day do insert into old values (2);
+create event `ti``ck` on schedule every 1 hour starts now() + interval 1 day do insert into old values (2);
+create sequence numbers;
 delimiter //
-create trigger born before insert on customer for each row set new.born = now();//
-create procedure nothing() select 1;//
+create trigger born before insert on customer for each row begin /* when */ set new.born = now(); -- now
+end//
+create procedure nothing(a int) begin -- really
+  select 1; # nothing
+end//
+create function twice(a int) returns int deterministic return 2 * a//
 """
+CENSUS = """select table_name, length(view_definition) from information_schema.views where table_schema = '{0}'
+union all select trigger_name, action_statement from information_schema.triggers where trigger_schema = '{0}'
+union all select routine_name, routine_definition from information_schema.routines where routine_schema = '{0}'
+union all select event_name, event_definition from information_schema.events where event_schema = '{0}'
+union all select table_name, table_type from information_schema.tables where table_schema = '{0}'"""
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +93,15 @@ def test_what_was_kept_can_be_restored_by_hand_as_the_documentation_says(server,
     cycle(asked(server, kept))
     server.sql("create database by_hand")
     try:
-        (dump,) = kept.rglob("shop.sql")
-        run(["mariadb", f"--socket={server.socket}", "by_hand"], stdin=dump.read_text())
+        for name in ("shop.sql", "shop.events.sql"):
+            (dump,) = kept.rglob(name)
+            run(["mariadb", "--comments", f"--socket={server.socket}", "by_hand"], stdin=dump.read_text())
+        here, there = (server.sql(CENSUS.format(name)).replace(name, "") for name in ("by_hand", "shop"))
+        # A view names its database, so that only the length of its text differs.
+        assert re.sub(r"adults\t\d+", "adults", here) == re.sub(r"adults\t\d+", "adults", there)
+        assert {"adults", "born", "nothing", "twice", "ti`ck", "numbers"} <= {
+            line.split("\t")[0] for line in here.splitlines()
+        }
         rows = "select id, name, score, hex(photo) from {}.customer order by id"
         ours, theirs = (server.sql(rows.format(name)) for name in ("by_hand", "shop"))
         assert ours == theirs
@@ -126,19 +143,32 @@ def test_a_view_that_is_broken_makes_the_dump_fail_and_nothing_stays(server, kep
     assert not list(kept.rglob("0*"))
 
 
-def test_a_copy_that_lacks_rows_is_no_backup(server, kept):
-    """The dump loses a row behind our back, and still ends as a whole one does."""
+LOST = {
+    "INSERT INTO `old`": r"INSERT INTO `old` VALUES\s+\(1\);",
+    "new.born": r"/\*!50003 CREATE\*/ /\*!50017 DEFINER=\S+\*/ /\*!50003 trigger born .*?\*/;;",
+    "really": r"CREATE DEFINER=\S+ PROCEDURE `nothing`.*?;;",
+    "VIEW `adults` AS select": r"/\*!50001 CREATE ALGORITHM=UNDEFINED \*/.*?;\n",
+    "2 * a": r"2 \* a",
+    "CREATE SEQUENCE": r"CREATE SEQUENCE .*?;\n.*?;\n",
+    "EVENT `ti``ck`": r"/\*!50106 DROP EVENT .*?/;",
+}
+"""What is taken out of the dump: a word of it, and its whole text."""
+
+
+def test_a_copy_that_lacks_anything_is_no_backup(server, kept):
+    """The dump loses a row, or an object, behind our back, and still ends as a whole one does."""
     fields = asked(server, kept, databases=["shop"])
-    stop = threading.Event()
+    stop, left = threading.Event(), dict(LOST)
 
     def cut():
-        while not stop.is_set():
-            for file in kept.rglob("shop.sql"):
+        while left and not stop.is_set():
+            for file in kept.rglob("shop*.sql"):
                 text = file.read_text(errors="surrogateescape")
-                if text.rstrip().endswith(tuple("0123456789")) and "Dump completed" in text:
-                    short = re.sub(r"INSERT INTO `old` VALUES\s+\(1\);", "", text)
-                    file.write_text(short, errors="surrogateescape")
-                    return
+                here = [word for word in left if word in text] if "Dump completed" in text else []
+                for word in here:
+                    text = re.sub(left.pop(word), "1 * a" if word == "2 * a" else "", text, flags=re.DOTALL)
+                if here:
+                    file.write_text(text, errors="surrogateescape")
             time.sleep(0.001)
 
     cutter = threading.Thread(target=cut)
@@ -146,7 +176,10 @@ def test_a_copy_that_lacks_rows_is_no_backup(server, kept):
     run_ = cycle(fields)
     stop.set()
     cutter.join()
-    assert "not in the copy: table old" in run_.outputs[-1]
+    assert left == {}
+    told = {line.partition("\t")[0].removeprefix("not in the copy: ") for line in run_.outputs[-1].splitlines()}
+    lost = {"table old", "trigger born", "routine procedure nothing", "routine function twice", "event ti`ck"}
+    assert told == {*lost, "view adults", "sequence numbers"}
     assert run_.problems
     assert run_.restored == []
     assert scratch(server) == ""
@@ -304,6 +337,50 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(serv
     assert "slow_query_log did not take" in refused.problems[0]
     assert refused.restored in (None, [])
     assert server.sql("select @@global.slow_query_log") == "0"
+
+
+def test_a_unique_index_that_cannot_be_built_says_which_row_and_leaves_nothing(server, kept):
+    server.sql("drop database if exists log; create database log; create table log.pairs (a int, b int);"
+               "insert into log.pairs select seq, seq % 7 from mysql.seq_1_to_500 union all select 77, 1")  # fmt: skip
+    more = {"databases": ["log"], "table": "pairs", "index_columns": ["a"], "index_unique": True}
+    names = "select count(*) from information_schema.statistics where table_name = 'pairs'"
+    failed = cycle(asked(server, kept, "index_optimization", **more))
+    assert "Duplicate entry '77' for key 'pairs_a_key'" in failed.outputs[-1]
+    assert (failed.problems, failed.rolled) == (["the index pairs_a_key was not built"], [])
+    assert server.sql(names) == "0"
+    server.sql("delete from log.pairs where a = 77 and b = 1")
+    killed = killed_at(asked(server, kept, "index_optimization", **more), "build the index")
+    assert (killed.problems, server.sql(names)) == ([], "1")  # it goes on to its end
+    assert not cycle(asked(server, kept, "index_optimization", **more)).plan
+    assert (
+        "no column c"
+        in cycle(asked(server, kept, "index_optimization", **{**more, "index_columns": ["c"]})).objections[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {"databases": ["log"]}),
+        ("integrity_check", {"databases": ["log"]}),
+        ("statistics", {"databases": ["log"]}),
+        ("index_optimization", {"databases": ["log"], "bloat_percent": 0, "min_size_mb": 0}),
+        ("index_optimization", {"databases": ["log"], "table": "dry", "index_columns": ["b"]}),
+        ("cleanup", {"databases": ["log"], "table": "dry", "predicate": "a < 50", "max_rows": 50, "archive": True}),
+        ("tuning", {"apply": True}),
+    ],
+    ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
+    server.sql("drop database if exists log; create database log; set global slow_query_log = 0;"
+               "create table log.dry (a int primary key, b int);"
+               "insert into log.dry select seq, seq from mysql.seq_1_to_99")  # fmt: skip
+    server.sql(
+        "set global slow_query_log = 0; set timestamp = unix_timestamp() - 60; alter table log.dry comment 'old'"
+    )
+    state = "select schema_name from information_schema.schemata; checksum table log.dry; show create table log.dry;" \
+            "show global variables where variable_name not like 'gtid%'"  # fmt: skip
+    dry_and_real(asked(server, kept, kind, **more), lambda: (server.sql(state), list(kept.rglob("*"))))
 
 
 def test_a_flipped_byte_is_seen(server, kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, dry_and_real, killed_at
 from dbkit import Postgres, as_user, needs, place, postgres, run, until
 
 from opsqueue.connectors.local import LocalShell
@@ -390,6 +391,168 @@ def test_a_worker_that_is_killed_during_a_rebuild_leaves_valid_indexes(server, k
     run_ = killed_at(asked(server, kept, "index_optimization", **more), "rebuild shop.public.customer_name_idx")
     assert run_.restored in (None, [])
     assert invalid(server) == ""
+
+
+def test_a_server_that_restarts_in_the_middle_of_a_rebuild_keeps_its_indexes(server, kept):
+    """It is waited for; what was begun is dropped, and the old index serves."""
+    text = "begin; update customer set name = name where id = 1; select pg_sleep(60); commit"
+    hold = threading.Thread(target=server.sql, args=(text, "shop"), kwargs={"check": False})
+    waits = "select 1 from pg_stat_progress_create_index where phase like 'waiting for writers%'"
+
+    def crash():
+        until(lambda: server.sql(waits), what="the rebuild that waits")
+        server.ctl("-m", "immediate", "stop")
+        server.start()
+
+    crasher = threading.Thread(target=crash)
+
+    def begin():
+        hold.start()
+        until(lambda: server.sql("select 1 from pg_stat_activity where query = 'select pg_sleep(60);'"))
+        crasher.start()
+
+    # A valid one that is called as the rebuild calls its own is not touched.
+    server.sql("create index other_ccnew on customer (photo)", "shop")
+    more = {"bloat_percent": 0, "min_size_mb": 0, "databases": ["shop"]}
+    run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin)
+    for thread in (hold, crasher):
+        thread.join()
+    assert run_.codes[-1] != 0
+    assert any("left the invalid index" in text for text in run_.problems)
+    assert run_.rolled
+    assert all(re.search("drop what an interrupted rebuild left: shop.*_ccnew", title) for title in run_.rolled)
+    assert run_.restored == []
+    assert invalid(server) == ""
+    found = server.sql("select relname from pg_class where relname ~ '^(customer_pkey|customer_name_idx|.*_cc.*)$'"
+                       " order by 1", "shop")  # fmt: skip
+    assert found.split() == ["customer_name_idx", "customer_pkey", "other_ccnew"]
+    assert cycle(asked(server, kept, "index_optimization", **more)).problems == []  # and nothing is locked
+    server.sql("drop index other_ccnew", "shop")
+
+
+# -- an index that is built, and those that nobody uses ---------------------------------------------------
+
+
+def building(server, kept, **more):
+    what = {"databases": ["shop"], "table": "pairs", "index_columns": ["a"], "index_unique": True}
+    return {**asked(server, kept, "index_optimization"), **what, **more}
+
+
+@pytest.fixture
+def pairs(server):
+    server.sql("create table pairs as select i as a, i % 7 as b from generate_series(1, 50000) i", "shop")
+    yield server
+    server.sql("drop table pairs", "shop")
+
+
+def test_a_unique_index_that_cannot_be_built_says_which_row_and_leaves_nothing(pairs, kept):
+    pairs.sql("insert into pairs values (777, 1)", "shop")
+    run_ = cycle(building(pairs, kept))
+    assert run_.outputs[-1].splitlines()[-1] == "DETAIL:  Key (a)=(777) is duplicated."
+    assert "the index pairs_a_key is invalid" in run_.problems[0]
+    assert run_.rolled == ["drop what the build that failed left: shop.public.pairs_a_key"]
+    assert (run_.restored, invalid(pairs)) == ([], "")
+    pairs.sql("delete from pairs where a = 777 and b = 1", "shop")
+    done = cycle(building(pairs, kept))
+    assert (done.objections, done.problems, done.metrics) == ([], [], {"indexes_built": 1})
+    pairs.sql("insert into pairs values (777, 1)", "shop", check=False)
+    assert pairs.sql("select count(*) from pairs where a = 777", "shop") == "1"
+    again = cycle(building(pairs, kept, index_name="another"))
+    assert (again.plan.steps, "has the index pairs_a_key already" in again.plan.note) == ((), True)
+
+
+def test_an_index_that_somebody_else_left_under_the_name_is_not_touched(pairs, kept):
+    pairs.sql("insert into pairs values (777, 1)", "shop")
+    pairs.sql("create unique index concurrently pairs_a_key on pairs (a)", "shop", check=False)
+    assert "is there and invalid; drop it" in cycle(building(pairs, kept)).objections[0]
+    assert invalid(pairs) == "pairs_a_key"
+    for more, said in (
+        ({"index_columns": ["c"]}, "no column c; it has a, b"),
+        ({"table": "month"}, "found p"),
+        ({"table": "nosuch"}, "found absent"),
+        ({"databases": []}, "one database"),
+        ({"index_name": "customer_pkey"}, "another table has an index customer_pkey"),
+    ):
+        assert said in cycle(building(pairs, kept, **more)).objections[0]
+
+
+def test_a_worker_that_is_killed_leaves_an_index_or_none(pairs, kept):
+    run_ = killed_at(building(pairs, kept), "build the index pairs_a_key")
+    assert run_.restored in (None, [])
+    assert invalid(pairs) == ""
+    there = pairs.sql("select count(*) from pg_class where relname = 'pairs_a_key'", "shop")
+    assert there == ("0" if run_.problems else "1")
+
+
+USELESS = """
+create table used (id int primary key, parent int, name text, at date, span int4range, replica int not null, two int,
+  exclude using gist (span with &&));
+create table child (id int, parent int references used (id), more int);
+create index child_parent on child (parent, more);
+create unique index used_replica on used (replica);
+alter table used replica identity using index used_replica;
+create unique index used_two on used (two);
+create index used_lower on used (lower(name));
+create index used_name on used (name);
+create index used_at on used (at);
+insert into used select i, i, md5(i::text), date '2020-01-01' + i, int4range(i, i + 1), i, i
+  from generate_series(1, 3000) i;
+insert into child select i, i, i from generate_series(1, 3000) i;
+create table whole (a int, at date) partition by range (at);
+create table part partition of whole for values from ('2020-01-01') to ('2021-01-01');
+create index whole_a on whole (a);
+analyze used;
+set enable_seqscan = off; select count(name) from used where name = 'x';
+"""
+
+
+def test_only_what_nobody_needs_is_called_unused_and_nothing_is_dropped(server, kept):
+    server.sql("create database lazy")
+    server.sql(USELESS, "lazy")
+    more = {"databases": ["lazy"], "bloat_percent": 99, "min_size_mb": 0}
+    try:
+        before = server.sql("select count(*) from pg_index", "lazy")
+        early = cycle(asked(server, kept, "index_optimization", **more))
+        told = cycle(asked(server, kept, "index_optimization", min_stats_days=0, **more))
+        assert server.sql("select count(*) from pg_index", "lazy") == before
+    finally:
+        server.sql("drop database lazy with (force)")
+    assert (early.plan.steps, early.findings) == ((), ["index_statistics_young"])
+    assert "the statistics of lazy are 0 days old, and min_stats_days is 30" in early.messages[0]
+    assert (told.plan.steps, told.findings) == ((), ["index_unused"])
+    assert "lazy.public.used_at" in told.messages[0]
+    assert 'drop it yourself: drop index concurrently "public"."used_at"' in told.messages[0]
+
+
+# -- what a dry run prints --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {"databases": ["shop"]}),
+        ("integrity_check", {}),
+        ("statistics", {}),
+        ("index_optimization", {"databases": ["shop"], "bloat_percent": 0, "min_size_mb": 0}),
+        ("index_optimization", {"databases": ["shop"], "table": "dry", "index_columns": ["a", "b"]}),
+        ("cleanup", {"databases": ["shop"], "table": "dry", "predicate": "a < 50", "max_rows": 50, "archive": True}),
+        ("tuning", {"apply": True, "memory_mb": 16384, "cpus": 2}),
+    ],
+    ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
+    server.sql("drop table if exists dry; create table dry as select i as a, i as b from generate_series(1, 99) i",
+               "shop")  # fmt: skip
+    look = "select (select json_agg(c order by oid) from pg_class c), (select count(*) from dry)"
+
+    def state():
+        auto = (server.directory / "data" / "postgresql.auto.conf").read_text()
+        return server.sql(look, "shop"), list(kept.rglob("*")), auto
+
+    dry_and_real(asked(server, kept, kind, **more), state)
+    server.sql("drop table dry", "shop")
+    server.sql("alter system reset all")
+    server.sql("select pg_reload_conf()")
 
 
 # -- finding it -------------------------------------------------------------------------------------------
