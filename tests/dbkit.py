@@ -160,8 +160,9 @@ class MariaDB:
     def socket(self) -> str:
         return str(self.directory / "mysqld.sock")
 
-    def sql(self, text: str, database: str = "") -> str:
-        return run(["mariadb", "--comments", f"--socket={self.socket}", "-BN", database or "mysql"], stdin=text).strip()
+    def sql(self, text: str, database: str = "", *, check: bool = True) -> str:
+        argv = ["mariadb", "--comments", f"--socket={self.socket}", "-BN", database or "mysql"]
+        return run(argv, stdin=text, check=check).strip()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from database_cycle import cycle, dry_and_real, flipped, killed_at
-from dbkit import MariaDB, mariadb, needs, place, run
+from dbkit import MariaDB, mariadb, needs, place, run, until
 
 pytestmark = [
     pytest.mark.service,
@@ -71,8 +72,20 @@ def asked(server: MariaDB, kept: Path, kind: str = "backup", **more):
     }
 
 
+def older(server: MariaDB, *tables: str) -> None:
+    """Made a minute ago: the server keeps whole seconds, and takes them from this file."""
+    for one in tables:
+        run(["touch", "-d", "1 minute ago", str(server.directory / "data" / f"{one.replace('.', '/')}.frm")])
+    server.sql("flush tables")
+
+
 def scratch(server: MariaDB) -> str:
     return server.sql("show databases like 'opsqueue%'")
+
+
+def sleeping(server: MariaDB) -> str:
+    """The connection that holds a lock meanwhile."""
+    return server.sql("select id from information_schema.processlist where info = 'select sleep(60)'")
 
 
 def test_a_backup_is_restored_compared_and_numbered(server, kept):
@@ -204,11 +217,11 @@ def test_integrity_statistics_and_rebuilds(server, kept):
     counted = cycle(asked(server, kept, "statistics"))
     assert counted.problems == []
     assert counted.metrics["tables_analyzed"] >= 2
-    time.sleep(1.1)  # the server keeps whole seconds
+    older(server, "shop.customer", "shop.o@0060dd@0020@0027name@0027")
     rebuilt = cycle(asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0))
     assert rebuilt.problems == []
     assert rebuilt.metrics["indexes_rebuilt"] == len(rebuilt.plan.steps) == 2
-    time.sleep(1.1)
+    older(server, "shop.customer")
     killed = killed_at(
         asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0), "rebuild shop.customer"
     )
@@ -217,31 +230,34 @@ def test_integrity_statistics_and_rebuilds(server, kept):
 
 
 def test_a_rebuild_that_waits_for_a_lock_gives_up_and_changes_nothing(server, kept):
-    hold = threading.Thread(
-        target=server.sql, args=("lock tables shop.customer write; select sleep(5); unlock tables",)
-    )
+    text = "lock tables shop.customer write; select sleep(60); unlock tables"
+    hold = threading.Thread(target=server.sql, args=(text,), kwargs={"check": False})
 
     def begin():
         hold.start()
-        time.sleep(1)
+        until(lambda: sleeping(server))
 
     more = {"bloat_percent": 0, "min_size_mb": 0, "lock_timeout_ms": 1000}
     run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin)
+    server.sql(f"kill {sleeping(server)}")
     hold.join()
     assert "Lock wait timeout" in run_.outputs[-1]
     assert any("shop.customer was not rebuilt" in text for text in run_.problems)
     assert run_.rolled == []
 
 
-def test_a_damaged_table_is_a_finding_and_no_failure(kept):
-    with mariadb() as one:
-        one.sql("create database d; create table d.t (a int, b varchar(200)) engine = myisam;"
-                "insert into d.t select seq, md5(seq) from mysql.seq_1_to_500; flush tables")  # fmt: skip
-        file = one.directory / "data" / "d" / "t.MYD"
-        data = bytearray(file.read_bytes())
-        data[2000:2040] = b"\xff" * 40
-        file.write_bytes(data)
-        run_ = cycle(asked(one, kept, "integrity_check"))
+def test_a_damaged_table_is_a_finding_and_no_failure(server, kept):
+    server.sql("create database d; create table d.t (a int, b varchar(200)) engine = myisam;"
+               "insert into d.t select seq, md5(seq) from mysql.seq_1_to_500; flush tables")  # fmt: skip
+    file = server.directory / "data" / "d" / "t.MYD"
+    data = bytearray(file.read_bytes())
+    data[2000:2040] = b"\xff" * 40
+    file.write_bytes(data)
+    try:
+        run_ = cycle(asked(server, kept, "integrity_check", databases=["d"]))
+    finally:
+        server.sql("drop database d", check=False)
+        shutil.rmtree(file.parent, ignore_errors=True)  # what the damaged table leaves
     assert run_.problems == []
     assert run_.findings == ["database_damaged"]
 
@@ -291,14 +307,15 @@ def test_rows_go_in_batches_and_their_archive_brings_them_back(server, kept):
 
 def test_a_cleanup_that_meets_a_lock_or_a_bound_stops_and_says_what_is_certain(server, kept):
     server.sql(EVENTS)
-    text = "begin; update log.events set size = 0 where id = 700; select sleep(4); commit"
-    hold = threading.Thread(target=server.sql, args=(text,))
+    text = "begin; update log.events set size = 0 where id = 700; select sleep(60); commit"
+    hold = threading.Thread(target=server.sql, args=(text,), kwargs={"check": False})
 
     def begin():
         hold.start()
-        time.sleep(1)
+        until(lambda: sleeping(server))
 
     run_ = cycle(deleting(server, kept, lock_timeout_ms=1000, archive=True), meanwhile=begin)
+    server.sql(f"kill {sleeping(server)}")
     hold.join()
     assert "Lock wait timeout" in run_.problems[0]
     assert (run_.metrics["rows_deleted"], rows(server)) == (500, 1500)
@@ -375,11 +392,9 @@ def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
     server.sql("drop database if exists log; create database log; set global slow_query_log = 0;"
                "create table log.dry (a int primary key, b int);"
                "insert into log.dry select seq, seq from mysql.seq_1_to_99")  # fmt: skip
-    server.sql(
-        "set global slow_query_log = 0; set timestamp = unix_timestamp() - 60; alter table log.dry comment 'old'"
-    )
-    state = "select schema_name from information_schema.schemata; checksum table log.dry; show create table log.dry;" \
-            "show global variables where variable_name not like 'gtid%'"  # fmt: skip
+    older(server, "log.dry")
+    tables = "select schema_name from information_schema.schemata; checksum table log.dry; show create table log.dry"
+    state = f"{tables}; show global variables where variable_name not like 'gtid%'"
     dry_and_real(asked(server, kept, kind, **more), lambda: (server.sql(state), list(kept.rglob("*"))))
 
 

@@ -137,10 +137,7 @@ class DatabaseMaintenanceParams(Params):
             raise ValueError("encrypt_to is given, and encryption is none; leave out one of them")
         if self.maintenance_type == "cleanup":
             self._cleanup_fits()
-        if (self.index_unique or self.index_name) and not self.index_columns:
-            raise ValueError("index_unique and index_name are of an index that is built: give index_columns as well")
-        if self.index_columns and (self.maintenance_type != "index_optimization" or not self.table):
-            raise ValueError("index_columns builds an index: give maintenance_type index_optimization, and table")
+        self._index_fits()
         if any("/../" in f"{one}/" for one in (self.path, self.socket, self.backup_dir, self.identity_file)):
             raise ValueError("a path is given without '..'")
         return self
@@ -156,6 +153,12 @@ class DatabaseMaintenanceParams(Params):
             parse(self.predicate)
         elif {'"', "'", "\\"} & set(self.key_pattern):
             raise ValueError("key_pattern holds no quote and no backslash")
+
+    def _index_fits(self) -> None:
+        if (self.index_unique or self.index_name) and not self.index_columns:
+            raise ValueError("index_unique and index_name are of an index that is built: give index_columns as well")
+        if self.index_columns and (self.maintenance_type != "index_optimization" or not self.table):
+            raise ValueError("index_columns builds an index: give maintenance_type index_optimization, and table")
 
     @property
     def work(self) -> str:
