@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +52,7 @@ def params_of(parameters: dict[str, Any]) -> Any:
 def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int | None]:
     codes: list[int | None] = []
     for step in plan.steps:
-        with _started(found.sent if found else []):
+        with _started(found.sent if found else [], step.command.secrets):
             result = shell.run(step.command)
         codes.append(result.exit_code)
         if found:
@@ -61,13 +63,17 @@ def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int
 
 
 @contextmanager
-def _started(told: list[str]) -> Iterator[None]:
-    """Everything that the connector starts meanwhile: arguments, environment and input of the real process."""
+def _started(told: list[str], secrets: Mapping[str, str]) -> Iterator[None]:
+    """Everything that the connector starts meanwhile: arguments, environment and input of the real process.
+
+    In the place of a secret that it was given stands its reference.
+    """
     real, base = local.run_process, local._environment()
 
     def run(argv: Sequence[str], *, env: dict[str, str], stdin: bytes = b"", **more: Any) -> Any:
-        own = {name: value for name, value in env.items() if name not in base}
-        told.append(str(Command(argv=_without_limit(argv), env=own, stdin=stdin.decode())))
+        own = {name: value for name, value in env.items() if name not in {*base, *secrets}}
+        given = {name: reference for name, reference in secrets.items() if env.get(name)}
+        told.append(str(Command(argv=_without_limit(argv), env=own, stdin=stdin.decode(), secrets=given)))
         return real(argv, env=env, stdin=stdin, **more)
 
     local.run_process = run
@@ -157,7 +163,8 @@ def flipped(parameters: dict[str, Any], kept: Path, name: str) -> list[str]:
 
 
 def killed_at(parameters: dict[str, Any], title: str) -> Cycle:
-    """A worker is killed with SIGKILL right after it sent the first step with this in its title; another one looks."""
+    """A worker is killed with SIGKILL in the middle of the first step with this in its title, at the latest right after
+    it; another one looks."""
     shell, found, params = LocalShell(), Cycle(), params_of(parameters)
     mark = f"test/{title}/{time.monotonic()}"
     argv = [sys.executable, str(Path(__file__)), json.dumps(parameters), title, mark]
@@ -187,6 +194,8 @@ def _work(parameters: dict[str, Any], title: str, mark: str) -> None:
             print("sending", flush=True)
         result = shell.run(step.command, mark if title in step.title else "")
         assert result.exit_code in step.ok_codes, f"{step.title}: {result.output}"
+        if title in step.title:
+            os.kill(os.getpid(), signal.SIGKILL)  # it was quicker than whoever wanted to kill us
 
 
 if __name__ == "__main__":

@@ -72,11 +72,10 @@ def asked(server: MariaDB, kept: Path, kind: str = "backup", **more):
     }
 
 
-def older(server: MariaDB, *tables: str) -> None:
-    """Made a minute ago: the server keeps whole seconds, and takes them from this file."""
-    for one in tables:
-        run(["touch", "-d", "1 minute ago", str(server.directory / "data" / f"{one.replace('.', '/')}.frm")])
-    server.sql("flush tables")
+def older(server: MariaDB) -> None:
+    """Wait until a table that is made now is younger than all that are there: the server keeps whole seconds."""
+    newest = "select unix_timestamp() > max(unix_timestamp(create_time)) from information_schema.tables"
+    until(lambda: server.sql(f"{newest} where table_schema in ('shop', 'log')") == "1")
 
 
 def scratch(server: MariaDB) -> str:
@@ -217,11 +216,11 @@ def test_integrity_statistics_and_rebuilds(server, kept):
     counted = cycle(asked(server, kept, "statistics"))
     assert counted.problems == []
     assert counted.metrics["tables_analyzed"] >= 2
-    older(server, "shop.customer", "shop.o@0060dd@0020@0027name@0027")
+    older(server)
     rebuilt = cycle(asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0))
     assert rebuilt.problems == []
     assert rebuilt.metrics["indexes_rebuilt"] == len(rebuilt.plan.steps) == 2
-    older(server, "shop.customer")
+    older(server)
     killed = killed_at(
         asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0), "rebuild shop.customer"
     )
@@ -356,6 +355,31 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(serv
     assert server.sql("select @@global.slow_query_log") == "0"
 
 
+def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
+    """One was set, two were not: it is led back."""
+    names = "@@global.tmp_table_size, @@global.max_heap_table_size, @@global.slow_query_log"
+    disk = "select count(*) from (select distinct photo from shop.customer where id < 3) t;"
+    small = "set global tmp_table_size = 1048576, global max_heap_table_size = 1048576, global slow_query_log = 0;"
+    server.sql(small + disk * 1000)
+    before = server.sql(f"select {names}")
+    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set max_heap_table_size")
+    assert any("slow_query_log did not take" in text for text in run_.problems)
+    assert [title.rpartition(" to ")[0] for title in run_.rolled] == ["set max_heap_table_size"]
+    assert (run_.restored, server.sql(f"select {names}")) == ([], before)
+    done = cycle(asked(server, kept, "tuning", apply=True))
+    assert (done.problems, len(done.titles)) == ([], 3)
+    server.sql("set global slow_query_log = 0, global tmp_table_size = default, global max_heap_table_size = default")
+
+
+@pytest.mark.parametrize(("kind", "title"), [("integrity_check", "check the tables"), ("statistics", "make the stat")])
+def test_a_worker_that_is_killed_while_it_looks_leaves_nothing_half(server, kept, kind, title):
+    run_ = killed_at(asked(server, kept, kind, databases=["shop"]), title)
+    assert run_.rolled == (["remove half of a report"] if kind == "integrity_check" else [])
+    assert run_.restored in (None, [])
+    assert not list(kept.rglob("integrity_check"))
+    server.sql("insert into shop.old values (9); delete from shop.old where a = 9")  # nothing is locked
+
+
 def test_a_unique_index_that_cannot_be_built_says_which_row_and_leaves_nothing(server, kept):
     server.sql("drop database if exists log; create database log; create table log.pairs (a int, b int);"
                "insert into log.pairs select seq, seq % 7 from mysql.seq_1_to_500 union all select 77, 1")  # fmt: skip
@@ -392,7 +416,7 @@ def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
     server.sql("drop database if exists log; create database log; set global slow_query_log = 0;"
                "create table log.dry (a int primary key, b int);"
                "insert into log.dry select seq, seq from mysql.seq_1_to_99")  # fmt: skip
-    older(server, "log.dry")
+    older(server)
     tables = "select schema_name from information_schema.schemata; checksum table log.dry; show create table log.dry"
     state = f"{tables}; show global variables where variable_name not like 'gtid%'"
     dry_and_real(asked(server, kept, kind, **more), lambda: (server.sql(state), list(kept.rglob("*"))))

@@ -292,6 +292,24 @@ def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
     dry_and_real(asked(server, kept, kind, **more), state)
 
 
+def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
+    """One was set, the others were not: it is led back."""
+    for name in ("eviction", "expire", "server-del"):
+        server.cli("config", "set", f"lazyfree-lazy-{name}", "no")
+    server.cli("config", "set", "latency-monitor-threshold", "0")
+    before = server.cli("config", "get", "*")
+    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set latency-monitor-threshold")
+    assert any("lazyfree-lazy-expire did not take" in text for text in run_.problems)
+    assert (run_.rolled, run_.restored) == (["set latency-monitor-threshold to 0"], [])
+    assert server.cli("config", "get", "*") == before
+
+
+def test_a_check_that_is_killed_leaves_no_half_of_a_report(server, kept):
+    run_ = killed_at(asked(server, kept, "integrity_check"), "take a snapshot")
+    assert (run_.rolled, run_.restored) == (["remove half of a report"], [])
+    assert not list(kept.rglob("*.rdb*"))
+
+
 def test_a_flipped_byte_is_seen(server, kept):
     said = flipped(asked(server, kept), kept, "dump.rdb")
     assert "is not what was written: dump.rdb: FAILED" in said[0]

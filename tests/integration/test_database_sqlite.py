@@ -164,6 +164,19 @@ def test_a_worker_that_is_killed_leaves_a_whole_file(here, kind):
     db.close()
 
 
+def test_a_worker_that_is_killed_leaves_the_old_journal_or_the_new(here):
+    with sqlite3.connect(here / "shop.db") as db:
+        db.execute("pragma journal_mode = delete")
+    db.close()
+    run_ = killed_at(asked(here, "tuning", apply=True), "set journal_mode")
+    db = sqlite3.connect(here / "shop.db")
+    (mode,) = db.execute("pragma journal_mode").fetchone()
+    db.execute("insert into customer (name) values ('not locked')")
+    db.close()
+    assert mode == ("delete" if run_.problems else "wal")
+    assert run_.restored in (None, [])
+
+
 def test_a_unique_index_that_cannot_be_built_leaves_nothing(here):
     more = {"table": "customer", "index_columns": ["name"], "index_unique": True}
     with sqlite3.connect(here / "shop.db") as db:
