@@ -87,6 +87,23 @@ def sleeping(server: MariaDB) -> str:
     return server.sql("select id from information_schema.processlist where info = 'select sleep(60)'")
 
 
+def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
+    """One was set, two were not: it is led back. First, while the server has made few temporary tables."""
+    names = "@@global.tmp_table_size, @@global.max_heap_table_size, @@global.slow_query_log"
+    disk = "select count(*) from (select distinct photo from shop.customer where id < 3) t;"
+    small = "set global tmp_table_size = 1048576, global max_heap_table_size = 1048576, global slow_query_log = 0;"
+    made = server.sql("show global status like 'Created_tmp_tables'").split()[1]
+    server.sql(small + disk * (int(made) + 100))  # half of all temporary tables so far went to the disk
+    before = server.sql(f"select {names}")
+    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set max_heap_table_size")
+    assert any("slow_query_log did not take" in text for text in run_.problems)
+    assert [title.rpartition(" to ")[0] for title in run_.rolled] == ["set max_heap_table_size"]
+    assert (run_.restored, server.sql(f"select {names}")) == ([], before)
+    done = cycle(asked(server, kept, "tuning", apply=True))
+    assert (done.problems, len(done.titles)) == ([], 3)
+    server.sql("set global slow_query_log = 0, global tmp_table_size = default, global max_heap_table_size = default")
+
+
 def test_a_backup_is_restored_compared_and_numbered(server, kept):
     written = server.sql("show master status")
     run_ = cycle(asked(server, kept))
@@ -353,22 +370,6 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(serv
     assert "slow_query_log did not take" in refused.problems[0]
     assert refused.restored in (None, [])
     assert server.sql("select @@global.slow_query_log") == "0"
-
-
-def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
-    """One was set, two were not: it is led back."""
-    names = "@@global.tmp_table_size, @@global.max_heap_table_size, @@global.slow_query_log"
-    disk = "select count(*) from (select distinct photo from shop.customer where id < 3) t;"
-    small = "set global tmp_table_size = 1048576, global max_heap_table_size = 1048576, global slow_query_log = 0;"
-    server.sql(small + disk * 1000)
-    before = server.sql(f"select {names}")
-    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set max_heap_table_size")
-    assert any("slow_query_log did not take" in text for text in run_.problems)
-    assert [title.rpartition(" to ")[0] for title in run_.rolled] == ["set max_heap_table_size"]
-    assert (run_.restored, server.sql(f"select {names}")) == ([], before)
-    done = cycle(asked(server, kept, "tuning", apply=True))
-    assert (done.problems, len(done.titles)) == ([], 3)
-    server.sql("set global slow_query_log = 0, global tmp_table_size = default, global max_heap_table_size = default")
 
 
 @pytest.mark.parametrize(("kind", "title"), [("integrity_check", "check the tables"), ("statistics", "make the stat")])
