@@ -117,7 +117,11 @@ class Postgres:
         """Stop it, let something happen, and start it again."""
         self.ctl("-m", "fast", "stop")
         between()
-        options = f"-c listen_addresses= -c unix_socket_directories={self.directory} -c port={self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it again after it was stopped."""
+        options = f"-c listen_addresses= -c unix_socket_directories={self.directory} -c port={self.port} -c fsync=off"
         self.ctl("-l", str(self.directory / "log2"), "-o", options, "start")
 
 
@@ -156,8 +160,9 @@ class MariaDB:
     def socket(self) -> str:
         return str(self.directory / "mysqld.sock")
 
-    def sql(self, text: str, database: str = "") -> str:
-        return run(["mariadb", f"--socket={self.socket}", "-BN", database or "mysql"], stdin=text).strip()
+    def sql(self, text: str, database: str = "", *, check: bool = True) -> str:
+        argv = ["mariadb", "--comments", f"--socket={self.socket}", "-BN", database or "mysql"]
+        return run(argv, stdin=text, check=check).strip()
 
 
 @contextmanager

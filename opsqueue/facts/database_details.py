@@ -6,6 +6,8 @@ table) with what it wastes. Times are those of the server itself, in seconds sin
 
 from __future__ import annotations
 
+from opsqueue.facts.database_indexes import INDEXES
+
 # What a btree would need, from the widths that the statistics know: 8 bytes of header and 4 of pointer for each entry.
 # Entries that are equal share their place since PostgreSQL 13, so that an estimate is rather too low than too high.
 _PG_INDEXES = """
@@ -42,26 +44,28 @@ _MYSQL_INDEXES = """select 'rebuild', t.table_schema, t.table_name, t.data_lengt
   and not exists (select 1 from information_schema.statistics s where s.table_schema = t.table_schema
     and s.table_name = t.table_name and s.index_type in ('FULLTEXT', 'SPATIAL')) order by 2, 3"""
 
-DETAILS = f"""
+DETAILS = f"""{INDEXES}
 detail_postgresql() {{
   case $1 in
     cleanup) table_postgresql; return ;;
     tuning) settings_postgresql; return ;;
     statistics) asked="{_PG_STATISTICS}" ;;
-    index_optimization) asked="{_PG_INDEXES}" ;;
+    index_optimization) asked="{_PG_INDEXES}"; built_postgresql ;;
     *) return ;;
   esac
   row now "$(q "$first" 'select floor(extract(epoch from clock_timestamp()))')"
   q "$first" "select datname from pg_database where datallowconn and not datistemplate
     and datname not like 'opsqueue\\\\_scratch\\\\_%' order by 1" |
-  while IFS= read -r name; do wanted "$name" && q "$name" "$asked"; done
+  while IFS= read -r name; do
+    wanted "$name" && q "$name" "$asked" && {{ [ "$1" != index_optimization ] || unused_postgresql "$name"; }}
+  done
 }}
 detail_mysql() {{
   case $1 in
     cleanup) table_mysql; return ;;
     tuning) settings_mysql; return ;;
     statistics) asked="{_MYSQL_STATISTICS}" ;;
-    index_optimization) asked="{_MYSQL_INDEXES}" ;;
+    index_optimization) asked="{_MYSQL_INDEXES}"; built_mysql ;;
     *) return ;;
   esac
   row now "$(q 'select unix_timestamp()')"
@@ -71,6 +75,7 @@ detail_sqlite() {{
   case $1 in
     cleanup) table_sqlite; return ;;
     tuning) settings_sqlite; return ;;
+    index_optimization) built_sqlite ;;
   esac
   row now "$(date +%s)"
   row indexes "$(q "select count(*) from sqlite_schema where type = 'index' or sql like '%primary key%'")"

@@ -14,8 +14,8 @@ _COMMON = (
 tab=$(printf '\t')
 engine=$1 socket=$2 port=$3 path=$4 user=$5 run_as=$6 become=$7 detail=$8 store=$9
 shift 9
-only=$1 defaults=$2 recipients=$3
-table=$4 where=$5 table_mysql=$6 where_mysql=$7 patience=$8
+only=$1 defaults=$2 recipients=$3 wait=$4
+table=$5 where=$6 table_mysql=$7 where_mysql=$8 patience=$9
 owner=
 row() { printf '%s' "$1"; shift; for one in "$@"; do printf '\t%s' "$one"; done; printf '\n'; }
 as() {
@@ -70,12 +70,17 @@ server() { { read -r pid <"$1" && printf '%s' "$pid"; } 2>/dev/null || printf '%
 
 _POSTGRESQL = r"""
 inspect_postgresql() {
-  owner=${run_as:-$(stat -c %U -- "$socket/.s.PGSQL.$port" 2>/dev/null)}
+  owns() { owner=${run_as:-$(stat -c %U -- "$socket/.s.PGSQL.$port" 2>/dev/null)}; }
+  owns
   PGHOST=$socket PGPORT=$port PGCONNECT_TIMEOUT=5; export PGHOST PGPORT PGCONNECT_TIMEOUT
   if [ "$user" ]; then PGUSER=$user; export PGUSER; fi
   # By the environment, where a name is a name: of an argument `host=… user=…` psql would make another address.
   q() { PGDATABASE=$1; export PGDATABASE; as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -c "$2" 2>&1; }
-  first=postgres
+  first=postgres ends=$(($(date +%s) + wait))
+  until [ "$(date +%s)" -ge "$ends" ] || q postgres 'select 1' >/dev/null || q template1 'select 1' >/dev/null; do
+    sleep 0.2
+    owns
+  done
   if ! said=$(q "$first" 'select 1'); then
     first=template1
     q "$first" 'select 1' >/dev/null || { problem "$said"; return; }

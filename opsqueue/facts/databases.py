@@ -38,6 +38,8 @@ class DatabaseWhere:
     backup_dir: str = "/var/backups/opsqueue"
     recipients_file: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    wait: int = 0
+    """Seconds to wait for a PostgreSQL that is about to come up again."""
     task: tuple[str, ...] = ()
     """What a cleanup counts: table and predicate with double quotes, the same with backticks, seconds."""
 
@@ -45,7 +47,8 @@ class DatabaseWhere:
         """The arguments of the script."""
         become = "yes" if self.sudo else ""
         first = (self.engine, self.socket, str(self.port), self.path, self.user, self.run_as, become, detail)
-        return (*first, self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file, *self.task)
+        where = (self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file)
+        return (*first, *where, str(self.wait), *self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ backup, the report, the times, the new index; or what was begun is removed as ab
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from opsqueue.facts.databases import Server, database
@@ -29,6 +30,8 @@ from opsqueue.operations.database.hand import Hand
 from opsqueue.operations.database.params import DatabaseMaintenanceParams
 from opsqueue.operations.database.work import DETAILED, WORK, Work
 
+_RESTART_S = 30
+"""How long a server that went down in the middle is waited for."""
 _ABSENT = "no database was found on this host"
 
 
@@ -38,15 +41,25 @@ def facts(params: DatabaseMaintenanceParams) -> tuple[Fact, ...]:
     return (database(params.where, kind if kind in DETAILED else ""),)
 
 
+def _again(params: DatabaseMaintenanceParams, server: Server) -> Fact:
+    """The very server that was found before; where it restarts meanwhile it is waited for, unless it was tuned."""
+    kind = params.maintenance_type
+    wait = 0 if kind == "tuning" else _RESTART_S
+    where = replace(params.where, engine=server.engine, socket=server.socket, port=server.port, wait=wait)
+    return database(where, kind if kind in DETAILED else "")
+
+
 def after(params: DatabaseMaintenanceParams, before: Facts) -> tuple[Fact, ...]:
     """The same again, and what this sort of maintenance made."""
     hand = _hand(params, before)
-    more = _work(params).after(hand) if hand else None
-    return (*facts(params), more) if more else facts(params)
+    if hand is None:
+        return facts(params)
+    look, more = _again(params, hand.server), _work(params).after(hand)
+    return (look, more) if more else (look,)
 
 
 def _work(params: DatabaseMaintenanceParams) -> Work:
-    return WORK[params.maintenance_type]
+    return WORK[params.work]
 
 
 def _server(found: Facts) -> Server | None:

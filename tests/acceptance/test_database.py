@@ -9,7 +9,6 @@ import re
 import sqlite3
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -17,11 +16,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dbkit import needs, postgres, redis, run
+from dbkit import mariadb, needs, postgres, redis, run
+from listeners import hook
 from place import SIX, stages, until
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("database")]
 postgresql = needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux"))
+mariadb_server = needs(
+    ("mariadbd", "mariadb-server"), ("mariadb-install-db", "mariadb-server"), ("mariadb", "mariadb-client")
+)
 redis_server = needs(("redis-server", "redis-server"), ("redis-cli", "redis-tools"), ("redis-check-rdb", "redis-tools"))
 
 BACKUP = r"""--name "db-backup" --type "database_maintenance" --systems "db-server-1" \
@@ -127,50 +130,112 @@ def _words(process):
     return words if words and "python" in Path(words[0]).name else []
 
 
+SECRET = "correct-horse-battery-staple"
+UNIQUE = {"maintenance_type": "index_optimization", "table": "twice", "index_columns": ["a"], "index_unique": True}
+
+
 @redis_server
-def test_a_secret_is_seen_nowhere(make_place):
-    secret = "correct-horse-battery-staple"
+def test_a_password_of_redis_is_seen_nowhere(make_place):
+    with redis("--requirepass", SECRET, "--repl-diskless-sync-delay", "0") as one:
+        run(["redis-cli", "-p", str(one.port), "set", "k", "v"], REDISCLI_AUTH=SECRET)
+        try:
+            backup, _ = _seen_nowhere(make_place, {"engine": "redis", "port": one.port}, "REDISCLI_AUTH")
+        finally:
+            run(["redis-cli", "-p", str(one.port), "shutdown", "nosave"], REDISCLI_AUTH=SECRET, check=False)
+    assert backup.code == 0
+
+
+@postgresql
+def test_a_password_of_postgresql_is_seen_nowhere(make_place, server):
+    """Everything as before, and an index that cannot be built: what is told of it comes from the server."""
+    rules = server.directory / "data" / "pg_hba.conf"
+    rules.write_text(f"local all canary scram-sha-256\n{rules.read_text()}")
+    server.sql(f"create role canary superuser login password '{SECRET}'; select pg_reload_conf();")
+    server.sql("create table twice as select 1 as a from generate_series(1, 2)", "shop")
+    where = {"engine": "postgresql", "socket": str(server.directory), "port": server.port, "user": "canary"}
+    try:
+        backup, built = _seen_nowhere(make_place, {**where, "databases": ["shop"]}, "PGPASSWORD", UNIQUE)
+        invalid = server.sql("select count(*) from pg_index where not indisvalid", "shop")
+    finally:
+        server.sql("drop table twice", "shop")
+        server.sql("drop role canary")
+    assert (backup.code, built.json["status"], invalid) == (0, "rolled_back", "0")
+    assert "DETAIL:  Key (a)=(1) is duplicated." in built.json["targets"][0]["problems"][0]
+
+
+@mariadb_server
+def test_a_password_of_mariadb_is_seen_nowhere(make_place):
+    with mariadb() as one:
+        one.sql(f"create user canary@localhost identified by '{SECRET}'; grant all on *.* to canary@localhost")
+        one.sql("create database shop; create table shop.twice as select 1 as a union all select 1")
+        where = {"engine": "mariadb", "socket": one.socket, "user": "canary", "databases": ["shop"]}
+        backup, built = _seen_nowhere(make_place, where, "MYSQL_PWD", UNIQUE)
+    assert (backup.code, built.json["status"]) == (0, "failed")  # MariaDB leaves nothing that had to be led back
+    assert "Duplicate entry '1' for key 'twice_a_key'" in built.json["targets"][0]["problems"][0]
+
+
+def _seen_nowhere(make_place, where, name, more=None):
+    """A backup, and one more; the password is in no record, log, message, notification, and no list of processes."""
+    with hook() as web, _watched() as seen:
+        place = with_database(make_place)
+        file = place.directory.with_name(f"{place.directory.name}.secret")
+        file.write_text(SECRET)
+        file.chmod(0o600)
+        place.settings["notification_channels"] = {"slack": "#ops"}
+        place.settings["notification_urls"] = {"slack": f"json://127.0.0.1:{web.server_address[1]}/slack"}
+        defaults = place.settings["hosts"]["db-server-1"]["parameters"]["database_maintenance"]
+        defaults.update(where, password={"$secret": f"file:{file}"})
+        place.config.write_text(json.dumps(place.settings))
+        place.start("opsqueue", "up")
+        try:
+            once = f"{BACKUP} --notify slack --retry-count 0"
+            done = [place.sh(f"opsqueue execute {once} --wait --output json")]
+            asked = once.replace('{"maintenance_type": "backup"}', json.dumps(more))
+            done += [place.sh(f"opsqueue execute {asked} --wait --output json")] if more else []
+            ids = [one.json["operation_id"] for one in done]
+            until(lambda: [one for one in ids if one not in json.dumps(web.got)] == [], what="the notifications")
+        finally:
+            for process in _system(place):
+                process.kill()
+            file.unlink()
+    told = "".join(one.out + one.err for one in done) + json.dumps(web.got)
+    assert (SECRET in told, f"{name}=<file:{file}>" in done[0].out, seen) == (False, True, [])
+    _not_in_files(place, ids)
+    return done[0], done[-1]
+
+
+def _not_in_files(place, ids):
+    """Each of the places where it might be was written to, and it stands in none of them."""
+    place.ended_by_itself()
+    files = {path: path.read_bytes() for path in place.directory.rglob("*") if path.is_file()}
+    for part in ("opsqueue.db", "operations.log", "appendonly"):  # the record, the logs, every message to the broker
+        text = b"".join(data for path, data in files.items() if part in str(path))
+        assert [one for one in ids if one.encode() not in text] == [], part
+    assert [path for path, data in files.items() if SECRET.encode() in data] == []
+    assert not [path for path in place.directory.rglob("*") if "secret" in os.fsencode(path.name).decode()]
+
+
+@contextlib.contextmanager
+def _watched():
+    """Every list of arguments in which the password was seen."""
     seen: list[str] = []
     stop = threading.Event()
 
     def watch():
-        while not stop.is_set():
+        while not stop.wait(0.02):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
+                with contextlib.suppress(OSError):
                     words = path.read_bytes().decode(errors="replace")
-                except OSError:
-                    continue
-                if secret in words and "--requirepass" not in words:
-                    seen.append(words)
+                    if SECRET in words and "--requirepass" not in words:
+                        seen.append(words)
 
     watcher = threading.Thread(target=watch)
-    with redis("--requirepass", secret, "--repl-diskless-sync-delay", "0") as one:
-        run(["redis-cli", "-p", str(one.port), "set", "k", "v"], REDISCLI_AUTH=secret)
-        place = with_database(make_place)
-        file = place.directory.with_name(f"{place.directory.name}.secret")
-        file.write_text(secret)
-        file.chmod(0o600)
-        try:
-            reference = {"engine": "redis", "port": one.port, "password": {"$secret": f"file:{file}"}}
-            defaults = place.settings["hosts"]["db-server-1"]["parameters"]["database_maintenance"]
-            defaults.update(reference)
-            place.config.write_text(json.dumps(place.settings))
-            watcher.start()
-            done = place.sh(f"opsqueue execute {BACKUP} --wait --output json")
-        finally:
-            stop.set()
-            watcher.join()
-            file.unlink()
-            run(["redis-cli", "-p", str(one.port), "shutdown", "nosave"], REDISCLI_AUTH=secret, check=False)
-    assert done.code == 0, done.json["targets"][0]["problems"][0][-900:]
-    assert f"REDISCLI_AUTH=<file:{file}>" in done.out  # so the reference is, and the value is not
-    assert secret not in done.out + done.err
-    assert seen == []
-    time.sleep(0.5)
-    everything = [path for path in place.directory.rglob("*") if path.is_file()]
-    assert any(path.name == "opsqueue.db" for path in everything)
-    assert [path for path in everything if secret.encode() in path.read_bytes()] == []
-    assert not [path for path in place.directory.rglob("*") if "secret" in os.fsencode(path.name).decode()]
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        watcher.join()
 
 
 def test_several_databases_or_none_say_what_to_give(make_place):

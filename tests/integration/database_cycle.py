@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
+from opsqueue.connectors import local
 from opsqueue.connectors.local import LocalShell
 from opsqueue.model.kind import Metric, Seen
-from opsqueue.model.plan import Plan
+from opsqueue.model.plan import Command, Plan
 from opsqueue.operations.database_maintenance import OPERATION
 
 
@@ -24,10 +28,12 @@ class Cycle:
     objections: list[str] = field(default_factory=list)
     plan: Plan = field(default_factory=Plan)
     sent: list[str] = field(default_factory=list)
+    """What was really started, as people see a command."""
     codes: list[int | None] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     rolled: list[str] = field(default_factory=list)
     restored: list[str] | None = None
     before: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +52,8 @@ def params_of(parameters: dict[str, Any]) -> Any:
 def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int | None]:
     codes: list[int | None] = []
     for step in plan.steps:
-        result = shell.run(step.command)
+        with _started(found.sent if found else [], step.command.secrets):
+            result = shell.run(step.command)
         codes.append(result.exit_code)
         if found:
             found.outputs.append(result.output)
@@ -55,14 +62,62 @@ def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int
     return codes
 
 
+@contextmanager
+def _started(told: list[str], secrets: Mapping[str, str]) -> Iterator[None]:
+    """Everything that the connector starts meanwhile: arguments, environment and input of the real process.
+
+    In the place of a secret that it was given stands its reference.
+    """
+    real, base = local.run_process, local._environment()
+
+    def run(argv: Sequence[str], *, env: dict[str, str], stdin: bytes = b"", **more: Any) -> Any:
+        own = {name: value for name, value in env.items() if name not in {*base, *secrets}}
+        given = {name: reference for name, reference in secrets.items() if env.get(name)}
+        told.append(str(Command(argv=_without_limit(argv), env=own, stdin=stdin.decode(), secrets=given)))
+        return real(argv, env=env, stdin=stdin, **more)
+
+    local.run_process = run
+    try:
+        yield
+    finally:
+        local.run_process = real
+
+
+def _without_limit(argv: Sequence[str]) -> tuple[str, ...]:
+    """Without what the connector puts before each command: its time limit, and the way to root."""
+    words = list(argv)
+    while Path(words[0]).name == "timeout" or words[0] == "sudo":
+        words = words[4:] if words[0] != "sudo" else words[3 if words[2].startswith("--preserve") else 2 :]
+    return tuple(words)
+
+
+def dry_and_real(parameters: dict[str, Any], state: Callable[[], object]) -> Cycle:
+    """A run that sends what a dry run printed just before, which changed nothing of the state."""
+    shell, params, was = LocalShell(), params_of(parameters), state()
+    facts = dict(shell.ask(OPERATION.facts(params)))
+    assert OPERATION.objections(params, facts) == ()
+    printed = [str(step.command) for step in OPERATION.plan(params, facts).steps]
+    assert state() == was
+    run_ = cycle(parameters)
+    assert printed
+    assert run_.sent == printed
+    assert (run_.problems, set(run_.codes)) == ([], {0})
+    return run_
+
+
 def _look(shell: LocalShell, params: Any, before: dict[str, Any], found: Cycle) -> Cycle:
-    after = dict(shell.ask(OPERATION.facts_after(params, before)))
+    return _judge(params, before, dict(shell.ask(OPERATION.facts_after(params, before))), found)
+
+
+def _judge(params: Any, before: dict[str, Any], after: dict[str, Any], found: Cycle) -> Cycle:
     found.after = after
     found.problems = list(OPERATION.verify(params, before, after))
     metrics: dict[str, Metric] = {metric.name: metric for metric in OPERATION.measure(params, before, after)}
     found.metrics = {name: metric.value for name, metric in metrics.items()}
     seen = Seen(host="here", before=before, after=after, metrics=metrics, earlier={}, thresholds={})
-    found.findings = [finding.code for finding in OPERATION.analyse(params, seen).findings]
+    told = OPERATION.analyse(params, seen).findings
+    found.findings = [finding.code for finding in told]
+    found.messages = [f"{finding.message}; {finding.advice}" for finding in told]
     return found
 
 
@@ -85,7 +140,7 @@ def cycle(parameters: dict[str, Any], *, meanwhile: Callable[[], Any] = lambda: 
         return found
     found.plan = OPERATION.plan(params, before)
     if not found.plan:
-        return found
+        return _judge(params, before, before, found)
     meanwhile()
     found.codes = _send(shell, found.plan, found)
     _look(shell, params, before, found)
@@ -108,7 +163,8 @@ def flipped(parameters: dict[str, Any], kept: Path, name: str) -> list[str]:
 
 
 def killed_at(parameters: dict[str, Any], title: str) -> Cycle:
-    """A worker is killed with SIGKILL right after it sent the first step with this in its title; another one looks."""
+    """A worker is killed with SIGKILL in the middle of the first step with this in its title, at the latest right after
+    it; another one looks."""
     shell, found, params = LocalShell(), Cycle(), params_of(parameters)
     mark = f"test/{title}/{time.monotonic()}"
     argv = [sys.executable, str(Path(__file__)), json.dumps(parameters), title, mark]
@@ -138,6 +194,8 @@ def _work(parameters: dict[str, Any], title: str, mark: str) -> None:
             print("sending", flush=True)
         result = shell.run(step.command, mark if title in step.title else "")
         assert result.exit_code in step.ok_codes, f"{step.title}: {result.output}"
+        if title in step.title:
+            os.kill(os.getpid(), signal.SIGKILL)  # it was quicker than whoever wanted to kill us
 
 
 if __name__ == "__main__":

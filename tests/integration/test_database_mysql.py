@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import threading
 import time
@@ -12,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, flipped, killed_at
-from dbkit import MariaDB, mariadb, needs, place, run
+from database_cycle import cycle, dry_and_real, flipped, killed_at
+from dbkit import MariaDB, mariadb, needs, place, run, until
 
 pytestmark = [
     pytest.mark.service,
@@ -31,11 +32,21 @@ insert into `o``dd 'name'` values (1, 'x\\ty'), (2, null);
 create table old (a int) engine = myisam;
 insert into old values (1);
 create view adults as select * from customer where id < 10;
-create event tick on schedule every 1 hour starts now() + interval 1 day do insert into old values (2);
+create event `ti``ck` on schedule every 1 hour starts now() + interval 1 day do insert into old values (2);
+create sequence numbers;
 delimiter //
-create trigger born before insert on customer for each row set new.born = now();//
-create procedure nothing() select 1;//
+create trigger born before insert on customer for each row begin /* when */ set new.born = now(); -- now
+end//
+create procedure nothing(a int) begin -- really
+  select 1; # nothing
+end//
+create function twice(a int) returns int deterministic return 2 * a//
 """
+CENSUS = """select table_name, length(view_definition) from information_schema.views where table_schema = '{0}'
+union all select trigger_name, action_statement from information_schema.triggers where trigger_schema = '{0}'
+union all select routine_name, routine_definition from information_schema.routines where routine_schema = '{0}'
+union all select event_name, event_definition from information_schema.events where event_schema = '{0}'
+union all select table_name, table_type from information_schema.tables where table_schema = '{0}'"""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +72,36 @@ def asked(server: MariaDB, kept: Path, kind: str = "backup", **more):
     }
 
 
+def older(server: MariaDB) -> None:
+    """Wait until a table that is made now is younger than all that are there: the server keeps whole seconds."""
+    newest = "select unix_timestamp() > max(unix_timestamp(create_time)) from information_schema.tables"
+    until(lambda: server.sql(f"{newest} where table_schema in ('shop', 'log')") == "1")
+
+
 def scratch(server: MariaDB) -> str:
     return server.sql("show databases like 'opsqueue%'")
+
+
+def sleeping(server: MariaDB) -> str:
+    """The connection that holds a lock meanwhile."""
+    return server.sql("select id from information_schema.processlist where info = 'select sleep(60)'")
+
+
+def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
+    """One was set, two were not: it is led back. First, while the server has made few temporary tables."""
+    names = "@@global.tmp_table_size, @@global.max_heap_table_size, @@global.slow_query_log"
+    disk = "select count(*) from (select distinct photo from shop.customer where id < 3) t;"
+    small = "set global tmp_table_size = 1048576, global max_heap_table_size = 1048576, global slow_query_log = 0;"
+    made = server.sql("show global status like 'Created_tmp_tables'").split()[1]
+    server.sql(small + disk * (int(made) + 100))  # half of all temporary tables so far went to the disk
+    before = server.sql(f"select {names}")
+    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set max_heap_table_size")
+    assert any("slow_query_log did not take" in text for text in run_.problems)
+    assert [title.rpartition(" to ")[0] for title in run_.rolled] == ["set max_heap_table_size"]
+    assert (run_.restored, server.sql(f"select {names}")) == ([], before)
+    done = cycle(asked(server, kept, "tuning", apply=True))
+    assert (done.problems, len(done.titles)) == ([], 3)
+    server.sql("set global slow_query_log = 0, global tmp_table_size = default, global max_heap_table_size = default")
 
 
 def test_a_backup_is_restored_compared_and_numbered(server, kept):
@@ -83,8 +122,15 @@ def test_what_was_kept_can_be_restored_by_hand_as_the_documentation_says(server,
     cycle(asked(server, kept))
     server.sql("create database by_hand")
     try:
-        (dump,) = kept.rglob("shop.sql")
-        run(["mariadb", f"--socket={server.socket}", "by_hand"], stdin=dump.read_text())
+        for name in ("shop.sql", "shop.events.sql"):
+            (dump,) = kept.rglob(name)
+            run(["mariadb", "--comments", f"--socket={server.socket}", "by_hand"], stdin=dump.read_text())
+        here, there = (server.sql(CENSUS.format(name)).replace(name, "") for name in ("by_hand", "shop"))
+        # A view names its database, so that only the length of its text differs.
+        assert re.sub(r"adults\t\d+", "adults", here) == re.sub(r"adults\t\d+", "adults", there)
+        assert {"adults", "born", "nothing", "twice", "ti`ck", "numbers"} <= {
+            line.split("\t")[0] for line in here.splitlines()
+        }
         rows = "select id, name, score, hex(photo) from {}.customer order by id"
         ours, theirs = (server.sql(rows.format(name)) for name in ("by_hand", "shop"))
         assert ours == theirs
@@ -126,19 +172,32 @@ def test_a_view_that_is_broken_makes_the_dump_fail_and_nothing_stays(server, kep
     assert not list(kept.rglob("0*"))
 
 
-def test_a_copy_that_lacks_rows_is_no_backup(server, kept):
-    """The dump loses a row behind our back, and still ends as a whole one does."""
+LOST = {
+    "INSERT INTO `old`": r"INSERT INTO `old` VALUES\s+\(1\);",
+    "new.born": r"/\*!50003 CREATE\*/ /\*!50017 DEFINER=\S+\*/ /\*!50003 trigger born .*?\*/;;",
+    "really": r"CREATE DEFINER=\S+ PROCEDURE `nothing`.*?;;",
+    "VIEW `adults` AS select": r"/\*!50001 CREATE ALGORITHM=UNDEFINED \*/.*?;\n",
+    "2 * a": r"2 \* a",
+    "CREATE SEQUENCE": r"CREATE SEQUENCE .*?;\n.*?;\n",
+    "EVENT `ti``ck`": r"/\*!50106 DROP EVENT .*?/;",
+}
+"""What is taken out of the dump: a word of it, and its whole text."""
+
+
+def test_a_copy_that_lacks_anything_is_no_backup(server, kept):
+    """The dump loses a row, or an object, behind our back, and still ends as a whole one does."""
     fields = asked(server, kept, databases=["shop"])
-    stop = threading.Event()
+    stop, left = threading.Event(), dict(LOST)
 
     def cut():
-        while not stop.is_set():
-            for file in kept.rglob("shop.sql"):
+        while left and not stop.is_set():
+            for file in kept.rglob("shop*.sql"):
                 text = file.read_text(errors="surrogateescape")
-                if text.rstrip().endswith(tuple("0123456789")) and "Dump completed" in text:
-                    short = re.sub(r"INSERT INTO `old` VALUES\s+\(1\);", "", text)
-                    file.write_text(short, errors="surrogateescape")
-                    return
+                here = [word for word in left if word in text] if "Dump completed" in text else []
+                for word in here:
+                    text = re.sub(left.pop(word), "1 * a" if word == "2 * a" else "", text, flags=re.DOTALL)
+                if here:
+                    file.write_text(text, errors="surrogateescape")
             time.sleep(0.001)
 
     cutter = threading.Thread(target=cut)
@@ -146,7 +205,10 @@ def test_a_copy_that_lacks_rows_is_no_backup(server, kept):
     run_ = cycle(fields)
     stop.set()
     cutter.join()
-    assert "not in the copy: table old" in run_.outputs[-1]
+    assert left == {}
+    told = {line.partition("\t")[0].removeprefix("not in the copy: ") for line in run_.outputs[-1].splitlines()}
+    lost = {"table old", "trigger born", "routine procedure nothing", "routine function twice", "event ti`ck"}
+    assert told == {*lost, "view adults", "sequence numbers"}
     assert run_.problems
     assert run_.restored == []
     assert scratch(server) == ""
@@ -171,11 +233,11 @@ def test_integrity_statistics_and_rebuilds(server, kept):
     counted = cycle(asked(server, kept, "statistics"))
     assert counted.problems == []
     assert counted.metrics["tables_analyzed"] >= 2
-    time.sleep(1.1)  # the server keeps whole seconds
+    older(server)
     rebuilt = cycle(asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0))
     assert rebuilt.problems == []
     assert rebuilt.metrics["indexes_rebuilt"] == len(rebuilt.plan.steps) == 2
-    time.sleep(1.1)
+    older(server)
     killed = killed_at(
         asked(server, kept, "index_optimization", bloat_percent=0, min_size_mb=0), "rebuild shop.customer"
     )
@@ -184,31 +246,34 @@ def test_integrity_statistics_and_rebuilds(server, kept):
 
 
 def test_a_rebuild_that_waits_for_a_lock_gives_up_and_changes_nothing(server, kept):
-    hold = threading.Thread(
-        target=server.sql, args=("lock tables shop.customer write; select sleep(5); unlock tables",)
-    )
+    text = "lock tables shop.customer write; select sleep(60); unlock tables"
+    hold = threading.Thread(target=server.sql, args=(text,), kwargs={"check": False})
 
     def begin():
         hold.start()
-        time.sleep(1)
+        until(lambda: sleeping(server))
 
     more = {"bloat_percent": 0, "min_size_mb": 0, "lock_timeout_ms": 1000}
     run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin)
+    server.sql(f"kill {sleeping(server)}")
     hold.join()
     assert "Lock wait timeout" in run_.outputs[-1]
     assert any("shop.customer was not rebuilt" in text for text in run_.problems)
     assert run_.rolled == []
 
 
-def test_a_damaged_table_is_a_finding_and_no_failure(kept):
-    with mariadb() as one:
-        one.sql("create database d; create table d.t (a int, b varchar(200)) engine = myisam;"
-                "insert into d.t select seq, md5(seq) from mysql.seq_1_to_500; flush tables")  # fmt: skip
-        file = one.directory / "data" / "d" / "t.MYD"
-        data = bytearray(file.read_bytes())
-        data[2000:2040] = b"\xff" * 40
-        file.write_bytes(data)
-        run_ = cycle(asked(one, kept, "integrity_check"))
+def test_a_damaged_table_is_a_finding_and_no_failure(server, kept):
+    server.sql("create database d; create table d.t (a int, b varchar(200)) engine = myisam;"
+               "insert into d.t select seq, md5(seq) from mysql.seq_1_to_500; flush tables")  # fmt: skip
+    file = server.directory / "data" / "d" / "t.MYD"
+    data = bytearray(file.read_bytes())
+    data[2000:2040] = b"\xff" * 40
+    file.write_bytes(data)
+    try:
+        run_ = cycle(asked(server, kept, "integrity_check", databases=["d"]))
+    finally:
+        server.sql("drop database d", check=False)
+        shutil.rmtree(file.parent, ignore_errors=True)  # what the damaged table leaves
     assert run_.problems == []
     assert run_.findings == ["database_damaged"]
 
@@ -258,14 +323,15 @@ def test_rows_go_in_batches_and_their_archive_brings_them_back(server, kept):
 
 def test_a_cleanup_that_meets_a_lock_or_a_bound_stops_and_says_what_is_certain(server, kept):
     server.sql(EVENTS)
-    text = "begin; update log.events set size = 0 where id = 700; select sleep(4); commit"
-    hold = threading.Thread(target=server.sql, args=(text,))
+    text = "begin; update log.events set size = 0 where id = 700; select sleep(60); commit"
+    hold = threading.Thread(target=server.sql, args=(text,), kwargs={"check": False})
 
     def begin():
         hold.start()
-        time.sleep(1)
+        until(lambda: sleeping(server))
 
     run_ = cycle(deleting(server, kept, lock_timeout_ms=1000, archive=True), meanwhile=begin)
+    server.sql(f"kill {sleeping(server)}")
     hold.join()
     assert "Lock wait timeout" in run_.problems[0]
     assert (run_.metrics["rows_deleted"], rows(server)) == (500, 1500)
@@ -304,6 +370,57 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_did_not_take(serv
     assert "slow_query_log did not take" in refused.problems[0]
     assert refused.restored in (None, [])
     assert server.sql("select @@global.slow_query_log") == "0"
+
+
+@pytest.mark.parametrize(("kind", "title"), [("integrity_check", "check the tables"), ("statistics", "make the stat")])
+def test_a_worker_that_is_killed_while_it_looks_leaves_nothing_half(server, kept, kind, title):
+    run_ = killed_at(asked(server, kept, kind, databases=["shop"]), title)
+    assert run_.rolled == (["remove half of a report"] if kind == "integrity_check" else [])
+    assert run_.restored in (None, [])
+    assert not list(kept.rglob("integrity_check"))
+    server.sql("insert into shop.old values (9); delete from shop.old where a = 9")  # nothing is locked
+
+
+def test_a_unique_index_that_cannot_be_built_says_which_row_and_leaves_nothing(server, kept):
+    server.sql("drop database if exists log; create database log; create table log.pairs (a int, b int);"
+               "insert into log.pairs select seq, seq % 7 from mysql.seq_1_to_500 union all select 77, 1")  # fmt: skip
+    more = {"databases": ["log"], "table": "pairs", "index_columns": ["a"], "index_unique": True}
+    names = "select count(*) from information_schema.statistics where table_name = 'pairs'"
+    failed = cycle(asked(server, kept, "index_optimization", **more))
+    assert "Duplicate entry '77' for key 'pairs_a_key'" in failed.outputs[-1]
+    assert (failed.problems, failed.rolled) == (["the index pairs_a_key was not built"], [])
+    assert server.sql(names) == "0"
+    server.sql("delete from log.pairs where a = 77 and b = 1")
+    killed = killed_at(asked(server, kept, "index_optimization", **more), "build the index")
+    assert (killed.problems, server.sql(names)) == ([], "1")  # it goes on to its end
+    assert not cycle(asked(server, kept, "index_optimization", **more)).plan
+    assert (
+        "no column c"
+        in cycle(asked(server, kept, "index_optimization", **{**more, "index_columns": ["c"]})).objections[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {"databases": ["log"]}),
+        ("integrity_check", {"databases": ["log"]}),
+        ("statistics", {"databases": ["log"]}),
+        ("index_optimization", {"databases": ["log"], "bloat_percent": 0, "min_size_mb": 0}),
+        ("index_optimization", {"databases": ["log"], "table": "dry", "index_columns": ["b"]}),
+        ("cleanup", {"databases": ["log"], "table": "dry", "predicate": "a < 50", "max_rows": 50, "archive": True}),
+        ("tuning", {"apply": True}),
+    ],
+    ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
+    server.sql("drop database if exists log; create database log; set global slow_query_log = 0;"
+               "create table log.dry (a int primary key, b int);"
+               "insert into log.dry select seq, seq from mysql.seq_1_to_99")  # fmt: skip
+    older(server)
+    tables = "select schema_name from information_schema.schemata; checksum table log.dry; show create table log.dry"
+    state = f"{tables}; show global variables where variable_name not like 'gtid%'"
+    dry_and_real(asked(server, kept, kind, **more), lambda: (server.sql(state), list(kept.rglob("*"))))
 
 
 def test_a_flipped_byte_is_seen(server, kept):

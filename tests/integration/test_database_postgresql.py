@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, killed_at
+from database_cycle import cycle, dry_and_real, killed_at
 from dbkit import Postgres, as_user, needs, place, postgres, run, until
 
 from opsqueue.connectors.local import LocalShell
@@ -63,6 +64,27 @@ def kept():
 def asked(server: Postgres, kept: Path, kind: str = "backup", **more):
     where = {"engine": "postgresql", "socket": str(server.directory), "port": server.port}
     return {"maintenance_type": kind, "backup_dir": str(kept / "b"), **where, **more}
+
+
+_HOLDS = "from pg_stat_activity where query = 'select pg_sleep(60);' and state = 'active'"
+
+
+def holding(server: Postgres, sql: str):
+    """Somebody whose transaction is open until it is let go; the thread, and what begins it."""
+    thread = threading.Thread(
+        target=server.sql, args=(f"begin; {sql}; select pg_sleep(60); commit", "shop"), kwargs={"check": False}
+    )
+
+    def begin():
+        thread.start()
+        until(lambda: server.sql(f"select 1 {_HOLDS}"), what="the lock")
+
+    return thread, begin
+
+
+def let_go(server: Postgres, thread: threading.Thread) -> None:
+    server.sql(f"select pg_terminate_backend(pid) {_HOLDS}")
+    thread.join()
 
 
 def scratch(server: Postgres) -> str:
@@ -136,13 +158,12 @@ def test_encrypted_and_decrypted_again(server, kept):
         ["age", "-d", "-i", str(kept / "key"), str(next(kept.rglob("shop.dump.age")))], capture_output=True, check=True
     )
     assert plain.stdout.startswith(b"PGDMP")
-    # Without the key on the host it is said that nobody decrypted it.
-    assert cycle(asked(server, kept, encrypt_to=[recipient])).findings == ["encryption_unproven"]
-    # Recipients may also lie on the host.
+    # Recipients may also lie on the host. Without the key there it is said that nobody decrypted it.
     (kept / "recipients").write_text(recipient + "\n")
     (kept / "recipients").chmod(0o644)
-    cycle(asked(server, kept, recipients_file=str(kept / "recipients")))
-    assert next(iter(kept.rglob("000003/shop.dump.age"))).exists()
+    unproven = cycle(asked(server, kept, recipients_file=str(kept / "recipients")))
+    assert (unproven.problems, unproven.findings) == ([], ["encryption_unproven"])
+    assert next(iter(kept.rglob("000002/shop.dump.age"))).exists()
     other = run(["age-keygen", "-o", str(kept / "other")], check=True) or ""
     wrong = cycle(asked(server, kept, encrypt_to=[recipient], identity_file=str(kept / "other")))
     assert other == ""
@@ -158,9 +179,11 @@ def test_required_encryption_without_a_key_is_refused(server, kept):
 
 
 def test_old_backups_go_after_a_new_one_is_proven_and_the_newest_stay(server, kept):
-    for _ in range(4):
-        cycle(asked(server, kept))
+    cycle(asked(server, kept))
     (label,) = (kept / "b").iterdir()
+    for number in (2, 3, 4):
+        shutil.copytree(label / "000001", label / f"00000{number}")
+    run(["chown", "-R", server.owner, str(label)])
     for path in label.iterdir():
         run(["touch", "-d", "100 days ago", str(path)])
     cycle(asked(server, kept, backup_retention_days=90, backup_keep=3))
@@ -203,12 +226,9 @@ def test_a_dump_that_is_ended_by_the_server_is_no_backup(server, kept):
     hunter.start()
     try:
         # Whoever wants to read this table waits, so that the dump is surely met.
-        locker = threading.Thread(
-            target=server.sql, args=("begin; lock table customer; select pg_sleep(3); commit", "shop")
-        )
-        locker.start()
-        run_ = cycle(asked(server, kept), meanwhile=lambda: time.sleep(0.5))
-        locker.join()
+        locker, begin = holding(server, "lock table customer")
+        run_ = cycle(asked(server, kept), meanwhile=begin)
+        let_go(server, locker)
     finally:
         stop.set()
         hunter.join()
@@ -273,20 +293,23 @@ def test_an_integrity_check_reads_everything_and_says_what_it_could_not_see(serv
     assert run_.metrics == {"checks": 1.0, "damaged": 0.0}
 
 
-def test_a_damaged_table_is_a_finding_and_no_failure():
-    with postgres() as one, place("root") as kept:
-        one.sql("create extension if not exists amcheck")
-        one.sql("create table t as select i, repeat('x', 500) from generate_series(1, 2000) i")
-        one.sql("create index on t (i)")
-        file = one.directory / "data" / one.sql("select pg_relation_filepath('t')")
+def test_a_damaged_table_is_a_finding_and_no_failure(server, kept):
+    server.sql("create database d")
+    server.sql("create extension amcheck", "d")
+    server.sql("create table t as select i, repeat('x', 500) from generate_series(1, 2000) i", "d")
+    server.sql("create index on t (i)", "d")
+    file = server.directory / "data" / server.sql("select pg_relation_filepath('t')", "d")
 
-        def break_it():
-            data = bytearray(file.read_bytes())
-            data[8192 + 12 : 8192 + 20] = b"\xff" * 8  # the header of the second page
-            file.write_bytes(data)
+    def break_it():
+        data = bytearray(file.read_bytes())
+        data[8192 + 12 : 8192 + 20] = b"\xff" * 8  # the header of the second page
+        file.write_bytes(data)
 
-        one.restart(break_it)
-        run_ = cycle(asked(one, kept, "integrity_check"))
+    server.restart(break_it)
+    try:
+        run_ = cycle(asked(server, kept, "integrity_check", databases=["d"]))
+    finally:
+        server.sql("drop database d with (force)")
     assert run_.problems == []
     # pg_amcheck reads the table as the index needs it, pg_dump as everybody does.
     assert run_.findings == ["database_damaged"] * 2
@@ -349,19 +372,21 @@ def test_a_bloated_index_is_rebuilt_while_others_write(server, kept):
 def test_an_interrupted_rebuild_leaves_nothing_invalid(server, kept):
     """A writer that does not end: the rebuild gives up, and what it began is dropped."""
     server.sql("create index left_by_another on customer (born)", "shop")
-    hold = threading.Thread(
-        target=server.sql,
-        args=("begin; update customer set name = name where id = 1; select pg_sleep(4); commit", "shop"),
-    )
-
-    def begin():
-        hold.start()
-        until(lambda: server.sql("select 1 from pg_stat_activity where query like '%pg_sleep(4)%' and state = 'active' "
-                                 "and pid <> pg_backend_pid()"))  # fmt: skip
-
+    hold, begin = holding(server, "update customer set name = name where id = 1")
     more = {"bloat_percent": 0, "min_size_mb": 0, "lock_timeout_ms": 400, "databases": ["shop"]}
-    run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin)
-    hold.join()
+    waits = "select 1 from pg_stat_activity where query like 'drop index conc%' and wait_event_type = 'Lock'"
+
+    def begin_both():
+        begin()
+        ender.start()
+
+    def end():
+        until(lambda: server.sql(waits), 60, "the drop that waits for the writer")
+        let_go(server, hold)
+
+    ender = threading.Thread(target=end)
+    run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin_both)
+    ender.join()
     assert "lock timeout" in " ".join(run_.outputs)
     assert any("left the invalid index" in text for text in run_.problems)
     assert run_.rolled
@@ -390,6 +415,166 @@ def test_a_worker_that_is_killed_during_a_rebuild_leaves_valid_indexes(server, k
     run_ = killed_at(asked(server, kept, "index_optimization", **more), "rebuild shop.public.customer_name_idx")
     assert run_.restored in (None, [])
     assert invalid(server) == ""
+
+
+def test_a_server_that_restarts_in_the_middle_of_a_rebuild_keeps_its_indexes(server, kept):
+    """It is waited for; what was begun is dropped, and the old index serves."""
+    hold, begin = holding(server, "update customer set name = name where id = 1")
+    waits = "select 1 from pg_stat_progress_create_index where phase like 'waiting for writers%'"
+
+    def crash():
+        until(lambda: server.sql(waits), what="the rebuild that waits")
+        server.ctl("-m", "immediate", "stop")
+        server.start()
+
+    crasher = threading.Thread(target=crash)
+
+    def begin_both():
+        begin()
+        crasher.start()
+
+    # A valid one that is called as the rebuild calls its own is not touched.
+    server.sql("create index other_ccnew on customer (photo)", "shop")
+    more = {"bloat_percent": 0, "min_size_mb": 0, "databases": ["shop"]}
+    run_ = cycle(asked(server, kept, "index_optimization", **more), meanwhile=begin_both)
+    for thread in (hold, crasher):
+        thread.join()
+    assert run_.codes[-1] != 0
+    assert any("left the invalid index" in text for text in run_.problems)
+    assert run_.rolled
+    assert all(re.search("drop what an interrupted rebuild left: shop.*_ccnew", title) for title in run_.rolled)
+    assert run_.restored == []
+    assert invalid(server) == ""
+    found = server.sql("select relname from pg_class where relname ~ '^(customer_pkey|customer_name_idx|.*_cc.*)$'"
+                       " order by 1", "shop")  # fmt: skip
+    assert found.split() == ["customer_name_idx", "customer_pkey", "other_ccnew"]
+    assert cycle(asked(server, kept, "index_optimization", **more)).problems == []  # and nothing is locked
+    server.sql("drop index other_ccnew", "shop")
+
+
+# -- an index that is built, and those that nobody uses ---------------------------------------------------
+
+
+def building(server, kept, **more):
+    what = {"databases": ["shop"], "table": "pairs", "index_columns": ["a"], "index_unique": True}
+    return {**asked(server, kept, "index_optimization"), **what, **more}
+
+
+@pytest.fixture
+def pairs(server):
+    server.sql("create table pairs as select i as a, i % 7 as b from generate_series(1, 50000) i", "shop")
+    yield server
+    server.sql("drop table pairs", "shop")
+
+
+def test_a_unique_index_that_cannot_be_built_says_which_row_and_leaves_nothing(pairs, kept):
+    pairs.sql("insert into pairs values (777, 1)", "shop")
+    run_ = cycle(building(pairs, kept))
+    assert run_.outputs[-1].splitlines()[-1] == "DETAIL:  Key (a)=(777) is duplicated."
+    assert "the index pairs_a_key is invalid" in run_.problems[0]
+    assert run_.rolled == ["drop what the build that failed left: shop.public.pairs_a_key"]
+    assert (run_.restored, invalid(pairs)) == ([], "")
+    pairs.sql("delete from pairs where a = 777 and b = 1", "shop")
+    done = cycle(building(pairs, kept))
+    assert (done.objections, done.problems, done.metrics) == ([], [], {"indexes_built": 1})
+    pairs.sql("insert into pairs values (777, 1)", "shop", check=False)
+    assert pairs.sql("select count(*) from pairs where a = 777", "shop") == "1"
+    again = cycle(building(pairs, kept, index_name="another"))
+    assert (again.plan.steps, "has the index pairs_a_key already" in again.plan.note) == ((), True)
+
+
+def test_an_index_that_somebody_else_left_under_the_name_is_not_touched(pairs, kept):
+    pairs.sql("insert into pairs values (777, 1)", "shop")
+    pairs.sql("create unique index concurrently pairs_a_key on pairs (a)", "shop", check=False)
+    assert "is there and invalid; drop it" in cycle(building(pairs, kept)).objections[0]
+    assert invalid(pairs) == "pairs_a_key"
+    for more, said in (
+        ({"index_columns": ["c"]}, "no column c; it has a, b"),
+        ({"table": "month"}, "found p"),
+        ({"table": "nosuch"}, "found absent"),
+        ({"databases": []}, "one database"),
+        ({"index_name": "customer_pkey"}, "another table has an index customer_pkey"),
+    ):
+        assert said in cycle(building(pairs, kept, **more)).objections[0]
+
+
+def test_a_worker_that_is_killed_leaves_an_index_or_none(pairs, kept):
+    run_ = killed_at(building(pairs, kept), "build the index pairs_a_key")
+    assert run_.restored in (None, [])
+    assert invalid(pairs) == ""
+    there = pairs.sql("select count(*) from pg_class where relname = 'pairs_a_key'", "shop")
+    assert there == ("0" if run_.problems else "1")
+
+
+USELESS = """
+create table used (id int primary key, parent int, name text, at date, span int4range, replica int not null, two int,
+  exclude using gist (span with &&));
+create table child (id int, parent int references used (id), more int);
+create index child_parent on child (parent, more);
+create unique index used_replica on used (replica);
+alter table used replica identity using index used_replica;
+create unique index used_two on used (two);
+create index used_lower on used (lower(name));
+create index used_name on used (name);
+create index used_at on used (at);
+insert into used select i, i, md5(i::text), date '2020-01-01' + i, int4range(i, i + 1), i, i
+  from generate_series(1, 3000) i;
+insert into child select i, i, i from generate_series(1, 3000) i;
+create table whole (a int, at date) partition by range (at);
+create table part partition of whole for values from ('2020-01-01') to ('2021-01-01');
+create index whole_a on whole (a);
+analyze used;
+set enable_seqscan = off; select count(name) from used where name = 'x';
+"""
+
+
+def test_only_what_nobody_needs_is_called_unused_and_nothing_is_dropped(server, kept):
+    server.sql("create database lazy")
+    server.sql(USELESS, "lazy")
+    more = {"databases": ["lazy"], "bloat_percent": 99, "min_size_mb": 0}
+    try:
+        before = server.sql("select count(*) from pg_index", "lazy")
+        early = cycle(asked(server, kept, "index_optimization", **more))
+        told = cycle(asked(server, kept, "index_optimization", min_stats_days=0, **more))
+        assert server.sql("select count(*) from pg_index", "lazy") == before
+    finally:
+        server.sql("drop database lazy with (force)")
+    assert (early.plan.steps, early.findings) == ((), ["index_statistics_young"])
+    assert "the statistics of lazy are 0 days old, and min_stats_days is 30" in early.messages[0]
+    assert (told.plan.steps, told.findings) == ((), ["index_unused"])
+    assert "lazy.public.used_at" in told.messages[0]
+    assert 'drop it yourself: drop index concurrently "public"."used_at"' in told.messages[0]
+
+
+# -- what a dry run prints --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {"databases": ["shop"]}),
+        ("integrity_check", {}),
+        ("statistics", {}),
+        ("index_optimization", {"databases": ["shop"], "bloat_percent": 0, "min_size_mb": 0}),
+        ("index_optimization", {"databases": ["shop"], "table": "dry", "index_columns": ["a", "b"]}),
+        ("cleanup", {"databases": ["shop"], "table": "dry", "predicate": "a < 50", "max_rows": 50, "archive": True}),
+        ("tuning", {"apply": True, "memory_mb": 16384, "cpus": 2}),
+    ],
+    ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
+    server.sql("drop table if exists dry; create table dry as select i as a, i as b from generate_series(1, 99) i",
+               "shop")  # fmt: skip
+    look = "select (select json_agg(c order by oid) from pg_class c), (select count(*) from dry)"
+
+    def state():
+        auto = (server.directory / "data" / "postgresql.auto.conf").read_text()
+        return server.sql(look, "shop"), list(kept.rglob("*")), auto
+
+    dry_and_real(asked(server, kept, kind, **more), state)
+    server.sql("drop table dry", "shop")
+    server.sql("alter system reset all")
+    server.sql("select pg_reload_conf()")
 
 
 # -- finding it -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, flipped, killed_at
+from database_cycle import cycle, dry_and_real, flipped, killed_at
 from dbkit import Redis, needs, place, redis, run, until
 
 from opsqueue.connectors.local import LocalShell
@@ -269,6 +269,45 @@ def test_tuning_sets_what_needs_no_restart_and_leads_back_what_was_refused(serve
     allow()
     assert "did not take" in refused.problems[0]
     assert server.cli("config", "get", "latency-monitor-threshold").split()[-1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {}),
+        ("integrity_check", {}),
+        ("cleanup", {"key_pattern": "dry:*", "redis_database": 7, "max_rows": 5}),
+        ("tuning", {"apply": True}),
+    ],
+    ids=["backup", "integrity_check", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(server, kept, kind, more):
+    server.cli("-n", "7", "set", "dry:1", "x")
+    server.cli("config", "set", "latency-monitor-threshold", "0")
+
+    def state():
+        keys = server.cli("info", "keyspace").splitlines()
+        return [line.partition(",avg_ttl")[0] for line in keys], server.cli("config", "get", "*"), [*kept.rglob("*")]
+
+    dry_and_real(asked(server, kept, kind, **more), state)
+
+
+def test_a_worker_that_is_killed_leaves_the_old_settings_or_the_new(server, kept):
+    """One was set, the others were not: it is led back."""
+    for name in ("eviction", "expire", "server-del"):
+        server.cli("config", "set", f"lazyfree-lazy-{name}", "no")
+    server.cli("config", "set", "latency-monitor-threshold", "0")
+    before = server.cli("config", "get", "*")
+    run_ = killed_at(asked(server, kept, "tuning", apply=True), "set latency-monitor-threshold")
+    assert any("lazyfree-lazy-expire did not take" in text for text in run_.problems)
+    assert (run_.rolled, run_.restored) == (["set latency-monitor-threshold to 0"], [])
+    assert server.cli("config", "get", "*") == before
+
+
+def test_a_check_that_is_killed_leaves_no_half_of_a_report(server, kept):
+    run_ = killed_at(asked(server, kept, "integrity_check"), "take a snapshot")
+    assert (run_.rolled, run_.restored) == (["remove half of a report"], [])
+    assert not list(kept.rglob("*.rdb*"))
 
 
 def test_a_flipped_byte_is_seen(server, kept):

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, flipped, killed_at
+from database_cycle import cycle, dry_and_real, flipped, killed_at
 from dbkit import ROOT, needs, place, run, user
 
 pytestmark = [pytest.mark.service, needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))]
@@ -162,6 +162,62 @@ def test_a_worker_that_is_killed_leaves_a_whole_file(here, kind):
     assert db.execute("pragma integrity_check").fetchone() == ("ok",)
     db.execute("insert into customer (name) values ('not locked')")
     db.close()
+
+
+def test_a_worker_that_is_killed_leaves_the_old_journal_or_the_new(here):
+    with sqlite3.connect(here / "shop.db") as db:
+        db.execute("pragma journal_mode = delete")
+    db.close()
+    run_ = killed_at(asked(here, "tuning", apply=True), "set journal_mode")
+    db = sqlite3.connect(here / "shop.db")
+    (mode,) = db.execute("pragma journal_mode").fetchone()
+    db.execute("insert into customer (name) values ('not locked')")
+    db.close()
+    assert mode == ("delete" if run_.problems else "wal")
+    assert run_.restored in (None, [])
+
+
+def test_a_unique_index_that_cannot_be_built_leaves_nothing(here):
+    more = {"table": "customer", "index_columns": ["name"], "index_unique": True}
+    with sqlite3.connect(here / "shop.db") as db:
+        db.execute("insert into customer (name) values ('n7')")
+    db.close()
+    failed = cycle(asked(here, "index_optimization", **more))
+    assert "UNIQUE constraint failed: customer.name" in failed.outputs[-1]
+    assert (failed.problems, failed.rolled) == (["the index customer_name_key was not built"], [])
+    with sqlite3.connect(here / "shop.db") as db:
+        db.execute("delete from customer where id = 2001")
+    db.close()
+    killed = killed_at(asked(here, "index_optimization", **more), "build the index")
+    assert killed.problems == []  # it goes on to its end
+    again = cycle(asked(here, "index_optimization", **more))
+    assert "has the index customer_name_key already" in again.plan.note
+    plain = cycle(asked(here, "index_optimization", table="customer", index_columns=["name"]))
+    assert "has the index by_name already" in plain.plan.note
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("backup", {}),
+        ("integrity_check", {}),
+        ("statistics", {}),
+        ("index_optimization", {}),
+        ("index_optimization", {"table": "customer", "index_columns": ["id", "name"]}),
+        ("cleanup", {"table": "customer", "predicate": "id < 50", "max_rows": 50, "archive": True}),
+        ("tuning", {"apply": True}),
+    ],
+    ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
+)
+def test_what_a_dry_run_prints_is_what_is_sent(here, kind, more):
+    db = sqlite3.connect(here / "shop.db")
+    db.execute("pragma journal_mode = delete")
+    db.close()
+
+    def state():
+        return sorted(path.name for path in here.iterdir()), (here / "shop.db").read_bytes()
+
+    dry_and_real(asked(here, kind, **more), state)
 
 
 def test_a_file_that_is_not_there_is_refused(here):

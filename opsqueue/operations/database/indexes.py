@@ -12,8 +12,12 @@ from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import Severity
 from opsqueue.model.plan import Plan, Step
 from opsqueue.operations.database.hand import Hand
+from opsqueue.operations.database.index_advice import unused
+from opsqueue.operations.database.predicate import quoted
 from opsqueue.operations.database.statistics import one
 
+DOUBLE, BACK = '"', "`"
+"""How names are quoted: in PostgreSQL, and in MySQL and SQLite."""
 _MB = 1 << 20
 _LEFT_BY_REINDEX = re.compile(r"_cc(new|old)\d*$")
 _NOTICES_A_LOST_CLIENT = 140_000
@@ -83,7 +87,8 @@ def chosen(hand: Hand) -> list[Index]:
     return sorted(fit, key=lambda found: (-found.waste * found.size, found.key))[:_MOST]
 
 
-def _invalid(server: Server | None) -> dict[tuple[str, str, str], Index]:
+def invalid(server: Server | None) -> dict[tuple[str, str, str], Index]:
+    """Those that serve no reader, by their place."""
     return {key: found for key, found in indexes(server).items() if not found.valid} if server else {}
 
 
@@ -92,7 +97,7 @@ def _ours(hand: Hand, now: Server | None) -> list[Index]:
     planned, before = {(found.database, found.schema, found.table) for found in chosen(hand)}, indexes(hand.server)
     return [
         found
-        for key, found in _invalid(now).items()
+        for key, found in invalid(now).items()
         if key not in before
         and _LEFT_BY_REINDEX.search(found.name)
         and (found.database, found.schema, found.table) in planned
@@ -135,24 +140,29 @@ def plan(hand: Hand) -> Plan:
 def _rebuild(hand: Hand, found: Index) -> Step:
     title = f"rebuild {found}: about {found.waste} % of {found.size} bytes are wasted"
     if hand.server.engine == "postgresql":
-        sql = f"reindex index concurrently {_quoted(found.schema)}.{_quoted(found.name)}"
-        options = f"-c lock_timeout={hand.params.lock_timeout_ms}"
-        if int(hand.server.props.get("version", "0")) >= _NOTICES_A_LOST_CLIENT:
-            options += " -c client_connection_check_interval=1000"
-        env = {"PGOPTIONS": options, "PGAPPNAME": "opsqueue"}
-        argv = ("psql", "-X", "-w", "-v", "ON_ERROR_STOP=1", "-d", found.database, "-c", sql)
-        return hand.step(title, *argv, env=env, login=True)
+        sql = f"reindex index concurrently {quoted(found.schema, DOUBLE)}.{quoted(found.name, DOUBLE)}"
+        return concurrently(hand, title, found.database, sql)
+    table = f"{quoted(found.database, BACK)}.{quoted(found.name, BACK)}"
+    return altered(hand, title, f"alter table {table} force, algorithm=inplace, lock=none")
+
+
+def concurrently(hand: Hand, title: str, database: str, sql: str) -> Step:
+    """One statement of PostgreSQL that gives up where it had to wait too long, and says in its last line why."""
+    options = f"-c lock_timeout={hand.params.lock_timeout_ms}"
+    if int(hand.server.props.get("version", "0")) >= _NOTICES_A_LOST_CLIENT:
+        options += " -c client_connection_check_interval=1000"
+    env = {"PGOPTIONS": options, "PGAPPNAME": "opsqueue"}
+    argv = ("psql", "-X", "-w", "-v", "ON_ERROR_STOP=1", "-v", "SHOW_CONTEXT=never", "-d", database, "-c", sql)
+    return hand.step(title, *argv, env=env, login=True)
+
+
+def altered(hand: Hand, title: str, sql: str) -> Step:
+    """One statement of MySQL or MariaDB that gives up where it had to wait too long, and is not told to replicas."""
     seconds = max(1, hand.params.lock_timeout_ms // 1000)
     first = f"--init-command=set session lock_wait_timeout = {seconds}"
     if hand.server.props.get("log_bin") == "1":
         first += ", session sql_log_bin = 0"
-    table = f"`{found.database}`.`{found.name.replace('`', '``')}`"
-    client = (hand.server.props["client"], *hand.client, first, "-e")
-    return hand.step(title, *client, f"alter table {table} force, algorithm=inplace, lock=none", login=True)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return hand.step(title, hand.server.props["client"], *hand.client, first, "-e", sql, login=True)
 
 
 def verify(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
@@ -177,14 +187,15 @@ def verify(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
 
 def rollback(hand: Hand, _found: Facts, now: Server | None) -> Plan:
     """Drop what an interrupted rebuild left; the old index was used all the time."""
-    steps = tuple(_drop(hand, found) for found in _ours(hand, now))
+    steps = tuple(drop(hand, found) for found in _ours(hand, now))
     return Plan(steps=steps, note="each index is its old self or its new one, and valid; nothing has to be led back")
 
 
-def _drop(hand: Hand, found: Index) -> Step:
-    sql = f"drop index concurrently if exists {_quoted(found.schema)}.{_quoted(found.name)}"
+def drop(hand: Hand, found: Index, of: str = "an interrupted rebuild") -> Step:
+    """Drop an index of PostgreSQL that was left invalid."""
+    sql = f"drop index concurrently if exists {quoted(found.schema, DOUBLE)}.{quoted(found.name, DOUBLE)}"
     argv = ("psql", "-X", "-w", "-v", "ON_ERROR_STOP=1", "-d", found.database, "-c", sql)
-    return hand.step(f"drop what an interrupted rebuild left: {found}", *argv, login=True)
+    return hand.step(f"drop what {of} left: {found}", *argv, login=True)
 
 
 def restored(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
@@ -193,7 +204,7 @@ def restored(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
         yield "how the indexes stand is not known: look for invalid ones (pg_index.indisvalid)"
         return
     yield from (
-        f"{found} is invalid: drop it" for key, found in _invalid(now).items() if key not in _invalid(hand.server)
+        f"{found} is invalid: drop it" for key, found in invalid(now).items() if key not in invalid(hand.server)
     )
 
 
@@ -209,8 +220,9 @@ def measure(hand: Hand, _found: Facts, now: Server | None) -> Iterator[Metric]:
 
 
 def findings(hand: Hand, _found: Facts, now: Server | None) -> Iterator[Finding]:
-    """Invalid indexes that somebody else left; they cost every write and serve no reader."""
-    for found in _invalid(now or hand.server).values():
+    """What nobody uses, and invalid indexes that somebody else left; they cost every write and serve no reader."""
+    yield from unused(hand, now or hand.server)
+    for found in invalid(now or hand.server).values():
         yield Finding(
             severity=Severity.WARNING,
             code="invalid_index",

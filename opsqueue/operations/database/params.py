@@ -17,6 +17,8 @@ DatabaseName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_][A-Za-
 """No option, no path, no space: it is the name of a file in a backup too."""
 TableName = Annotated[str, Field(max_length=127, pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)?)?$")]
 UserName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.$-]*)?$")]
+ColumnName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+IndexName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 Recipient = Annotated[str, Field(max_length=2000, pattern=r"^(age1[a-z0-9]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+)$")]
 
 PASSWORD_NAMES = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD", "redis": "REDISCLI_AUTH"}
@@ -79,7 +81,15 @@ class DatabaseMaintenanceParams(Params):
     """How long a rebuild may wait for a lock, or for older transactions, before it gives up; nobody waits behind it.
     The same for each batch of a cleanup."""
     table: TableName = ""
-    """cleanup: the table, as SCHEMA.TABLE where it is not in `public` (PostgreSQL)."""
+    """cleanup, or an index that is built: the table, as SCHEMA.TABLE where it is not in `public` (PostgreSQL)."""
+    index_columns: tuple[ColumnName, ...] = Field(default=(), max_length=16)
+    """index_optimization: build an index of `table` on these columns, instead of rebuilding what wastes."""
+    index_unique: bool = False
+    """index_optimization: what is built is unique; rows that are not make it fail, and nothing of it stays."""
+    index_name: IndexName = ""
+    """index_optimization: the name of what is built; empty: made of the table and the columns."""
+    min_stats_days: int = Field(default=30, ge=0, le=10_000)
+    """index_optimization: so old the statistics of a PostgreSQL must be before an index is called unused."""
     predicate: str = Field(default="", max_length=2000)
     """cleanup: which rows go: one expression over columns of the table, names as the catalogue has them."""
     key_pattern: str = Field(default="", max_length=500, pattern=r"^([A-Za-z0-9][!-~]*)?$")
@@ -127,6 +137,7 @@ class DatabaseMaintenanceParams(Params):
             raise ValueError("encrypt_to is given, and encryption is none; leave out one of them")
         if self.maintenance_type == "cleanup":
             self._cleanup_fits()
+        self._index_fits()
         if any("/../" in f"{one}/" for one in (self.path, self.socket, self.backup_dir, self.identity_file)):
             raise ValueError("a path is given without '..'")
         return self
@@ -143,15 +154,29 @@ class DatabaseMaintenanceParams(Params):
         elif {'"', "'", "\\"} & set(self.key_pattern):
             raise ValueError("key_pattern holds no quote and no backslash")
 
+    def _index_fits(self) -> None:
+        if (self.index_unique or self.index_name) and not self.index_columns:
+            raise ValueError("index_unique and index_name are of an index that is built: give index_columns as well")
+        if self.index_columns and (self.maintenance_type != "index_optimization" or not self.table):
+            raise ValueError("index_columns builds an index: give maintenance_type index_optimization, and table")
+
+    @property
+    def work(self) -> str:
+        """The sort of maintenance; to build an index is one of its own."""
+        return "index_build" if self.index_columns else self.maintenance_type
+
     @property
     def task(self) -> tuple[str, ...]:
         """Table and predicate as the fact counts them, for engines that quote with a double quote or a backtick."""
-        if self.maintenance_type != "cleanup":
+        if self.work not in {"cleanup", "index_build"}:
             return ()
         if self.key_pattern:
             return (str(self.redis_database), self.key_pattern, "", "", str(self.count_seconds))
-        found, schema, name = parse(self.predicate), *self.schema_and_name
+        schema, name = self.schema_and_name
         double, back = f'"{schema}"."{name}"', f"`{name}`"
+        if self.work == "index_build":
+            return (double, "", back, "", str(self.count_seconds))
+        found = parse(self.predicate)
         return (double, found.sql('"'), back, found.sql("`"), str(self.count_seconds))
 
     @property

@@ -8,6 +8,7 @@ from typing import Protocol
 import opsqueue.operations.database.backup as _backup
 import opsqueue.operations.database.checks as _checks
 import opsqueue.operations.database.cleanup as _cleanup
+import opsqueue.operations.database.index_build as _index_build
 import opsqueue.operations.database.indexes as _indexes
 import opsqueue.operations.database.statistics as _statistics
 import opsqueue.operations.database.tuning as _tuning
@@ -59,6 +60,7 @@ WORK: Mapping[str, Work] = {
     "integrity_check": _checks,
     "statistics": _statistics,
     "index_optimization": _indexes,
+    "index_build": _index_build,
     "cleanup": _cleanup,
     "tuning": _tuning,
 }
