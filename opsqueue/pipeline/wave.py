@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from opsqueue.errors import HostNotTrusted, HostUnreachable
+from opsqueue.errors import DatabaseUnreachable, HostNotTrusted, HostUnreachable, LeaseLost
 from opsqueue.gates import combined
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Stage, TargetState
@@ -24,10 +25,13 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import events, operations
 from opsqueue.store import targets as store_targets
 
+_log = logging.getLogger("opsqueue.pipeline")
 _LOOK_AGAIN = 1.0
 _MOST_PLANS = 5
 _MOST_LOOKS = 4
 """How often a host that went away in the middle is looked at again, at least: about half a minute."""
+_MOST_FAULTS = 3
+"""How often a host on which something fails that nobody foresaw is tried again."""
 _NOT_TRIED = {TargetState.UNREACHABLE, TargetState.SKIPPED}
 
 
@@ -98,6 +102,19 @@ class Wave:
             return self.away(target, error.message)
         except HostNotTrusted as error:
             return self._end(target.host, error.message, unreached=False)
+        except (LeaseLost, DatabaseUnreachable):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one host, it is not that of all the others
+            return self._fault(target, error)
+
+    def _fault(self, target: Target, fault: Exception) -> Target | PutOff:
+        """Nobody foresaw this: tried again, for it may pass; then ended, as unknown where something was sent."""
+        _log.exception("ERROR on %s", target.host, extra={"operation_id": self.operation.id})
+        why = f"a fault of ours, {type(fault).__name__}: {fault}"
+        if (tries := self.operation.attempts) < _MOST_FAULTS:
+            said = f"{target.host}: {why}"
+            return PutOff(result="retrying", why=said, wait=self.world.backoff(tries), attempts=tries + 1)
+        return self._end(target.host, why, unreached=False)
 
     def _later(self, target: Target, why: Drifted | Closed | StillBusy) -> Target | PutOff:
         if isinstance(why, Drifted):

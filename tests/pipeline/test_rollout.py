@@ -49,6 +49,25 @@ def test_a_host_that_does_not_come_out_right_is_rolled_back_and_tried_again_then
     assert shown["targets"][0]["problems"] == ["the value is -1"]
 
 
+class Odd:
+    """What no type foresaw."""
+
+    def __eq__(self, other):
+        raise ValueError("odd")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(("at", "state", "told"), [(2, "failed", []), (3, "unknown", ["set 1"])])
+def test_an_answer_that_nobody_foresaw_is_a_matter_of_its_host_alone(story, at, state, told):
+    machine = story.machines["h2"]
+    machine.while_asked[at] = lambda: setattr(machine, "value", Odd())
+    shown = story.drive(story.ask(systems=THREE, rollout={"stop_at": 3}))
+    assert states(shown) == {"h1": "succeeded", "h2": state, "h3": "succeeded"}
+    assert shown["targets"][1]["problems"] == ["a fault of ours, ValueError: odd"]
+    assert (machine.tally, machine.asked) == (told, at + 3)
+
+
 def test_without_retries_it_is_rolled_back_at_once(story):
     story.machines["h1"].wrong = True
     shown = story.drive(story.ask(retry_count=0))
