@@ -24,7 +24,7 @@ from opsqueue.model.fact import Fact, Facts, Probe, unknown, why_unknown
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Seen
 from opsqueue.model.names import OperationType, Risk, Severity, Sort
 from opsqueue.model.plan import Plan
-from opsqueue.operations.service_verdict import health_problem
+from opsqueue.operations.service.verdict import health_problem
 from opsqueue.operations.tuning import findings as told
 from opsqueue.operations.tuning import judge, steps
 from opsqueue.operations.tuning.hand import Hand, where_of
