@@ -218,6 +218,10 @@ def named():
         process.communicate()
 
 
+def _without_memory(row, idle):
+    return row if idle or row is None else {key: said for key, said in row.items() if "memory" not in key}
+
+
 def test_every_process_is_the_same_one(shell, named):
     options = {"subjects": ["processes"], "sample_gap_s": 0, "top_processes": 10_000}
     zombie = subprocess.Popen(["true"])
@@ -227,7 +231,9 @@ def test_every_process_is_the_same_one(shell, named):
     sides = [_by_pid(side) for side in (before, found, after)]
     still = {pid for pid in sides[0].keys() & sides[2].keys() if sides[0][pid] == sides[2][pid]}
     assert named.keys() <= still
-    assert {pid: sides[1].get(pid) for pid in still} == {pid: sides[0][pid] for pid in still}
+    # Others breathe: their memory may have moved between two looks that were the same.
+    steady = [{pid: _without_memory(side.get(pid), pid in named) for pid in still} for side in sides[:2]]
+    assert steady[0] == steady[1]
     assert [sides[1][pid]["name"] for pid in named] == [
         "x) R 1 (y", "a\n@end:1", " " * 15, "\ufffd\ufffd", "back\\slash", "fifteen-bytes-x",
     ]  # fmt: skip

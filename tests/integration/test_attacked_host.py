@@ -57,7 +57,7 @@ def test_a_benchmark_writes_to_nothing_but_its_own_file(there, made):
     somebody("ln", "-s", victim, name / "data" if made == "directory" else name)
     assert (found.objections, send(found.plan)) == ([], [])
     assert victim.read_bytes() == b"v" * (4 << 20)
-    assert list(open_to_all.iterdir()) == []
+    assert list(open_to_all.iterdir()) == [name]  # what is theirs stays theirs
 
 
 @as_root

@@ -208,16 +208,17 @@ def scratched(place: Path) -> None:
     assert len(names) == 2
     assert victim.read_bytes() == whole
     assert theirs[2].exists()
-    # What lies in the way of the way back belongs to somebody else: nothing is set, nothing is measured.
-    (place / "state").rename(place / "elsewhere")
-    (place / "state").mkdir()
-    (place / "state" / "custom").mkdir()
-    os.chown(place / "state" / "custom", 12345, 12345)
+    # What lies in the way of the way back belongs to somebody else, before or only after the look: nothing is set,
+    # nothing is measured.
+    mine, before = place / "state" / "custom", value(BACKLOG)
     for more in (given, {"task": "apply", "sysctl": {BACKLOG: "2048"}}):
         wanted = {**more, "benchmarks": [{"tool": "fio_randwrite", "size_mb": 1}]}
-        before = value(BACKLOG)
+        planned, _ = begun(str(place), **wanted)
+        os.chown(mine, 12345, 12345)
+        assert ["is not a directory of ours" in text for text in send(planned.plan)] == [True]
         refused, _ = begun(str(place), **wanted)
-        assert ["is not a directory of ours" in text for text in send(refused.plan)] == [True]
+        assert [f"others than root and us can change {mine}" in text for text in refused.objections] == [True]
+        os.chown(mine, os.geteuid(), os.getegid())
         assert value(BACKLOG) == before
     assert sorted(room.iterdir()) == sorted(theirs)
 
