@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from opsqueue.errors import InvalidConfig
+from opsqueue.model.in_words import in_words
 
 _SECRET_KEY = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|private_?key)$")
 # A port and a query are no password: mailto://127.0.0.1:2525?from=ops@example.com
@@ -36,7 +37,11 @@ class SecretRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    ref: str = Field(alias="$secret", pattern=r"^(file|env|systemd):[^\x00-\x1f]+$")
+    ref: Annotated[
+        str,
+        Field(alias="$secret", pattern=r"^(file|env|systemd):[^\x00-\x1f]+$"),
+        in_words("file:/a/path, env:NAME or systemd:NAME"),
+    ]
 
     def resolve(self) -> str:
         """The secret, read now; InvalidConfig names the reference, never the value."""

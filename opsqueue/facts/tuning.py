@@ -76,6 +76,7 @@ def _parse(dirs: Sequence[str], result: Result) -> dict[str, Any]:
         "loose": {row[0]: row[1] for row in rows.get("loose", ()) if row[1]},
         "guard": rows["guard"][0][0] if "guard" in rows else "none",
         "undo": [row[0] for row in rows.get("undo", ())],
+        "scratch": "scratch" in rows,
         "samples": [_sample(row) for row in rows.get("sample", ())],
     }
 

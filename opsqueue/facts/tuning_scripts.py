@@ -86,6 +86,7 @@ if [ "$place" ]; then
     done <"$place/undo"
   fi
   [ ! -f "$place/report" ] || cat "$place/report"
+  [ ! -f "$place/scratch" ] || row scratch
 fi
 echo end
 """

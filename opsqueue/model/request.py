@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.in_words import in_words
 from opsqueue.model.misspelt import meant
 from opsqueue.model.names import TYPE_ALIASES, OperationPriority
 from opsqueue.model.plan import digest_of
@@ -20,7 +21,8 @@ from opsqueue.model.rollout import Rollout
 _MOST_BYTES = 64 * 1024
 _DEEPEST = 24
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_LINE = in_words("one line, without control characters")
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _LINE]
 
 
 class OperationConfig(BaseModel):
@@ -63,7 +65,7 @@ class Request(OperationConfig):
 
     operation_id: UUID = Field(default_factory=uuid4)
     reason: str = Field(default="", max_length=2000)
-    requested_by: str = Field(default="unknown", max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    requested_by: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _LINE] = "unknown"
     """Who says to be asking. A claim: nothing that arrives over the broker proves it."""
 
     def digest(self) -> str:
@@ -100,8 +102,8 @@ def explain(error: ValidationError, what: str, model: type[BaseModel] | None = N
     """
     parts = []
     for item in error.errors(include_input=False, include_context=False, include_url=False):
-        where = ".".join(str(part) for part in item["loc"]) or what
-        parts.append(f"{where}: {wrong_with(item, model)}")
+        where = ".".join(str(part) for part in item["loc"])
+        parts.append(f"{where}: {wrong_with(item, model)}".removeprefix(": "))
     return f"{what} cannot be accepted: " + "; ".join(parts[:12])
 
 

@@ -31,10 +31,7 @@ from opsqueue.operations.backup.params import BackupParams
 
 _LEFT_ALONE_S = 1800
 """A living restic renews its lock every five minutes; after so long nobody takes it for living."""
-_UNCONFIGURED = (
-    "no repository and key are configured; give repository and password "
-    "(in the request, or in hosts.NAME.parameters.backup_operation)"
-)
+_OLD_PYTHON = " (a backup needs python3 3.9 or newer there)"
 
 
 class Work(Protocol):
@@ -110,13 +107,23 @@ def after(params: BackupParams, before: Facts) -> tuple[Fact, ...]:
 def objections(params: BackupParams, before: Facts) -> tuple[str, ...]:
     """Why nothing may be sent."""
     if not params.configured:
-        return () if params.when_unclear == "skip" else (_UNCONFIGURED,)
+        return () if params.when_unclear == "skip" else (_unconfigured(params),)
     hand = Hand.of(params, before)
     if hand is None:
         reasons = [why_unknown(before.get(name)) for name in ("repository", "sources")]
         said = "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "nobody was asked"
-        return (f"the host could not be looked at (a backup needs python3 3.9 or newer there): {said}",)
+        # Both are asked with python3; where one was answered, it is not for want of that.
+        return (f"the host could not be looked at: {said}{_OLD_PYTHON if all(reasons) else ''}",)
     return (*_about_repository(hand), *_about_locks(hand), *_about_work_dir(hand), *_work(params).objections(hand))
+
+
+def _unconfigured(params: BackupParams) -> str:
+    where = "(in the request, or in hosts.NAME.parameters.backup_operation)"
+    if params.repository:
+        return f"a repository is configured and no key; give password or password_file {where}"
+    if params.password or params.password_file:
+        return f"a key is configured and no repository; give repository {where}"
+    return f"no repository and key are configured; give repository and password {where}"
 
 
 def _about_repository(hand: Hand) -> Iterator[str]:
@@ -156,7 +163,7 @@ def _about_locks(hand: Hand) -> Iterator[str]:
 def plan(params: BackupParams, before: Facts) -> Plan:
     """The steps of the task."""
     hand = Hand.of(params, before)
-    return _work(params).plan(hand) if hand else Plan(note=f"nothing is done: {_UNCONFIGURED}")
+    return _work(params).plan(hand) if hand else Plan(note=f"nothing is done: {_unconfigured(params)}")
 
 
 # -- afterwards -------------------------------------------------------------------------------------------
@@ -220,7 +227,8 @@ def analyse(params: BackupParams, seen: Seen) -> Analysis:
         return Analysis(findings=tuple(_work(params).findings(hand, now)))
     if params.configured:
         return Analysis()
-    text, advice = f"nothing was backed up: {_UNCONFIGURED}", "Configure one, or leave the host out of the schedule."
+    text = f"nothing was backed up: {_unconfigured(params)}"
+    advice = "Configure what is missing, or leave the host out of the schedule."
     return Analysis(findings=(Finding(severity=Severity.INFO, code="no_backup", message=text, advice=advice),))
 
 

@@ -24,7 +24,7 @@ from opsqueue.model.fact import Fact, Facts, Probe, unknown, why_unknown
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Seen
 from opsqueue.model.names import OperationType, Risk, Severity, Sort
 from opsqueue.model.plan import Plan
-from opsqueue.operations.service_verdict import health_problem
+from opsqueue.operations.service.verdict import health_problem
 from opsqueue.operations.tuning import findings as told
 from opsqueue.operations.tuning import judge, steps
 from opsqueue.operations.tuning.hand import Hand, where_of
@@ -107,10 +107,12 @@ def _unwell(params: PerformanceTuningParams, found: Facts) -> Iterator[str]:
         yield f"{params.health_check} does not answer as it should: {problem}"
 
 
-def rollback(params: PerformanceTuningParams, before: Facts, _found: Facts) -> Plan:
+def rollback(params: PerformanceTuningParams, before: Facts, found: Facts) -> Plan:
     """The old values and files; also where the host cannot be looked at, for they are written down."""
-    hand = _hand(params, before)
-    return steps.undone(hand) if hand else Plan(note=_not_known(before))
+    hand, now = _hand(params, before), _known(found, "tuning")
+    return (
+        steps.undone(hand, scratch=now is None or now.get("scratch", True)) if hand else Plan(note=_not_known(before))
+    )
 
 
 def restored(params: PerformanceTuningParams, before: Facts, found: Facts) -> tuple[str, ...]:

@@ -21,33 +21,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import opsqueue.operations.service_commands as commands
+import opsqueue.operations.service.files as _files
+import opsqueue.operations.service.findings as _findings
+import opsqueue.operations.service.one as _one
+import opsqueue.operations.service.order as _order
 from opsqueue.model.fact import Fact, Facts
 from opsqueue.model.kind import Analysis, Metric, OperationKind, Seen
 from opsqueue.model.names import OperationType, Risk, Sort
 from opsqueue.model.plan import Command, Plan, Step
-from opsqueue.operations import service_files, service_findings, service_one, service_order
-from opsqueue.operations.service_gate import gate
-from opsqueue.operations.service_log import noted
-from opsqueue.operations.service_objections import is_detached
-from opsqueue.operations.service_objections import objections as objections_of_one
-from opsqueue.operations.service_order import Part, parts, whose
-from opsqueue.operations.service_params import ServiceRestartParams
-from opsqueue.operations.service_verdict import verb_for
+from opsqueue.operations.service import commands
+from opsqueue.operations.service.gate import gate
+from opsqueue.operations.service.log import noted
+from opsqueue.operations.service.objections import is_detached
+from opsqueue.operations.service.objections import objections as objections_of_one
+from opsqueue.operations.service.order import Part, parts, whose
+from opsqueue.operations.service.params import ServiceRestartParams
+from opsqueue.operations.service.verdict import verb_for
 
 _PREFLIGHT_S = 60
 
 
 def facts(params: ServiceRestartParams) -> tuple[Fact, ...]:
     """How each stands, whether its configuration is good, whether it is healthy now, and what the files are."""
-    asked = (fact for name in params.names for fact in _named(params, name, service_one.facts(params.alone(name))))
-    return (*asked, *service_files.asked(params))
+    asked = (fact for name in params.names for fact in _named(params, name, _one.facts(params.alone(name))))
+    return (*asked, *_files.asked(params))
 
 
 def after(params: ServiceRestartParams, before: Facts) -> tuple[Fact, ...]:
     """Waits for each to be up, watches it, asks its health check in the end, and looks at the files."""
-    asked = (fact for part in parts(params, before) for fact in _named(params, part.name, service_one.after(*part.two)))
-    return (*asked, *service_files.asked(params))
+    asked = (fact for part in parts(params, before) for fact in _named(params, part.name, _one.after(*part.two)))
+    return (*asked, *_files.asked(params))
 
 
 def _named(params: ServiceRestartParams, name: str, asked: tuple[Fact, ...]) -> Iterator[Fact]:
@@ -61,18 +64,18 @@ def objections(params: ServiceRestartParams, before: Facts) -> tuple[str, ...]:
     """Why nothing may be sent."""
     every = tuple(parts(params, before))
     of_each = (text for part in every for text in objections_of_one(*part.two))
-    return (*of_each, *service_order.objections(every), *service_files.objections(params, before))
+    return (*of_each, *_order.objections(every), *_files.objections(params, before))
 
 
 def plan(params: ServiceRestartParams, before: Facts) -> Plan:
     """The files, the checks of the configuration, then one service after the other."""
-    every = [(part, service_one.plan(*part.two)) for part in parts(params, before)]
+    every = [(part, _one.plan(*part.two)) for part in parts(params, before)]
     busy = [part for part, own in every if own]
     note = "; ".join(filter(None, (own.note for _part, own in every)))
     if not busy:
         return Plan(note=note)
     steps = [step for part, own in every for step in _one_after_another(part, own, last=part is busy[-1])]
-    first = (*service_files.put(params), *_checks(params, [part for part, _own in every]))
+    first = (*_files.put(params), *_checks(params, [part for part, _own in every]))
     return Plan(steps=(*first, *steps), note=f"{note}; {_how_long(params, len(busy))}{_along(busy)}")
 
 
@@ -111,13 +114,13 @@ def _along(busy: list[Part]) -> str:
 
 def verify(params: ServiceRestartParams, before: Facts, found: Facts) -> tuple[str, ...]:
     """Why this is not the success that was wanted."""
-    return (*service_files.problems(params, found), *_of_services(params, before, found))
+    return (*_files.problems(params, found), *_of_services(params, before, found))
 
 
 def _of_services(params: ServiceRestartParams, before: Facts, found: Facts) -> Iterator[str]:
     failed = ""
     for part in parts(params, before, found):
-        problems = () if part.left_alone else service_one.verify(*part.three)
+        problems = () if part.left_alone else _one.verify(*part.three)
         if failed and part.untouched:
             yield f"{part.name} was not begun, because {failed} is not well"
         else:
@@ -127,7 +130,7 @@ def _of_services(params: ServiceRestartParams, before: Facts, found: Facts) -> I
 
 def rollback(params: ServiceRestartParams, before: Facts, found: Facts) -> Plan:
     """Take the files back, and lead each service to the state that it was in; what nobody can tell is left alone."""
-    files = service_files.back(params, before, found)
+    files = _files.back(params, before, found)
     every = [(part, _back(part, files_back=bool(files))) for part in parts(params, before, found)]
     steps = tuple(step for _part, own in every for step in own.steps)
     return Plan(steps=(*files, *steps), note="; ".join(filter(None, (own.note for _part, own in every))))
@@ -136,7 +139,7 @@ def rollback(params: ServiceRestartParams, before: Facts, found: Facts) -> Plan:
 def _back(part: Part, *, files_back: bool) -> Plan:
     if part.left_alone:
         return Plan()
-    own = service_one.rollback(*part.three)
+    own = _one.rollback(*part.three)
     unit, now = part.unit, part.now
     if unit is None or now is None:
         return own
@@ -155,13 +158,8 @@ def _starts_anew(own: Plan) -> bool:
 
 def restored(params: ServiceRestartParams, before: Facts, found: Facts) -> tuple[str, ...]:
     """Why the old state is not back: the files as they were; running or not, as it was; never the old process."""
-    each = (
-        text
-        for part in parts(params, before, found)
-        if not part.left_alone
-        for text in service_one.restored(*part.three)
-    )
-    return (*service_files.restored(params, before, found), *each)
+    each = (text for part in parts(params, before, found) if not part.left_alone for text in _one.restored(*part.three))
+    return (*_files.restored(params, before, found), *each)
 
 
 # -- what people read -------------------------------------------------------------------------------------
@@ -172,7 +170,7 @@ def measure(params: ServiceRestartParams, before: Facts, found: Facts) -> tuple[
     return tuple(
         replace(metric, name=whose(params, metric.name, part.name))
         for part in parts(params, before, found)
-        for metric in service_findings.measure(*part.three)
+        for metric in _findings.measure(*part.three)
     )
 
 
@@ -181,11 +179,9 @@ def analyse(params: ServiceRestartParams, seen: Seen) -> Analysis:
     found = (
         finding
         for part in parts(params, seen.before, seen.after)
-        for finding in service_findings.analyse(
-            part.params, replace(seen, before=part.before, after=part.after)
-        ).findings
+        for finding in _findings.analyse(part.params, replace(seen, before=part.before, after=part.after)).findings
     )
-    return Analysis(findings=(*found, *service_order.findings(params, seen.before)))
+    return Analysis(findings=(*found, *_order.findings(params, seen.before)))
 
 
 OPERATION = OperationKind(

@@ -8,9 +8,12 @@ from sqlalchemy import Connection, Select, delete, exists, func, or_, select
 
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
-from opsqueue.store.rows import operation_of
+from opsqueue.store.rows import operation_of, pack
 from opsqueue.store.schema import OPEN, deliveries, events, targets
 from opsqueue.store.schema import operations as table
+
+_FURTHER = 10
+"""So many times more operations of a name are looked through for those with the same parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +102,21 @@ def prune(tx: Connection, before: float, limit: int = 500) -> int:
 
 
 def durations(connection: Connection, operation: Operation, limit: int = 20) -> list[float]:
-    """Seconds that the slowest target took in the last operations of this name and type."""
-    last = (
-        select(table.c.id)
+    """Seconds that the slowest target took in the last operations of this name and type with the same parameters.
+
+    A backup and a look at statistics may have one name, and are no measure for each other.
+    """
+    near = (
+        select(table.c.id, table.c.parameters, table.c.created_at)
         .where(table.c.name == operation.name, table.c.type == operation.type, table.c.id != operation.id)
         .order_by(table.c.created_at.desc())
+        .limit(limit * _FURTHER)
+        .subquery()
+    )
+    last = (
+        select(near.c.id)
+        .where(near.c.parameters == pack(operation.parameters))
+        .order_by(near.c.created_at.desc())
         .limit(limit)
         .subquery()
     )

@@ -85,7 +85,7 @@ def test_what_is_kept_and_what_is_led_back(room):
     old = place.value()
     other = str(int(old) * 2)
     itself = {"tool": "command", "name": "itself", "command": ["cat", f"/proc/sys/{KEY.replace('.', '/')}"]}
-    worse = {"task": "apply", "sysctl": {KEY: other}, "benchmarks": [{**itself, "better": "lower"}]}
+    worse = {"task": "apply", "sysctl": {KEY: int(other)}, "benchmarks": [{**itself, "better": "lower"}]}
     plan = place.tune("plan", **worse).json
     assert (place.value(), place.kept()) == (old, [])
     done = place.tune("execute", "--wait", "--retry-count", "0", **worse)
@@ -103,6 +103,9 @@ def test_what_is_kept_and_what_is_led_back(room):
     metrics = good.json["metrics"]["web-server-1"]
     assert metrics["benchmark:itself:after"]["value"] == int(other)
     assert "pressure_cpu_some:before" in metrics
+    broken = {"task": "benchmark", "benchmarks": [{"tool": "command", "command": ["false"]}]}
+    failed = place.tune("execute", "--wait", "--retry-count", "0", **broken)
+    assert failed.json["status"] == "failed", failed.json["targets"]  # nothing was set, and nothing led back
     back = place.tune("execute", "--wait", task="rollback")
     assert back.json["status"] == "succeeded", back.json["targets"]
     assert (place.value(), place.kept()) == (old, [])

@@ -619,6 +619,7 @@ def test_how_long_the_last_ones_took(store):
         assert sorted(history.durations(connection, an_operation("now"))) == [3.0, 5.0]
         assert history.durations(connection, an_operation("op-1")) == [3.0]
         assert history.durations(connection, replace(an_operation("now"), name="other")) == []
+        assert history.durations(connection, replace(an_operation("now"), parameters={"task": "restore"})) == []
 
 
 def test_what_a_worker_has_in_hand_and_what_is_due_soon(store):

@@ -23,7 +23,7 @@ from service_cycle import Cycle, cycle
 
 from opsqueue.connectors.local import LocalShell
 from opsqueue.model.plan import Step
-from opsqueue.operations import service_files
+from opsqueue.operations.service import files as service_files
 from opsqueue.operations.service_restart import OPERATION
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("service_restart")]

@@ -67,6 +67,8 @@ def kept(place: Path) -> None:
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == (then.st_mtime_ns, then.st_ino)
     less, _ = begun(str(place), task="apply", sysctl={BACKLOG: "2048"})
     assert ["holds what is not asked for now" in text for text in less.objections] == [True]
+    broken = cycle(str(place), task="benchmark", benchmarks=[{"tool": "command", "command": ["false"]}])
+    assert ("failed" in broken.problems[0], broken.rolled) == (True, False)
     back = cycle(str(place), task="rollback")
     assert (back.objections, back.problems) == ([], [])
     now = {name: one for name, one in everything(place).items() if "/state/" not in name}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from opsqueue.model.fact import read
 from opsqueue.model.plan import Result
 from opsqueue.operations.performance_tuning import OPERATION
@@ -55,3 +57,43 @@ def test_the_directory_of_a_drop_in_goes_with_it():
 
 def test_the_same_facts_give_the_same_plan():
     assert plans("better") == plans("better")
+
+
+def after_a_benchmark(*rows):
+    """The way back of a benchmark that did not end well, with what it left."""
+    data = tomllib.loads((CASES / "not_measured.toml").read_text())
+    params = OPERATION.params.model_validate(data["params"])
+    fact, said = OPERATION.facts(params)[0], data["before_raw"][0]["stdout"]
+    before, after = (
+        {"tuning": read(fact, Result(exit_code=0, stdout=text))}
+        for text in (said, said.replace("\nend\n", "\n".join(("", *rows, "end", ""))))
+    )
+    return OPERATION.rollback(params, before, after)
+
+
+def test_a_benchmark_that_failed_has_nothing_to_undo():
+    assert not after_a_benchmark()
+
+
+def test_a_benchmark_that_was_killed_removes_its_file_and_keeps_the_way_back_of_the_change_before():
+    (clear,) = after_a_benchmark("scratch").steps
+    assert clear.command.argv[4:] == ("/var/lib/opsqueue-tuning/custom",)
+    assert "$place/undo" not in clear.command.argv[2]
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "offered"),
+    [
+        ({"net.core.somaxconn": "1"}, True),
+        ({"net.ipv4.ip_forward": "1"}, True),
+        ({"net.ipv4.tcp_congestion_control": "vegas"}, True),
+        ({"net.core.somaxconn": "many"}, False),
+        ({"net.core.somaxcon": "8192"}, False),
+        ({"net.core.somaxconn": "1", "net.ipv4.tcp_rmem": "4096 8192"}, False),
+    ],
+)
+def test_to_set_it_all_the_same_is_offered_for_a_wish_and_not_for_a_slip(sysctl, offered):
+    with pytest.raises(ValueError, match=next(iter(sysctl))) as refused:
+        OPERATION.params.model_validate({"task": "apply", "sysctl": sysctl})
+    assert ("allow_unsafe" in str(refused.value)) == offered
+    OPERATION.params.model_validate({"task": "apply", "sysctl": sysctl, "allow_unsafe": True})

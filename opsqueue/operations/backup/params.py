@@ -8,19 +8,40 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from opsqueue.facts.backups import BackupWhere
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import Params
 from opsqueue.secrets import SecretRef
 
-AbsolutePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]*)?$")]
-Repository = Annotated[str, Field(max_length=1000, pattern=r"^(/|[a-z][a-z0-9]*:)[^\x00-\x20\x7f]+$")]
-Name = Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
-Label = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")]
+AbsolutePath = Annotated[
+    str, Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]*)?$"), in_words("an absolute path, such as /srv/data")
+]
+Repository = Annotated[
+    Annotated[str, Field(max_length=1000, pattern=r"^(/|[a-z][a-z0-9]*:)[^\x00-\x20\x7f]+$")] | Literal[""],
+    in_words("an absolute path, or a place as restic writes it (sftp:…, s3:…, rest:…), without spaces"),
+]
+Name = Annotated[
+    Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")] | Literal[""],
+    in_words("small letters, digits and - between them"),
+]
+Label = Annotated[
+    str,
+    Field(max_length=253, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$"),
+    in_words("the name of a host: letters, digits, and then . _ -"),
+]
 Exclude = Annotated[
-    str, Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]+|[^/\x00-\x1f\x7f\[\]\\-][^/\x00-\x1f\x7f\[\]\\]*)$")
+    str,
+    Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]+|[^/\x00-\x1f\x7f\[\]\\-][^/\x00-\x1f\x7f\[\]\\]*)$"),
+    in_words("an absolute path, or a name such as *.tmp without / [ ] and \\, and without - at its beginning"),
 ]
 """A whole path with all that is below it, or a name in which `*` and `?` stand for anything."""
-Snapshot = Annotated[str, Field(pattern=r"^(latest|[0-9]{1,9})$")]
-EnvName = Annotated[str, Field(pattern=r"^(AWS|AZURE|B2|GOOGLE|OS|RESTIC_REST|ST|RCLONE)_[A-Z0-9_]{1,80}$")]
+Snapshot = Annotated[
+    str, Field(pattern=r"^(latest|[0-9]{1,9})$"), in_words('latest, or the number of a run in quotes, such as "3"')
+]
+EnvName = Annotated[
+    str,
+    Field(pattern=r"^(AWS|AZURE|B2|GOOGLE|OS|RESTIC_REST|ST|RCLONE)_[A-Z0-9_]{1,80}$"),
+    in_words("a variable that restic reads for its place: AWS_…, AZURE_…, B2_…, GOOGLE_…, OS_…, RESTIC_REST_…"),
+]
 Keep = Annotated[int, Field(ge=0, le=10_000)]
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -48,9 +69,9 @@ class BackupParams(Params):
     set: Literal["system", "data", "configuration"] = "data"
     """Which paths and what else: `system` is the root file system with an inventory of packages and disks,
     `configuration` is /etc and the like; `data` needs `paths`."""
-    name: Name | Literal[""] = ""
+    name: Name = ""
     """Tells several sets of one sort from each other; empty: as the sort is called."""
-    repository: Repository | Literal[""] = ""
+    repository: Repository = ""
     """A directory on the host, or a place as restic writes it: sftp:…, s3:…, rest:…, rclone:…"""
     password: SecretRef | None = None
     """A reference to the key of the repository. Keep a copy elsewhere: without it nothing can be restored."""

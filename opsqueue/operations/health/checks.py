@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import NO_TEMPLATE, Params
 from opsqueue.operations.health import conditions
 
@@ -17,10 +18,29 @@ _PLUGIN = re.compile(r"/etc/opsqueue/checks/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Where the administrator of a host puts, or links, the programs that may check it; a name in it, no other path."""
 _USERINFO = re.compile(r"(?i)^https?://[^/?#]*@")
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-CheckName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$")]
-HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$")]
-Path = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$")]
+Word = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    in_words("one line, without control characters"),
+]
+CheckName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$"),
+    in_words("a name of 1 to 64 letters, digits, and then spaces and . _ / - too"),
+]
+HostName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"),
+    in_words("the name or the address of a host, without a port"),
+]
+Path = Annotated[
+    str,
+    StringConstraints(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$"),
+    in_words("an absolute path, such as /srv/data"),
+]
+Argument = Annotated[
+    str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), in_words("a text without a zero byte")
+]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Milliseconds = Annotated[float, Field(gt=0, le=600_000)]
@@ -147,10 +167,17 @@ class DnsCheck(NetworkCheck):
     """The answer of a name server."""
 
     kind: Literal["dns"]
-    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*.-]{1,253}$")]
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*.-]{1,253}$"), in_words("a name of the DNS")]
     """The name to ask for."""
     rtype: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "CAA"] = "A"
-    resolver: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:\[\]]{2,60}$")] | None = None
+    resolver: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[0-9a-fA-F.:\[\]]{2,60}$"),
+            in_words("the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353"),
+        ]
+        | None
+    ) = None
     """An address, optionally with a port; else the worker's own name servers."""
     expect: tuple[Word, ...] = Field(default=(), max_length=50)
     """Exactly these records, in any order."""
@@ -181,7 +208,11 @@ class ServiceCheck(Check):
     """A service as its manager sees it: systemd, else supervisor, runit or SysV."""
 
     kind: Literal["service"]
-    unit: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._\\-]{0,254}$")]
+    unit: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._\\-]{0,254}$"),
+        in_words("the name of a service: letters, digits and _, and then @ : . - too, such as nginx"),
+    ]
     expect_active: bool = True
     max_restarts: int = Field(default=3, ge=0, le=1_000_000)
     """More restarts by systemd itself since the unit was loaded are a warning."""
@@ -223,9 +254,7 @@ class CommandCheck(Check):
     """
 
     kind: Literal["command"]
-    argv: tuple[Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")], ...] = Field(
-        min_length=1, max_length=100
-    )
+    argv: tuple[Argument, ...] = Field(min_length=1, max_length=100)
 
     @field_validator("argv")
     @classmethod

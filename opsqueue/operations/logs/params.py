@@ -7,13 +7,26 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from opsqueue.facts.logs import LogsWhere
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import Params
 
 _PLAIN = r"A-Za-z0-9@%+=:,._"
-LogPattern = Annotated[str, Field(max_length=1000, pattern=rf"^(/[{_PLAIN}*?\[\]-]+)+$")]
+LogPattern = Annotated[
+    str,
+    Field(max_length=1000, pattern=rf"^(/[{_PLAIN}*?\[\]-]+)+$"),
+    in_words("an absolute path, or a pattern such as /var/log/app/*.log, without spaces and quotes"),
+]
 """A path, or a pattern as a shell has them; no space, no quote, nothing that a shell would read otherwise."""
-PlainPath = Annotated[str, Field(max_length=1000, pattern=rf"^((/[{_PLAIN}-]+)+)?$")]
-Name = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.@:-]*)?$")]
+PlainPath = Annotated[
+    str,
+    Field(max_length=1000, pattern=rf"^((/[{_PLAIN}-]+)+)?$"),
+    in_words("an absolute path, such as /var/log, without spaces and quotes, and no / at its end"),
+]
+Name = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.@:-]*)?$"),
+    in_words("a name: letters, digits and _, and then . @ : - too"),
+]
 
 
 class Reopen(Params):

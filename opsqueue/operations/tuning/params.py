@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import Params
-from opsqueue.operations.tuning.profiles import PROFILES, why_unsafe
+from opsqueue.operations.tuning.profiles import PROFILES, mistaken, why_unsafe
 
-PlainPath = Annotated[str, Field(max_length=1000, pattern=r"^((/[A-Za-z0-9@%+=:,._-]+)+)?$")]
-Key = Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")]
-Value = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*$")]
-Device = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$")]
-Unit = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@:-]*\.(service|slice|scope)$")]
-Domain = Annotated[str, Field(max_length=63, pattern=r"^(\*|@?[A-Za-z_][A-Za-z0-9_.-]*)$")]
-Amount = Annotated[str, Field(pattern=r"^(\d{1,15}[KMGT]?|infinity)$")]
+
+def _or_number(text: Any) -> BeforeValidator:
+    """Takes a whole number too: `8192` is as good as `"8192"`."""
+
+    def as_text(value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    return BeforeValidator(as_text, json_schema_input_type=text | int)
+
+
+PlainPath = Annotated[
+    str,
+    Field(max_length=1000, pattern=r"^((/[A-Za-z0-9@%+=:,._-]+)+)?$"),
+    in_words("an absolute path, such as /var/tmp, without spaces and quotes, and no / at its end"),
+]
+Key = Annotated[
+    str,
+    Field(max_length=200, pattern=r"^[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+$"),
+    in_words("the name of a setting as sysctl has it, with dots, such as net.core.somaxconn"),
+]
+_Value = Annotated[
+    str,
+    Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*$"),
+    in_words("a whole number, or numbers and words with one space between them"),
+]
+Value = Annotated[_Value, _or_number(_Value)]
+Device = Annotated[
+    str, Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$"), in_words("the name of a disk below /sys/block, such as sda")
+]
+Unit = Annotated[
+    str,
+    Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@:-]*\.(service|slice|scope)$"),
+    in_words("a unit with its ending .service, .slice or .scope, such as nginx.service"),
+]
+Domain = Annotated[
+    str, Field(max_length=63, pattern=r"^(\*|@?[A-Za-z_][A-Za-z0-9_.-]*)$"), in_words("a user, @group, or *")
+]
+_Amount = Annotated[
+    str,
+    Field(pattern=r"^(\d{1,15}[KMGT]?|infinity)$"),
+    in_words("a number of bytes, one with K, M, G or T, or infinity"),
+]
+Amount = Annotated[_Amount, _or_number(_Amount)]
+_Most = Annotated[str, Field(pattern=r"^(-?\d{1,15}|unlimited)$"), in_words("a whole number, or unlimited")]
+Most = Annotated[_Most, _or_number(_Most)]
+Quota = Annotated[str, Field(pattern=r"^\d{1,6}%$"), in_words("a share of one CPU, such as 150%")]
+_Tasks = Annotated[str, Field(pattern=r"^(\d{1,9}|infinity)$"), in_words("a whole number, or infinity")]
+Tasks = Annotated[_Tasks, _or_number(_Tasks)]
+_Files = Annotated[str, Field(pattern=r"^\d{1,10}$"), in_words("a whole number")]
+Files = Annotated[_Files, _or_number(_Files)]
+Label = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$"),
+    in_words("a name of at most 40 small letters, digits, _ and -, the first a letter"),
+]
+Address = Annotated[
+    str,
+    Field(max_length=500, pattern=r"^(https?://[^\s@]+|[^\s/@]+:\d{1,5})?$"),
+    in_words("an address that begins with http:// or https://, or HOST:PORT"),
+]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -27,19 +81,19 @@ class Limit(Params):
     """A user, `@group`, or `*`."""
     item: Literal["nofile", "nproc", "memlock", "core", "stack", "as", "rtprio", "nice"]
     type: Literal["soft", "hard", "-"] = "-"
-    value: Annotated[str, Field(pattern=r"^(-?\d{1,15}|unlimited)$")]
+    value: Most
 
 
 class UnitResources(Params):
     """What a unit of systemd may take; what is left out stays as it is."""
 
-    CPUQuota: Annotated[str, Field(pattern=r"^\d{1,6}%$")] = ""
+    CPUQuota: Quota = ""
     CPUWeight: int | None = Field(default=None, ge=1, le=10_000)
     MemoryMax: Amount = ""
     MemoryHigh: Amount = ""
     IOWeight: int | None = Field(default=None, ge=1, le=10_000)
-    TasksMax: Annotated[str, Field(pattern=r"^(\d{1,9}|infinity)$")] = ""
-    LimitNOFILE: Annotated[str, Field(pattern=r"^\d{1,10}$")] = ""
+    TasksMax: Tasks = ""
+    LimitNOFILE: Files = ""
 
     @property
     def given(self) -> dict[str, str]:
@@ -58,7 +112,7 @@ class BlockDevice(Params):
 class Benchmark(Params):
     """One measurement; its number is compared before and after."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")] = ""
+    name: Label = ""
     """Empty: the name of the tool."""
     tool: Literal["sysbench_cpu", "sysbench_memory", "sysbench_threads", "fio_randread", "fio_randwrite", "command"]
     command: tuple[Word, ...] = Field(default=(), max_length=50)
@@ -91,7 +145,7 @@ class PerformanceTuningParams(Params):
     profile: Literal["custom", "web", "database", "latency", "throughput"] = "custom"
     """Starting points for a kind of host; what is given here goes before it."""
     sysctl: dict[Key, Value] = Field(default_factory=dict, max_length=100)
-    """Values of the kernel by name; what is allowed to which value stands on the page of this type."""
+    """Values of the kernel by name, texts or whole numbers; what each may be stands on the page of this type."""
     limits: tuple[Limit, ...] = Field(default=(), max_length=100)
     unit_resources: dict[Unit, UnitResources] = Field(default_factory=dict, max_length=50)
     block: dict[Device, BlockDevice] = Field(default_factory=dict, max_length=50)
@@ -122,7 +176,7 @@ class PerformanceTuningParams(Params):
     """Go on although tuned runs, or another file sets the same to something else."""
     confirm_within_seconds: int = Field(default=120, ge=2, le=3600)
     """The host leads everything back by itself when the worker does not come back so long after the measuring."""
-    health_check: Annotated[str, Field(max_length=500, pattern=r"^(https?://[^\s@]+|[^\s/@]+:\d{1,5})?$")] = ""
+    health_check: Address = ""
     """A URL, or HOST:PORT, that has to answer afterwards; asked by the worker."""
     sample_seconds: int = Field(default=5, ge=0, le=60)
     """How long the host is watched for the analysis, each time it is looked at; 0: not at all."""
@@ -170,7 +224,8 @@ class PerformanceTuningParams(Params):
     def _safe(self) -> None:
         bad = [why for key, value in self.values.items() if (why := why_unsafe(key, value))]
         if bad and not self.allow_unsafe:
-            raise ValueError(f"{'; '.join(bad)}; allow_unsafe=true sets it all the same")
+            slip = any(mistaken(*pair) for pair in self.values.items())
+            raise ValueError("; ".join(bad) + ("" if slip else "; allow_unsafe=true sets it all the same"))
         for whole, share in (
             ("vm.dirty_bytes", "vm.dirty_ratio"),
             ("vm.dirty_background_bytes", "vm.dirty_background_ratio"),

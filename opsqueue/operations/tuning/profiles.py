@@ -97,10 +97,26 @@ def why_unsafe(key: str, value: str) -> str:
         return "" if value in WORDS[key] else f"{key} is one of {', '.join(sorted(WORDS[key]))}, not {value}"
     bounds = BOUNDS.get(key)
     if bounds is None:
-        return f"{key} is not among the settings that are tuned here{nearest(key, (*BOUNDS, *WORDS), cutoff=0.8)}"
-    if not _NUMBERS.fullmatch(value) or len(value.split()) != len(bounds):
+        return f"{key} is not among the settings that are tuned here{_meant(key)}"
+    if not _are_numbers(value, len(bounds)):
         return f"{key} wants {counted(len(bounds), 'whole number')}, not {value!r}"
     return _why_outside(key, value, bounds)
+
+
+def mistaken(key: str, value: str) -> bool:
+    """Whether it is a slip and no wish: a name that is spelt wrong, or no number where numbers are wanted."""
+    bounds = BOUNDS.get(key)
+    if bounds is None:
+        return key not in WORDS and bool(_meant(key))
+    return not _are_numbers(value, len(bounds))
+
+
+def _meant(key: str) -> str:
+    return nearest(key, (*BOUNDS, *WORDS), cutoff=0.8)
+
+
+def _are_numbers(value: str, count: int) -> bool:
+    return bool(_NUMBERS.fullmatch(value)) and len(value.split()) == count
 
 
 def _why_outside(key: str, value: str, bounds: tuple[tuple[int, int], ...]) -> str:

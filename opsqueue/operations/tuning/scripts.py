@@ -126,6 +126,14 @@ all undo "$@"
 """
 )
 
+CLEAR = (
+    DO
+    + r"""
+place=$1
+clear
+"""
+)
+
 # $1 place, $2 pairs, $3 old and $4 new values as lines `PATH<tab>VALUE` (both empty: nothing is compared),
 # $5 benchmarks as lines `NAME<tab>TOOL<tab>SECONDS<tab>COMMAND`, $6 where fio measures (empty: no fio). There, a
 # directory of a name that nobody can guess is made, ours alone; it is held open, so whoever may rename it later

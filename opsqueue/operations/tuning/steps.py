@@ -101,11 +101,14 @@ def _line(params: PerformanceTuningParams, one: Benchmark) -> str:
     return shlex.join(("sysbench", kind, f"--threads={one.threads}", *length, "run"))
 
 
-def undone(hand: Hand) -> Plan:
-    """The way back; sent also where the guard may have taken it, for twice is as good as once."""
+def undone(hand: Hand, *, scratch: bool) -> Plan:
+    """The way back; sent also where the guard may have taken it, for twice is as good as once.
+
+    `scratch`: a benchmark was killed before it removed what it measured on.
+    """
     if hand.params.task == "benchmark":
-        note = "nothing was set; what was measured on is removed"
-        return Plan(steps=(_step(hand, "remove the file of the benchmark", scripts.UNDO, hand.place),), note=note)
+        clear = _step(hand, "remove the file of the benchmark", scripts.CLEAR, hand.place)
+        return Plan(steps=(clear,) if scratch else (), note="nothing was set")
     if not hand.changing:
         return Plan(note="nothing was set")
     back = _step(hand, "lead back values and files", scripts.UNDO, hand.place, *hand.undo_words)

@@ -8,17 +8,34 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from opsqueue.facts.services import Whereabouts
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import NO_TEMPLATE, Params
 
-ServiceName = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._-]*$")]
+ServiceName = Annotated[
+    str,
+    Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9@:._-]*$"),
+    in_words("the name of a service: letters, digits and _, and then @ : . - too, such as nginx or app@1.service"),
+]
 """No option, no path, no text for a shell."""
-AbsolutePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]+)?$")]
-
-FilePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@:+,_-][A-Za-z0-9@:+,._-]*)+$")]
+AbsolutePath = Annotated[
+    str, Field(max_length=1000, pattern=r"^(/[^\x00-\x1f\x7f]+)?$"), in_words("an absolute path, such as /etc/service")
+]
+FilePath = Annotated[
+    str,
+    Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@:+,_-][A-Za-z0-9@:+,._-]*)+$"),
+    in_words(
+        "an absolute path such as /etc/nginx/nginx.conf: letters, digits and @ : + , . _ -, no name begins with ."
+    ),
+]
 """An absolute path without a step up, a link's dot or a character that means something to a shell."""
 Argv = Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
 """A program with its arguments."""
-OwnerName = Annotated[str, Field(max_length=100, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$")]
+OwnerName = Annotated[
+    str,
+    Field(max_length=100, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$"),
+    in_words("the name or number of a user or group"),
+]
+Mode = Annotated[str, Field(pattern=r"^(0?[0-7]{3})?$"), in_words('a mode in quotes, such as "0644"')]
 
 _MOST_PORT = 65_535
 _MOST_CONTENT = 65_536
@@ -77,7 +94,7 @@ class ConfigFile(Params):
     path: FilePath
     content: str = Field(max_length=_MOST_CONTENT)
     """The whole new text; it is shown in plans, so a secret has no place in it."""
-    mode: str = Field(default="", pattern=r"^(0?[0-7]{3})?$")
+    mode: Mode = ""
     """Such as 0644; empty: as it is, or 0644 where there is none."""
     owner: OwnerName = ""
     """A user; empty: as it is."""

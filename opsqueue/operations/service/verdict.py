@@ -7,7 +7,7 @@ from typing import Any
 
 from opsqueue.facts.services import Unit
 from opsqueue.model.fact import Facts, why_unknown
-from opsqueue.operations.service_params import ServiceRestartParams
+from opsqueue.operations.service.params import ServiceRestartParams
 
 
 def unit_of(before: Facts) -> Unit | None:

@@ -8,7 +8,7 @@ from opsqueue.facts.service_probe import PROBE
 from opsqueue.facts.service_scripts import BY_MANAGER
 from opsqueue.facts.services import Unit
 from opsqueue.model.plan import Command, Step
-from opsqueue.operations.service_params import HealthCheck, ServiceRestartParams
+from opsqueue.operations.service.params import HealthCheck, ServiceRestartParams
 
 _MARGIN_S = 60
 

@@ -11,9 +11,9 @@ from opsqueue.facts.services import Unit
 from opsqueue.model.fact import Facts, unknown, why_unknown
 from opsqueue.model.kind import Finding
 from opsqueue.model.names import Severity
-from opsqueue.operations.service_objections import is_detached
-from opsqueue.operations.service_params import ServiceRestartParams
-from opsqueue.operations.service_verdict import unit_of
+from opsqueue.operations.service.objections import is_detached
+from opsqueue.operations.service.params import ServiceRestartParams
+from opsqueue.operations.service.verdict import unit_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import opsqueue.operations.service_commands as commands
 from opsqueue.facts.service_history import starts
 from opsqueue.facts.service_probe import on_host
 from opsqueue.facts.services import Unit, preflight, service, settled
 from opsqueue.model.fact import Fact, Facts, Probe, why_unknown
 from opsqueue.model.plan import Plan
-from opsqueue.operations.service_objections import is_detached, not_one
-from opsqueue.operations.service_params import HealthCheck, ServiceRestartParams
-from opsqueue.operations.service_verdict import (
+from opsqueue.operations.service import commands
+from opsqueue.operations.service.objections import is_detached, not_one
+from opsqueue.operations.service.params import HealthCheck, ServiceRestartParams
+from opsqueue.operations.service.verdict import (
     alive,
     dependants_down,
     health_problem,

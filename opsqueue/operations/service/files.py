@@ -9,7 +9,7 @@ from opsqueue.facts.service_history import STATE_DIR, files
 from opsqueue.facts.service_scripts import TRUSTED
 from opsqueue.model.fact import Fact, Facts, why_unknown
 from opsqueue.model.plan import Command, Step
-from opsqueue.operations.service_params import ConfigFile, ServiceRestartParams
+from opsqueue.operations.service.params import ConfigFile, ServiceRestartParams
 
 _TIMEOUT_S = 60
 _ATTRIBUTES = ("mode", "owner", "group")

@@ -10,8 +10,8 @@ from opsqueue.facts.services import Unit
 from opsqueue.model.fact import Facts, why_unknown
 from opsqueue.model.kind import Analysis, Finding, Metric, Seen
 from opsqueue.model.names import Severity
-from opsqueue.operations.service_params import ServiceRestartParams
-from opsqueue.operations.service_verdict import alive, health_problem, right_life, unit_of, verb_for
+from opsqueue.operations.service.params import ServiceRestartParams
+from opsqueue.operations.service.verdict import alive, health_problem, right_life, unit_of, verb_for
 
 _LOG_LINES = 20
 _MEMORY_UNKNOWN = 2**63

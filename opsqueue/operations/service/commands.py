@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from opsqueue.facts.services import Unit
 from opsqueue.model.plan import Command, Step
-from opsqueue.operations.service_params import ServiceRestartParams
+from opsqueue.operations.service.params import ServiceRestartParams
 
 _MARGIN_S = 15
 _DETACHED_AFTER_S = 2

@@ -10,7 +10,7 @@ from opsqueue.facts.service_history import STATE_DIR
 from opsqueue.facts.services import Unit
 from opsqueue.model.fact import why_unknown
 from opsqueue.model.plan import Command, Step
-from opsqueue.operations.service_params import ServiceRestartParams
+from opsqueue.operations.service.params import ServiceRestartParams
 
 _ROW = (
     "set -eu; umask 077; dir=$1 name=$2 target=$3 what=$4 verb=$5; shift 5\n"

@@ -8,9 +8,9 @@ from typing import Any
 
 from opsqueue.facts.services import Unit
 from opsqueue.model.fact import Facts, why_unknown
-from opsqueue.operations.service_log import storm
-from opsqueue.operations.service_params import ServiceRestartParams
-from opsqueue.operations.service_verdict import health_problem, unit_of, verb_for
+from opsqueue.operations.service.log import storm
+from opsqueue.operations.service.params import ServiceRestartParams
+from opsqueue.operations.service.verdict import health_problem, unit_of, verb_for
 
 _PROTECTED = re.compile(
     r"ssh|sshd|dropbear|network|networking|NetworkManager|wpa_supplicant|dbus|dbus-broker|elogind"

@@ -1,0 +1,1 @@
+"""What belongs to the type `service_restart`."""
