@@ -40,6 +40,8 @@ class DatabaseWhere:
     secrets: Mapping[str, str] = field(default_factory=dict)
     wait: int = 0
     """Seconds to wait for a PostgreSQL that is about to come up again."""
+    trust_owners: bool = False
+    """Count rows even where that runs functions of roles that are no superusers with our rights."""
     task: tuple[str, ...] = ()
     """What a cleanup counts: table and predicate with double quotes, the same with backticks, seconds."""
 
@@ -48,7 +50,7 @@ class DatabaseWhere:
         become = "yes" if self.sudo else ""
         first = (self.engine, self.socket, str(self.port), self.path, self.user, self.run_as, become, detail)
         where = (self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file)
-        return (*first, *where, str(self.wait), *self.task)
+        return (*first, *where, str(self.wait), "yes" if self.trust_owners else "", *self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

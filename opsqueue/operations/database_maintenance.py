@@ -27,6 +27,7 @@ from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Seen
 from opsqueue.model.names import OperationType, Risk, Severity, Sort
 from opsqueue.model.plan import Plan
 from opsqueue.operations.database.hand import Hand
+from opsqueue.operations.database.owners import about_owners
 from opsqueue.operations.database.params import DatabaseMaintenanceParams
 from opsqueue.operations.database.work import DETAILED, WORK, Work
 
@@ -83,7 +84,7 @@ def objections(params: DatabaseMaintenanceParams, before: Facts) -> tuple[str, .
     missing = set(params.databases) - {one.name for one in hand.server.databases}
     unknown = tuple(f"there is no database {name!r} in this {hand.server.engine}" for name in sorted(missing))
     known = () if hand.server.engine == "redis" else unknown
-    return (*known, *_odd_names(hand), *_about_place(hand), *_work(params).objections(hand))
+    return (*known, *_odd_names(hand), *_about_place(hand), *about_owners(hand), *_work(params).objections(hand))
 
 
 def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None) -> str:
