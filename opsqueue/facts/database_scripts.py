@@ -106,6 +106,9 @@ inspect_postgresql() {
         or nspname = 'information_schema')")" \
       "$encoding" "$collate" "$ctype" "$(q "$name" "select count(*) from pg_extension where extname = 'amcheck'")"
   done
+  echo @names
+  q "$first" "select datname from pg_database where datallowconn and not datistemplate
+    and datname ~ '^[A-Za-z0-9_.-]+\$' and datname not like 'opsqueue\\_scratch\\_%' order by 1"
   echo @scratch
   q "$first" "select datname from pg_database where datname like 'opsqueue\\_scratch\\_%' order by 1"
 }
@@ -135,6 +138,9 @@ inspect_mysql() {
     where s.schema_name not in ('mysql', 'sys', 'information_schema', 'performance_schema')
       and s.schema_name not like 'opsqueue\\_scratch\\_%' group by s.schema_name order by 1" |
   while IFS=$tab read -r name rest; do wanted "$name" && row "$name" "$rest"; done
+  echo @names
+  q "select schema_name from information_schema.schemata where schema_name not like 'opsqueue\\_scratch\\_%'" |
+    grep -x '[A-Za-z0-9_.-]*'
   echo @scratch
   q "select schema_name from information_schema.schemata where schema_name like 'opsqueue\\_scratch\\_%'"
 }

@@ -77,6 +77,8 @@ class Server:
     props: Mapping[str, str]
     tools: Mapping[str, str]
     databases: tuple[Database, ...]
+    names: tuple[str, ...] = ()
+    """Every database that could be named, where they are plain."""
     scratch: tuple[str, ...]
     """Databases that a scratch restore left behind."""
     complete: tuple[int, ...]
@@ -114,7 +116,7 @@ class Server:
         if not one:
             return None
         databases = tuple(Database(**{**each, "more": tuple(each["more"])}) for each in one["databases"])
-        lists = {key: tuple(one[key]) for key in ("scratch", "complete", "partial")}
+        lists = {key: tuple(one.get(key, ())) for key in ("names", "scratch", "complete", "partial")}
         detail = tuple(tuple(line) for line in one["detail"])
         return cls(**{**one, **lists, "databases": databases, "detail": detail})
 
@@ -142,6 +144,7 @@ def _parse(result: Result) -> dict[str, Any]:
         "props": {row[0]: row[1] if len(row) > 1 else "" for row in rows if row[0] != "tool"},
         "tools": {row[1]: row[2] if len(row) > 2 else "" for row in rows if row[0] == "tool"},  # noqa: PLR2004
         "databases": [one for one in map(_database, parts["databases"]) if one["objects"] or one["name"] != "postgres"],
+        "names": [row[0] for row in parts.get("names", ())],
         "scratch": [row[0] for row in parts.get("scratch", ()) if _SCRATCH.fullmatch(row[0])],
         "detail": [list(row) for row in parts.get("detail", ())],
         **_stored(parts["store"]),
