@@ -67,7 +67,8 @@ _OF_A_RESTORE = """
     union all select concat('the event trigger ', evtname), true, 0, evtfoid from pg_event_trigger"""
 _VIEWS = """
   views (top, oid) as (
-    select c.oid, c.oid from pg_class c join pg_roles r on r.oid = c.relowner where c.relkind = 'm' and c.relispopulated and r.rolsuper
+    select c.oid, c.oid from pg_class c join pg_roles r on r.oid = c.relowner
+      where c.relkind = 'm' and c.relispopulated and r.rolsuper
     union select v.top, d.refobjid from views v join pg_rewrite w on w.ev_class = v.oid
       join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
         and d.refclassid = 'pg_class'::regclass and d.refobjid <> v.oid

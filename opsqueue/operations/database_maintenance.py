@@ -34,7 +34,7 @@ from opsqueue.operations.database.work import DETAILED, WORK, Work
 
 _RESTART_S = 30
 """How long a server that went down in the middle is waited for."""
-_PASSWORD = "; it wants a password: give engine redis, and password, a reference to it (with user for an ACL)"
+_WANTS = "; it wants a password: give engine redis, and password, a reference to it (with user for an ACL)"
 _ABSENT = "no database was found on this host"
 
 
@@ -102,7 +102,7 @@ def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None
         return f"the databases of this host could not be looked at: {reason if answer else 'nobody was asked'}"
     if answer["problem"]:
         found = _told(answer["found"][0])
-        how = _PASSWORD if answer["problem"].startswith("NOAUTH") else ""
+        how = _WANTS if answer["problem"].startswith("NOAUTH") else ""
         return f"the database ({found}) could not be asked: {answer['problem']}{how}"
     if answer["found"]:
         several = "; ".join(_told(one) for one in answer["found"])
