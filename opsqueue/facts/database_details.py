@@ -52,7 +52,7 @@ detail_postgresql() {{
     cleanup) table_postgresql; return ;;
     tuning) settings_postgresql; return ;;
     statistics) asked="{_PG_STATISTICS}" ;;
-    index_optimization) asked="{_PG_INDEXES}"; built_postgresql ;;
+    index_optimization) asked="{_PG_INDEXES}"; room_postgresql; built_postgresql ;;
     *) return ;;
   esac
   row now "$(q "$first" 'select floor(extract(epoch from clock_timestamp()))')"
