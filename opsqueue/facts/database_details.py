@@ -7,6 +7,7 @@ table) with what it wastes. Times are those of the server itself, in seconds sin
 from __future__ import annotations
 
 from opsqueue.facts.database_indexes import INDEXES
+from opsqueue.facts.database_owners import OWNERS
 
 # What a btree would need, from the widths that the statistics know: 8 bytes of header and 4 of pointer for each entry.
 # Entries that are equal share their place since PostgreSQL 13, so that an estimate is rather too low than too high.
@@ -44,13 +45,14 @@ _MYSQL_INDEXES = """select 'rebuild', t.table_schema, t.table_name, t.data_lengt
   and not exists (select 1 from information_schema.statistics s where s.table_schema = t.table_schema
     and s.table_name = t.table_name and s.index_type in ('FULLTEXT', 'SPATIAL')) order by 2, 3"""
 
-DETAILS = f"""{INDEXES}
+DETAILS = f"""{INDEXES}{OWNERS}
 detail_postgresql() {{
   case $1 in
+    backup) others_of_a_restore; return ;;
     cleanup) table_postgresql; return ;;
     tuning) settings_postgresql; return ;;
     statistics) asked="{_PG_STATISTICS}" ;;
-    index_optimization) asked="{_PG_INDEXES}"; built_postgresql ;;
+    index_optimization) asked="{_PG_INDEXES}"; room_postgresql; built_postgresql ;;
     *) return ;;
   esac
   row now "$(q "$first" 'select floor(extract(epoch from clock_timestamp()))')"
@@ -73,6 +75,7 @@ detail_mysql() {{
 }}
 detail_sqlite() {{
   case $1 in
+    backup) return ;;
     cleanup) table_sqlite; return ;;
     tuning) settings_sqlite; return ;;
     index_optimization) built_sqlite ;;

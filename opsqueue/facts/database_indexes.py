@@ -10,6 +10,7 @@ from __future__ import annotations
 
 _PG_BUILT = """
   select 'kind', relkind from pg_class where oid = to_regclass('$table');
+  select 'size', pg_table_size(oid) from pg_class where oid = to_regclass('$table');
   select 'column', attname from pg_attribute where attrelid = to_regclass('$table') and attnum > 0
     and not attisdropped order by attnum;
   select 'named', i.relname, case when x.indisunique then 'unique' else 'plain' end,
@@ -56,6 +57,10 @@ _SQLITE_BUILT = """select 'named', l.name, case when l.\\"unique\\" then 'unique
 
 INDEXES = f"""
 one_database() {{ case $only in '' | *' '*) return 1 ;; esac; [ "$table" ]; }}
+room_postgresql() {{
+  kb=$(df -Pk -- "$(q "$first" 'show data_directory')" 2>/dev/null | awk 'NR == 2 {{ print $4 }}')
+  row room "${{kb:+$((kb * 1024))}}"
+}}
 built_postgresql() {{ if one_database; then q "$only" "{_PG_BUILT}"; fi; }}
 built_mysql() {{
   plain=$(printf '%s' "$table_mysql" | tr -d '`')

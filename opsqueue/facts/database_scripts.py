@@ -14,8 +14,9 @@ _COMMON = (
 tab=$(printf '\t')
 engine=$1 socket=$2 port=$3 path=$4 user=$5 run_as=$6 become=$7 detail=$8 store=$9
 shift 9
-only=$1 defaults=$2 recipients=$3 wait=$4
-table=$5 where=$6 table_mysql=$7 where_mysql=$8 patience=$9
+only=$1 defaults=$2 recipients=$3 wait=$4 trust=$5
+shift 5
+table=$1 where=$2 table_mysql=$3 where_mysql=$4 patience=$5
 owner=
 row() { printf '%s' "$1"; shift; for one in "$@"; do printf '\t%s' "$one"; done; printf '\n'; }
 as() {
@@ -75,7 +76,9 @@ inspect_postgresql() {
   PGHOST=$socket PGPORT=$port PGCONNECT_TIMEOUT=5; export PGHOST PGPORT PGCONNECT_TIMEOUT
   if [ "$user" ]; then PGUSER=$user; export PGUSER; fi
   # By the environment, where a name is a name: of an argument `host=… user=…` psql would make another address.
-  q() { PGDATABASE=$1; export PGDATABASE; as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -c "$2" 2>&1; }
+  # Whose the database is may set where names are looked for, and put a view of his own before the catalogue.
+  pq() { as psql -XAtqw -F "$tab" -v ON_ERROR_STOP=1 -c 'set search_path = pg_catalog' "$@" 2>&1; }
+  q() { PGDATABASE=$1; export PGDATABASE; pq -c "$2"; }
   first=postgres ends=$(($(date +%s) + wait))
   until [ "$(date +%s)" -ge "$ends" ] || q postgres 'select 1' >/dev/null || q template1 'select 1' >/dev/null; do
     sleep 0.2
@@ -103,6 +106,9 @@ inspect_postgresql() {
         or nspname = 'information_schema')")" \
       "$encoding" "$collate" "$ctype" "$(q "$name" "select count(*) from pg_extension where extname = 'amcheck'")"
   done
+  echo @names
+  q "$first" "select datname from pg_database where datallowconn and not datistemplate
+    and datname ~ '^[A-Za-z0-9_.-]+\$' and datname not like 'opsqueue\\_scratch\\_%' order by 1"
   echo @scratch
   q "$first" "select datname from pg_database where datname like 'opsqueue\\_scratch\\_%' order by 1"
 }
@@ -132,6 +138,9 @@ inspect_mysql() {
     where s.schema_name not in ('mysql', 'sys', 'information_schema', 'performance_schema')
       and s.schema_name not like 'opsqueue\\_scratch\\_%' group by s.schema_name order by 1" |
   while IFS=$tab read -r name rest; do wanted "$name" && row "$name" "$rest"; done
+  echo @names
+  q "select schema_name from information_schema.schemata where schema_name not like 'opsqueue\\_scratch\\_%'" |
+    grep -x '[A-Za-z0-9_.-]*'
   echo @scratch
   q "select schema_name from information_schema.schemata where schema_name like 'opsqueue\\_scratch\\_%'"
 }

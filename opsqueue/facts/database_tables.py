@@ -51,11 +51,14 @@ counted() {{
   case $1 in '' | *[!0-9]*) row count_problem "$(printf '%s' "$1" | tr '\\n\\t' '  ' | cut -c 1-400)" ;;
   *) row count "$1" ;; esac
 }}
-qq() {{ PGDATABASE=$1; export PGDATABASE; printf '%s\\n' "$2" | as psql -XAtqw -F "$tab" -f - 2>&1; }}
+qq() {{ PGDATABASE=$1; export PGDATABASE; printf '%s\\n' "$2" | pq -f -; }}
 table_postgresql() {{
   case $only in '' | *' '*) return ;; esac
   qq "$only" "{_PG_TABLE}"
-  counted "$(qq "$only" "{_PG_COUNT}")"
+  others=$(others_of_a_delete "$only")
+  if [ -z "$others" ] || [ "$trust" ]; then counted "$(qq "$only" "{_PG_COUNT}")"
+  else row count_problem 'to count them would run functions of others'; fi
+  [ -z "$others" ] || printf '%s\\n' "$others"
 }}
 table_mysql() {{
   case $only in '' | *' '*) return ;; esac

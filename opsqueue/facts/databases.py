@@ -40,6 +40,8 @@ class DatabaseWhere:
     secrets: Mapping[str, str] = field(default_factory=dict)
     wait: int = 0
     """Seconds to wait for a PostgreSQL that is about to come up again."""
+    trust_owners: bool = False
+    """Count rows even where that runs functions of roles that are no superusers with our rights."""
     task: tuple[str, ...] = ()
     """What a cleanup counts: table and predicate with double quotes, the same with backticks, seconds."""
 
@@ -48,7 +50,7 @@ class DatabaseWhere:
         become = "yes" if self.sudo else ""
         first = (self.engine, self.socket, str(self.port), self.path, self.user, self.run_as, become, detail)
         where = (self.backup_dir, " ".join(self.databases), self.defaults_file, self.recipients_file)
-        return (*first, *where, str(self.wait), *self.task)
+        return (*first, *where, str(self.wait), "yes" if self.trust_owners else "", *self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class Server:
     props: Mapping[str, str]
     tools: Mapping[str, str]
     databases: tuple[Database, ...]
+    names: tuple[str, ...] = ()
+    """Every database that could be named, where they are plain."""
     scratch: tuple[str, ...]
     """Databases that a scratch restore left behind."""
     complete: tuple[int, ...]
@@ -112,7 +116,7 @@ class Server:
         if not one:
             return None
         databases = tuple(Database(**{**each, "more": tuple(each["more"])}) for each in one["databases"])
-        lists = {key: tuple(one[key]) for key in ("scratch", "complete", "partial")}
+        lists = {key: tuple(one.get(key, ())) for key in ("names", "scratch", "complete", "partial")}
         detail = tuple(tuple(line) for line in one["detail"])
         return cls(**{**one, **lists, "databases": databases, "detail": detail})
 
@@ -140,6 +144,7 @@ def _parse(result: Result) -> dict[str, Any]:
         "props": {row[0]: row[1] if len(row) > 1 else "" for row in rows if row[0] != "tool"},
         "tools": {row[1]: row[2] if len(row) > 2 else "" for row in rows if row[0] == "tool"},  # noqa: PLR2004
         "databases": [one for one in map(_database, parts["databases"]) if one["objects"] or one["name"] != "postgres"],
+        "names": [row[0] for row in parts.get("names", ())],
         "scratch": [row[0] for row in parts.get("scratch", ()) if _SCRATCH.fullmatch(row[0])],
         "detail": [list(row) for row in parts.get("detail", ())],
         **_stored(parts["store"]),

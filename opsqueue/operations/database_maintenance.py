@@ -24,14 +24,17 @@ from typing import Any
 from opsqueue.facts.databases import Server, database
 from opsqueue.model.fact import Fact, Facts, why_unknown
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Seen
+from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType, Risk, Severity, Sort
 from opsqueue.model.plan import Plan
 from opsqueue.operations.database.hand import Hand
+from opsqueue.operations.database.owners import about_owners
 from opsqueue.operations.database.params import DatabaseMaintenanceParams
 from opsqueue.operations.database.work import DETAILED, WORK, Work
 
 _RESTART_S = 30
 """How long a server that went down in the middle is waited for."""
+_WANTS = "; it wants a password: give engine redis, and password, a reference to it (with user for an ACL)"
 _ABSENT = "no database was found on this host"
 
 
@@ -80,10 +83,18 @@ def objections(params: DatabaseMaintenanceParams, before: Facts) -> tuple[str, .
     hand = _hand(params, before)
     if hand is None:
         return () if params.when_unclear == "skip" else (_not_one(params, before.get("database")),)
-    missing = set(params.databases) - {one.name for one in hand.server.databases}
-    unknown = tuple(f"there is no database {name!r} in this {hand.server.engine}" for name in sorted(missing))
-    known = () if hand.server.engine == "redis" else unknown
-    return (*known, *_odd_names(hand), *_about_place(hand), *_work(params).objections(hand))
+    unknown = () if hand.server.engine == "redis" else _unknown(hand)
+    if unknown and not hand.server.databases:
+        return unknown  # what else could be said is about no database at all
+    return (*unknown, *_odd_names(hand), *_about_place(hand), *about_owners(hand), *_work(params).objections(hand))
+
+
+def _unknown(hand: Hand) -> tuple[str, ...]:
+    server = hand.server
+    missing = sorted(set(hand.params.databases) - {one.name for one in server.databases})
+    return tuple(
+        f"there is no database {name!r} in this {server.engine}{nearest(name, server.names)}" for name in missing
+    )
 
 
 def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None) -> str:
@@ -91,7 +102,8 @@ def _not_one(params: DatabaseMaintenanceParams, answer: Mapping[str, Any] | None
         return f"the databases of this host could not be looked at: {reason if answer else 'nobody was asked'}"
     if answer["problem"]:
         found = _told(answer["found"][0])
-        return f"the database ({found}) could not be asked: {answer['problem']}"
+        how = _WANTS if answer["problem"].startswith("NOAUTH") else ""
+        return f"the database ({found}) could not be asked: {answer['problem']}{how}"
     if answer["found"]:
         several = "; ".join(_told(one) for one in answer["found"])
         return f"more than one database runs here: {several}; say which one with these parameters"

@@ -45,7 +45,7 @@ _NO_FOLLOW = "follow() { :; }\n"
 POSTGRESQL = (
     _FEWER
     + r"""
-ask() { psql -XAtqw -v ON_ERROR_STOP=1 "$@"; }
+ask() { psql -XAtqw -v ON_ERROR_STOP=1 -c 'set search_path = pg_catalog' "$@"; }
 batch() { printf '%s\n' "$SQL" | ask -v "size=$1" -f -; }
 follow() {
   at=$(ask -c 'select pg_current_wal_insert_lsn()') || return 1

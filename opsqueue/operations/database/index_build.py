@@ -13,6 +13,7 @@ from opsqueue.model.fact import Fact, Facts
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.plan import Plan, Step
 from opsqueue.operations.database.hand import Hand
+from opsqueue.operations.database.index_room import about_room
 from opsqueue.operations.database.indexes import BACK, DOUBLE, Index, altered, concurrently, drop, indexes
 from opsqueue.operations.database.predicate import quoted
 
@@ -72,6 +73,9 @@ def objections(hand: Hand) -> Iterator[str]:
     if missing := [one for one in params.index_columns if one not in there]:
         yield f"{params.table} has no column {', '.join(missing)}; it has {', '.join(there)}"
     yield from _about_name(hand)
+    size = next((row[0] for row in _rows(server, "size")), "")
+    if size.isdigit():
+        yield from about_room(server, int(size), f"an index of {params.table}")
 
 
 def _about_name(hand: Hand) -> Iterator[str]:

@@ -13,6 +13,7 @@ from opsqueue.model.names import Severity
 from opsqueue.model.plan import Plan, Step
 from opsqueue.operations.database.hand import Hand
 from opsqueue.operations.database.index_advice import unused
+from opsqueue.operations.database.index_room import about_room
 from opsqueue.operations.database.predicate import quoted
 from opsqueue.operations.database.statistics import one
 
@@ -116,6 +117,8 @@ def objections(hand: Hand) -> Iterator[str]:
         yield "Redis has no indexes to optimize; choose backup, integrity_check, cleanup or tuning"
     if server.props.get("recovery") == "true":
         yield "this is a standby: it gets its indexes from its primary; rebuild there"
+    if largest := max(chosen(hand), key=lambda found: found.size, default=None):
+        yield from about_room(server, largest.size, f"to rebuild {largest}")
     if server.engine == "sqlite" and (check := _sqlite_check(server)) != "ok":
         yield f"{hand.params.path} is damaged, and a rebuild would build on that: {check}"
 

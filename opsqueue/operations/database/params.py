@@ -68,6 +68,9 @@ class DatabaseMaintenanceParams(Params):
     """Public keys on the host, used where `encrypt_to` is empty and this file is there."""
     identity_file: AbsolutePath = ""
     """A private key on the host: with it the encrypted backup itself is decrypted and restored as proof."""
+    trust_owners: bool = False
+    """PostgreSQL: run functions of roles that are no superusers with our rights while a backup is proven, or rows are
+    deleted; needed only where the login is a superuser and such functions are found."""
     compare: Literal["content", "count"] = "content"
     """What a scratch restore must have in common with its source: a checksum of each table, or the number of its rows
     alone; of a Redis, keys are counted in any case."""
@@ -211,5 +214,6 @@ class DatabaseMaintenanceParams(Params):
             backup_dir=self.backup_dir,
             recipients_file=self.recipients_file,
             secrets=self.secrets,
+            trust_owners=self.trust_owners,
             task=self.task,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from opsqueue.facts.database_owners import OF_A_RESTORE
 from opsqueue.facts.databases import Database
 from opsqueue.model.plan import Step
 from opsqueue.operations.database.hand import SCRATCH, Hand
@@ -42,13 +43,22 @@ _CONTENT = {"content": "coalesce(sum(hashtextextended(row(t.*)::text, 0)), 0)", 
 
 # psql ends with an error when the dump in it does; the counts come from the very snapshot that was dumped.
 _DUMP = """\
+set search_path = pg_catalog;
 begin transaction isolation level repeatable read read only;
+{guard}
 select pg_export_snapshot() as snapshot \\gset
 \\setenv SNAPSHOT :snapshot
 \\! pg_dump --no-password --format=custom --snapshot="$SNAPSHOT" --file="$FILE" || kill $PPID
 {questions}
 commit;
 """
+
+# Somebody may have written a function since verify; what this transaction does not see is not in the dump either.
+_GUARD = f"""\
+select count(*) > 0 as others from ({OF_A_RESTORE}) o \\gset
+\\if :others
+do 'begin raise ''others have functions here since it was looked: ask again, and see whose''; end';
+\\endif"""  # noqa: S608  # a constant text
 
 _PSQL = ("psql", "-X", "-A", "-t", "-q", "-w", "-F", "\t", "-v", "ON_ERROR_STOP=1")
 GLOBALS = "globals.sql"
@@ -80,15 +90,23 @@ def dump(hand: Hand, database: Database, directory: str) -> Iterator[Step]:
         *_PSQL,
         "-o",
         f"{directory}/{database.name}.source",
-        stdin=_DUMP.format(questions=questions(hand)),
+        stdin=_DUMP.format(guard=_guard(hand), questions=questions(hand)),
         env=env,
         login=True,
     )
 
 
+def _is_superuser(hand: Hand) -> bool:
+    return hand.server.props.get("superuser") == "true"
+
+
+def _guard(hand: Hand) -> str:
+    return _GUARD if _is_superuser(hand) and not hand.params.trust_owners else ""
+
+
 def beside(hand: Hand, directory: str) -> Iterator[Step]:
     """Roles and tablespaces, which belong to the server; only its superuser can read them."""
-    if hand.server.props.get("superuser") == "true":
+    if _is_superuser(hand):
         argv = ("pg_dumpall", "--no-password", "--globals-only", f"--file={directory}/{GLOBALS}")
         yield hand.step("dump roles and tablespaces", *argv, login=True)
 
@@ -96,13 +114,10 @@ def beside(hand: Hand, directory: str) -> Iterator[Step]:
 def restore(hand: Hand, database: Database, position: int, number: int, directory: str) -> Iterator[Step]:
     """Restore into a scratch database, count, and drop it."""
     name = scratch(number, position)
-    encoding, collate, ctype = database.more[:3]
     # Only psql's and pg_restore's own words: a subscription would hinder the drop, a publication means nothing here.
-    plain = () if hand.server.props.get("superuser") == "true" else ("--no-owner", "--no-privileges", "--no-comments")
-    locale = (f"--encoding={encoding}", f"--lc-collate={collate}", f"--lc-ctype={ctype}")
-    yield hand.step(
-        f"create the scratch database {name}", "createdb", "-w", "--template=template0", *locale, name, login=True
-    )
+    plain = () if _is_superuser(hand) else ("--no-owner", "--no-privileges", "--no-comments")
+    argv = (*_PSQL, "-d", database.name, "-c", _create(hand, database, name))
+    yield hand.step(f"create the scratch database {name}", *argv, login=True)
     yield hand.step(
         f"restore {database.name} into it",
         *("pg_restore", "--no-password", "--exit-on-error", "--no-subscriptions", "--no-publications", *plain),
@@ -120,6 +135,14 @@ def restore(hand: Hand, database: Database, position: int, number: int, director
     yield drop(hand, name)
 
 
+def _create(hand: Hand, database: Database, name: str) -> str:
+    """Superusers pass a limit of connections; nobody else comes in and changes what is about to be counted."""
+    encoding, collate, ctype = (f"'{one.replace(chr(39), chr(39) * 2)}'" for one in database.more[:3])
+    limit = 0 if _is_superuser(hand) else -1
+    locale = f"encoding {encoding} lc_collate {collate} lc_ctype {ctype}"
+    return f"create database {name} template template0 {locale} connection limit {limit}"
+
+
 def drop(hand: Hand, name: str) -> Step:
     """Drop a scratch database, whoever is connected to it."""
     argv = ("dropdb", "-w", "--if-exists", "--force", name)
@@ -128,7 +151,7 @@ def drop(hand: Hand, name: str) -> Step:
 
 def files(hand: Hand) -> tuple[str, ...]:
     """All artefacts of a backup."""
-    roles = (GLOBALS,) if hand.server.props.get("superuser") == "true" else ()
+    roles = (GLOBALS,) if _is_superuser(hand) else ()
     return (*(artefact(one) for one in hand.server.databases), *roles)
 
 

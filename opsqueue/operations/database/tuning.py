@@ -64,7 +64,7 @@ def plan(hand: Hand) -> Plan:
         why = "nothing of it can be set without a restart" if hand.params.apply else "apply is not asked for"
         return Plan(note=f"{len(found)} recommendations; {why}" if found else "nothing to recommend")
     steps = (*_keep(hand), *(_set(hand, one.name, one.want) for one in wanted), *_reload(hand))
-    told = ", ".join(f"{one.name} {one.now} to {one.want}" for one in wanted)
+    told = ", ".join(f"{one.name} {one.shown(one.now)} to {one.shown(one.want)}" for one in wanted)
     return Plan(steps=steps, note=f"{len(wanted)} of {len(found)} need no restart: {told}")
 
 
@@ -118,7 +118,7 @@ def verify(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
     for one in chosen(hand):
         value = there[one.name].value if one.name in there else "not there"
         if not same(value, one.want):
-            yield f"{one.name} did not take: wanted {one.want}, found {value}"
+            yield f"{one.name} did not take: wanted {one.shown(one.want)}, found {one.shown(value)}"
     yield from (f"its files of settings have an error: {row}" for row in _bad(now) if row not in _bad(hand.server))
 
 
@@ -162,7 +162,7 @@ def restored(hand: Hand, _found: Facts, now: Server | None) -> Iterator[str]:
         return
     for one in chosen(hand):
         if _moved(hand, one, now):
-            yield f"{one.name} has not its old value {one.now}"
+            yield f"{one.name} has not its old value {one.shown(one.now)}"
 
 
 def measure(hand: Hand, _found: Facts, now: Server | None) -> Iterator[Metric]:
@@ -180,11 +180,11 @@ def findings(hand: Hand, _found: Facts, now: Server | None) -> Iterator[Finding]
         if one in chosen(hand) and one.name in there and same(there[one.name].value, one.want):
             yield from _lasts(hand, one)
             continue
-        want = f" should be {one.want}" if one.want else ""
+        want = f" should be {one.shown(one.want)}" if one.want else ""
         yield Finding(
             severity=Severity.INFO,
             code="tuning_restart" if one.how == "restart" else "tuning_advice",
-            message=f"{one.name}: {one.now}{want}: {one.why}",
+            message=f"{one.name}: {one.shown(one.now)}{want}: {one.why}",
             advice=_ADVICE[one.how],
             evidence={"setting": one.name, "now": one.now, "want": one.want, **one.evidence},
         )
@@ -200,7 +200,7 @@ _ADVICE = {
 
 def _lasts(hand: Hand, one: Advice) -> Iterator[Finding]:
     if hand.server.engine in {"mysql", "redis"}:
-        text = f"{one.name} was {one.now} and is {one.want} until the server starts again"
+        text = f"{one.name} was {one.shown(one.now)} and is {one.shown(one.want)} until the server starts again"
         advice = f"Write {one.name} into the server's configuration file to keep it."
         yield Finding(severity=Severity.INFO, code="tuning_until_restart", message=text, advice=advice)
 

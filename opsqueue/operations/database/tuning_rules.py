@@ -17,6 +17,7 @@ _KB, _MB, _GB = 1 << 10, 1 << 20, 1 << 30
 _NEAR = 0.25
 """Sizes that differ by less are left alone."""
 _UNITS = {"B": 1, "kB": _KB, "8kB": 8 * _KB, "MB": _MB, "16MB": 16 * _MB, "GB": _GB}
+_BYTES = {"innodb_buffer_pool_size", "tmp_table_size", "max_heap_table_size", "maxmemory"}
 _MIN_WAL = {"web": 1024, "oltp": 2048, "dw": 4096, "desktop": 100, "mixed": 1024}
 _MAX_WAL = {"web": 4096, "oltp": 8192, "dw": 16384, "desktop": 2048, "mixed": 4096}
 _IO = {"hdd": 2, "ssd": 200, "san": 300, "nvme": 1000}
@@ -50,6 +51,23 @@ class Advice:
     how: str
     why: str
     evidence: Mapping[str, float | str] = field(default_factory=dict)
+    unit: str = ""
+    """What one of a plain number is, as PostgreSQL says it (8kB); of the others' sizes, bytes."""
+
+    def shown(self, value: str) -> str:
+        """A value as people read it: a size with its unit."""
+        unit = self.unit or ("B" if self.name in _BYTES else "")
+        if unit not in _UNITS:
+            return f"{value}{unit}"
+        return readable(int(value) * _UNITS[unit]) if value.isdigit() else value
+
+
+def readable(size: int) -> str:
+    """A size in bytes as PostgreSQL would write it, rounded to a tenth."""
+    for unit in ("GB", "MB", "kB"):
+        if size >= _UNITS[unit]:
+            return f"{size / _UNITS[unit]:.1f}".removesuffix(".0") + unit
+    return f"{size}B" if size else "0"
 
 
 def settings(server: Server | None) -> dict[str, Setting]:
@@ -104,7 +122,7 @@ def _postgresql(hand: Hand) -> Iterator[Advice]:
 def _pg_advice(there: Setting, name: str, want: str, why: str, evidence: Mapping[str, float | str]) -> Advice:
     how = "person" if there.source == "command line" and there.how == "live" else there.how
     told = f"{why}; it stands on the server's command line" if how == "person" else why
-    return Advice(name=name, now=there.value, want=want, how=how, why=told, evidence=evidence)
+    return Advice(name=name, now=there.value, want=want, how=how, why=told, evidence=evidence, unit=there.unit)
 
 
 def _pg_sizes(hand: Hand, memory: int, cpus: int) -> Iterator[tuple[str, int, str]]:

@@ -64,5 +64,5 @@ WORK: Mapping[str, Work] = {
     "cleanup": _cleanup,
     "tuning": _tuning,
 }
-DETAILED = {"statistics", "index_optimization", "cleanup", "tuning"}
-"""What needs to know each table or index, or the settings."""
+DETAILED = {"backup", "statistics", "index_optimization", "cleanup", "tuning"}
+"""What needs to know each table or index, the settings, or whose functions would run."""
