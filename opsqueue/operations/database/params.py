@@ -7,19 +7,51 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from opsqueue.facts.databases import DatabaseWhere
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import Params
 from opsqueue.operations.database.predicate import parse
 from opsqueue.secrets import SecretRef
 
-AbsolutePath = Annotated[str, Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@%+=:,._ /-]*[A-Za-z0-9@%+=:,._-])?$")]
+AbsolutePath = Annotated[
+    str,
+    Field(max_length=1000, pattern=r"^(/[A-Za-z0-9@%+=:,._ /-]*[A-Za-z0-9@%+=:,._-])?$"),
+    in_words("an absolute path, such as /srv/data, without quotes, and no / at its end"),
+]
 """Nothing that a shell, a database client or a glob would read otherwise."""
-DatabaseName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+DatabaseName = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"),
+    in_words("the name of a database: letters, digits and _, and then . - too"),
+]
 """No option, no path, no space: it is the name of a file in a backup too."""
-TableName = Annotated[str, Field(max_length=127, pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)?)?$")]
-UserName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.$-]*)?$")]
-ColumnName = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-IndexName = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
-Recipient = Annotated[str, Field(max_length=2000, pattern=r"^(age1[a-z0-9]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+)$")]
+TableName = Annotated[
+    str, Field(max_length=127, pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)?)?$"), in_words("a table, or schema.table")
+]
+UserName = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.$-]*)?$"),
+    in_words("the name of a user: letters, digits and _, and then . $ - too"),
+]
+ColumnName = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    in_words("the name of a column: letters, digits and _"),
+]
+IndexName = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$"),
+    in_words("the name of an index: letters, digits and _"),
+]
+KeyPattern = Annotated[
+    str,
+    Field(max_length=500, pattern=r"^([A-Za-z0-9][!-~]*)?$"),
+    in_words("a pattern of keys that begins with a letter or digit, such as session:*, without spaces"),
+]
+Recipient = Annotated[
+    str,
+    Field(max_length=2000, pattern=r"^(age1[a-z0-9]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+)$"),
+    in_words("a public key as age has it: age1… or ssh-ed25519 …"),
+]
 
 PASSWORD_NAMES = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD", "redis": "REDISCLI_AUTH"}
 """The environment name under which each engine's own client takes a password."""
@@ -95,7 +127,7 @@ class DatabaseMaintenanceParams(Params):
     """index_optimization: so old the statistics of a PostgreSQL must be before an index is called unused."""
     predicate: str = Field(default="", max_length=2000)
     """cleanup: which rows go: one expression over columns of the table, names as the catalogue has them."""
-    key_pattern: str = Field(default="", max_length=500, pattern=r"^([A-Za-z0-9][!-~]*)?$")
+    key_pattern: KeyPattern = ""
     """cleanup of Redis: which keys go, as SCAN matches them; it begins with a letter or digit."""
     redis_database: int = Field(default=0, ge=0, le=10_000)
     """cleanup of Redis: the number of the database."""
