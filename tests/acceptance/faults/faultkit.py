@@ -156,10 +156,10 @@ def _held_write(write):
 
 
 def _held_run(run):
-    def held(shell, command, mark=""):
+    def held(shell, command, mark="", **more):
         operation_id = mark.partition("/")[0]
         point(operation_id, f"unsent-{command.argv[-1]}")
-        result = run(shell, command, mark)
+        result = run(shell, command, mark, **more)
         point(operation_id, f"ended-{command.argv[-1]}")
         return result
 
