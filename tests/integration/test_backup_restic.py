@@ -441,14 +441,14 @@ def test_a_file_that_cannot_be_read_is_refused_or_told(bare):
 
 @as_root
 def test_what_cannot_be_read_only_while_it_is_read_is_no_backup(here):
-    """A file whose bytes the kernel refuses, as on a bad disk: the memory of a living process, at address 0."""
+    """A file whose bytes the kernel refuses even to root, as on a bad disk: one of sysfs that can only be written."""
     here.fill()
     bad = here.source / "bad"
     bad.write_text("x")
 
     def breaks(title: str) -> None:
         if title.startswith("back up"):
-            subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", str(bad)], check=True)
+            subprocess.run(["mount", "--bind", "/sys/bus/cpu/uevent", str(bad)], check=True)
 
     try:
         found = cycle(here.asked(one_file_system=False), during=breaks)

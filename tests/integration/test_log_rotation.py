@@ -260,6 +260,23 @@ def test_commands_that_are_killed_at_any_moment(log, method, request):
     assert lines(log) == list(range(total))
 
 
+def test_a_piece_that_was_killed_between_its_two_names_is_kept_once(log, cuts):
+    """The new name was given, the old one was not yet taken away: the same lines are not there twice."""
+    log.write_bytes(b"000000000 a\n" * 1000)
+    found, params = begun(asked(log, method="copytruncate"))
+    assert found.objections == []
+    piece, named = log.with_name(f".{log.name}.opsqueue-8192-12000"), log.with_name(f"{log.name}-20260101T000000Z")
+    piece.write_bytes(log.read_bytes()[:8192])
+    log.write_bytes(log.read_bytes()[8192:])
+    named.hardlink_to(piece)
+    found.problems = ["killed"]
+    look(params, found)
+    assert not found.restored
+    assert nothing_begun(log)
+    assert generations(log) == [named]
+    assert len(lines(log)) == 1000
+
+
 def _survives(step, after):
     """Whether a command ended well; with `after` it gets SIGKILL so many seconds after it began."""
     argv = wrapped(step.command, root=True, timeout=None)

@@ -184,15 +184,19 @@ done
 TIDY = (
     f"""{_HEAD}{_NAMED}"""
     r"""store=$1; shift
+# Killed between the new name and the end of the old one: both are the same file, which is not named once more.
+named_already() { for g in "$n"-*Z; do [ ! "$g" -ef "$1" ] || return 0; done; return 1; }
 for f; do
   enter "$f"
-  if [ -s ".$n.opsqueue.aside" ] && [ ! ".$n.opsqueue.aside" -ef "$n" ]; then named ".$n.opsqueue.aside"; fi
-  rm -f -- ".$n.opsqueue.aside" ".$n.opsqueue" ".$n"-*.opsqueue
+  a=.$n.opsqueue.aside
+  if [ -s "$a" ] && [ ! "$a" -ef "$n" ] && ! named_already "$a"; then named "$a"; fi
+  rm -f -- "$a" ".$n.opsqueue" ".$n"-*.opsqueue
   [ -z "$store" ] || rm -f -- "$store/$(printf %s "${d#/}" | tr / :)/.$n"-*.opsqueue
   for p in ".$n.opsqueue-"*; do
     [ -f "$p" ] || continue
     size=${p##*-} keep=${p%-*} keep=${keep##*-}
-    if [ "$(stat -c %s -- "$n")" -lt "$size" ] || ! cmp -s -n "$keep" -- "$n" "$p"; then named "$p"; rm -f -- "$p"
+    if named_already "$p"; then rm -f -- "$p"
+    elif [ "$(stat -c %s -- "$n")" -lt "$size" ] || ! cmp -s -n "$keep" -- "$n" "$p"; then named "$p"; rm -f -- "$p"
     elif [ "$(grep -acFx -e "$(tail -n 2 -- "$p" | head -n 1)" -- "$p")" = 1 ]; then rm -f -- "$p"
     else die "$d/$p may be a copy of what $f still holds: compare them and remove it"; fi
   done
