@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -89,6 +90,14 @@ def _without_limit(argv: Sequence[str]) -> tuple[str, ...]:
     while Path(words[0]).name == "timeout" or words[0] == "sudo":
         words = words[4:] if words[0] != "sudo" else words[3 if words[2].startswith("--preserve") else 2 :]
     return tuple(words)
+
+
+def every_title(run_: Cycle) -> list[str]:
+    """What each step of a run is called, without what is another in the next run: the number of a scratch database."""
+    titles = [re.sub(r"opsqueue_scratch_.*", "opsqueue_scratch", step.title) for step in run_.plan.steps]
+    assert run_.problems == []
+    assert len(titles) > 1
+    return titles
 
 
 def dry_and_real(parameters: dict[str, Any], state: Callable[[], object]) -> Cycle:

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, dry_and_real, flipped, killed_at
+from database_cycle import cycle, dry_and_real, every_title, flipped, killed_at
 from dbkit import MariaDB, mariadb, needs, place, run, until
 
 pytestmark = [
@@ -224,6 +224,19 @@ def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
     assert numbers == ([] if run_.problems else ["000001"])
     assert run_.restored in (None, [])
     assert scratch(server) == ""
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_at_any_step_leaves_the_old_or_the_new(server, kept):
+    titles = every_title(cycle(asked(server, kept)))
+    label = next((kept / "b").iterdir())
+    for title in titles:
+        were = sorted(path.name for path in label.iterdir())
+        run_ = killed_at(asked(server, kept), title)
+        assert run_.restored in (None, [])
+        now = sorted(path.name for path in label.iterdir())
+        assert now == (were if run_.problems else [*were, f"{len(were) + 1:06}"]), title
+        assert scratch(server) == ""
 
 
 def test_integrity_statistics_and_rebuilds(server, kept):

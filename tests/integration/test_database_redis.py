@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, dry_and_real, flipped, killed_at
+from database_cycle import cycle, dry_and_real, every_title, flipped, killed_at
 from dbkit import Redis, needs, place, redis, run, until
 
 from opsqueue.connectors.local import LocalShell
@@ -115,6 +115,16 @@ def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
     assert names(kept) == ([] if run_.problems else ["000001"])
     assert run_.restored in (None, [])
     assert not list(kept.rglob("*.partial"))
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_at_any_step_leaves_the_old_or_the_new(server, kept):
+    for title in every_title(cycle(asked(server, kept))):
+        were = sorted(names(kept))
+        run_ = killed_at(asked(server, kept), title)
+        assert run_.restored in (None, [])
+        assert sorted(names(kept)) == (were if run_.problems else [*were, f"{len(were) + 1:06}"]), title
+        assert not list(kept.rglob("*.partial"))
 
 
 def test_integrity_and_what_a_redis_has_not(server, kept):

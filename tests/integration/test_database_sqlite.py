@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from database_cycle import cycle, dry_and_real, flipped, killed_at
+from database_cycle import cycle, dry_and_real, every_title, flipped, killed_at
 from dbkit import ROOT, needs, place, run, user
 
 pytestmark = [pytest.mark.service, needs(("sqlite3", "sqlite3"), ("runuser", "util-linux"))]
@@ -151,6 +151,16 @@ def test_a_worker_that_is_killed_leaves_the_old_or_the_new(here, title):
     assert names(here) == ([] if run_.problems else ["000001"])
     assert run_.restored in (None, [])
     assert not list(here.rglob("*.partial"))
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed_at_any_step_leaves_the_old_or_the_new(here):
+    for title in every_title(cycle(asked(here))):
+        were = sorted(names(here))
+        run_ = killed_at(asked(here), title)
+        assert run_.restored in (None, [])
+        assert sorted(names(here)) == (were if run_.problems else [*were, f"{len(were) + 1:06}"]), title
+        assert not list(here.rglob("*.partial"))
 
 
 @pytest.mark.parametrize("kind", ["statistics", "index_optimization", "integrity_check"])
