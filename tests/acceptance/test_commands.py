@@ -30,6 +30,8 @@ BACKUP = r"""--name "db-backup" --type "database_maintenance" --systems "db-serv
   --parameters '{"maintenance_type": "backup"}' --priority "critical" """
 HEALTH = r"""--name "health-check" --type "health_check" --systems "web-server-1" "api-server-1" --priority "normal" """
 WAYS = {"installed": "opsqueue", "module": "python -m opsqueue", "repository": "python main.py"}
+ONE_WAY = ["installed", *(pytest.param(way, marks=pytest.mark.long) for way in ("module", "repository"))]
+"""All three are walked with one command line each time, and with the others in `make test-long`."""
 
 # CONTRACT section 2, "The JSON of one operation"; after the bar what is told beside it.
 OPERATION = (
@@ -177,7 +179,7 @@ def test_daily_monitoring(town, way):
         assert metrics["processes"]["value"] > 1
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ONE_WAY)
 def test_health_check(town, way):
     done = town.sh(f"{WAYS[way]} execute {HEALTH} --wait --output json")
     assert done.code == 0, done.err
@@ -186,7 +188,7 @@ def test_health_check(town, way):
     assert 0 <= done.json["health_score"] <= 100
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ONE_WAY)
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="not installed: sqlite3")
 def test_db_backup(town, way):
     """The database is what the configuration gives to db-server-1; test_database.py has others."""

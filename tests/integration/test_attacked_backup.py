@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import resticgen
 from backup_cycle import cycle
 from dbkit import ROOT, needs
 
@@ -45,7 +46,8 @@ def asked(there: Path, **more):
 
 
 def backed_up(there: Path) -> None:
-    found = cycle(asked(there, paths=[str(there / "home/docs")], init=True))
+    resticgen.repository(there / "r", "canary")
+    found = cycle(asked(there, paths=[str(there / "home/docs")]))
     assert found.good, (found.objections, found.problems)
 
 

@@ -417,6 +417,7 @@ def test_a_connection_that_stalls_in_the_middle_ends_with_the_time_limit(relayed
     assert shell.ask(HELLO) == HEARD
 
 
+@pytest.mark.long
 def test_a_host_that_takes_no_input_any_more_is_given_up(make_farm, make_ways, monkeypatch):
     monkeypatch.setattr(transport.Wire, "_active_check_timeout", 1.0)
     monkeypatch.setattr(ssh_shell, "GRACE_S", 1)
