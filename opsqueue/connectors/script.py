@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from opsqueue.model.fact import Fact, Script, read, unknown
+from opsqueue.model.fact import CUT_OFF, Fact, Script, read, unknown
 from opsqueue.model.plan import Result
 
 # LC_ALL=C: parsers read English and points in numbers. The sbin directories are missing on the PATH that a
@@ -113,7 +113,7 @@ def split(text: str, marker: str, facts: Sequence[Fact], errors: str = "") -> di
 
 def answers(facts: Sequence[Fact], raw: Mapping[str, Any]) -> dict[str, Any]:
     """The parsed answers by name; a fact without a raw answer is unknown."""
-    missing = unknown("the host gave no whole answer: its output was cut off")
+    missing = unknown(CUT_OFF)
     return {fact.name: _parsed(fact, raw[fact.name]) if fact.name in raw else missing for fact in facts}
 
 

@@ -73,6 +73,10 @@ def unknown(reason: str) -> dict[str, str]:
     return {"unknown": reason}
 
 
+CUT_OFF = "the host gave no whole answer: its output was cut off"
+"""Why an answer is unknown whose connection, or whose shell, ended in the middle of it."""
+
+
 def why_unknown(answer: Any) -> str | None:
     """The reason, if this answer is not known; else `None`."""
     if isinstance(answer, Mapping) and set(answer) == {"unknown"}:

@@ -14,7 +14,7 @@ from typing import Any
 from opsqueue.connectors.shell import Shell
 from opsqueue.errors import CommandNotSent, HostUnreachable, SentTooLate
 from opsqueue.facts.system import system_reading
-from opsqueue.model.fact import Facts
+from opsqueue.model.fact import CUT_OFF, Facts, why_unknown
 from opsqueue.model.host import Host
 from opsqueue.model.kind import OperationKind, Params
 from opsqueue.model.names import TargetState
@@ -103,7 +103,7 @@ def give_up(job: Job, target: Target, why: str) -> Target:
 
     Raises as run does.
     """
-    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    after = _looked(job, target)
     seen = replace(target, after=after, verified_at=job.world.now())
     if wrong := job.kind.verify(job.params, target.before, after):
         return _lead_back(job, replace(seen, problems=(*dict.fromkeys((*target.problems, *wrong)), why)))
@@ -219,9 +219,19 @@ def _what_failed(step: Step, result: Result) -> str:
     return f"{step.title}: {command} ended with exit code {result.exit_code}{last}"
 
 
+def _looked(job: Job, target: Target) -> Facts:
+    """How the host stands afterwards; asked anew where the answer was cut off, for that says nothing of the host.
+
+    A service that carries the connection cuts off the very question after its restart.
+    """
+    facts = job.kind.facts_after(job.params, target.before)
+    found: Facts = job.shell.ask(facts)
+    return job.shell.ask(facts) if CUT_OFF in map(why_unknown, found.values()) else found
+
+
 def _judge(job: Job, target: Target, sent_problems: tuple[str, ...]) -> Target:
     """Look at the host: is it as it should be; if not, try again or lead it back."""
-    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    after = _looked(job, target)
     problems = (*sent_problems, *job.kind.verify(job.params, target.before, after))
     now = job.world.now()
     seen = replace(target, after=after, problems=problems, verified_at=now, changed=True)
@@ -246,7 +256,7 @@ def _lead_back(job: Job, target: Target) -> Target:
 
 
 def _is_back(job: Job, target: Target, sent_problems: tuple[str, ...] = ()) -> Target:
-    after = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    after = _looked(job, target)
     left = (*sent_problems, *job.kind.restored(job.params, target.before, after))
     state = TargetState.UNKNOWN if left else TargetState.ROLLED_BACK
     now = job.world.now()
@@ -260,7 +270,7 @@ def _is_back(job: Job, target: Target, sent_problems: tuple[str, ...] = ()) -> T
 def _found(job: Job, target: Target) -> Target:
     """A worker died while it applied this: look, and never apply again."""
     _wait_until_quiet(job)
-    after: Facts = job.shell.ask(job.kind.facts_after(job.params, target.before))
+    after = _looked(job, target)
     problems = job.kind.verify(job.params, target.before, after)
     now = job.world.now()
     seen = replace(target, after=after, verified_at=now, problems=problems, changed=bool(target.steps))

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from opsqueue.errors import HostNotTrusted, HostUnreachable, SentTooLate
-from opsqueue.model.fact import Fact, Script
+from opsqueue.model.fact import CUT_OFF, Fact, Script, unknown
 from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params
@@ -70,6 +70,8 @@ class Machine:
     asked: int = 0
     during: dict[str, Callable] = field(default_factory=dict)
     """What happens elsewhere while a command runs here, once for each command."""
+    cut: set[int] = field(default_factory=set)
+    """The questions, by their number, whose answer is cut off."""
     while_asked: dict[int, Callable] = field(default_factory=dict)
     """What happens elsewhere while the host is asked for the n-th time."""
 
@@ -88,6 +90,8 @@ class FakeShell:
         self.greet()
         self.machine.asked += 1
         self.machine.while_asked.pop(self.machine.asked, lambda: None)()
+        if self.machine.asked in self.machine.cut:
+            return {fact.name: unknown(CUT_OFF) for fact in facts}
         return {fact.name: {"value": self.machine.value} if fact.name == "value" else {} for fact in facts}
 
     def run(self, command, mark="", *, not_after=math.inf):

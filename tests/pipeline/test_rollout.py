@@ -49,6 +49,14 @@ def test_a_host_that_does_not_come_out_right_is_rolled_back_and_tried_again_then
     assert shown["targets"][0]["problems"] == ["the value is -1"]
 
 
+@pytest.mark.parametrize("name", ["set_value", "redo_value"])
+def test_an_answer_that_was_cut_off_says_nothing_of_the_host_and_is_asked_for_anew(story, name):
+    machine = story.machines["h1"]
+    machine.cut = {3}
+    shown = story.drive(story.ask(name))
+    assert (shown["outcome"], machine.tally, machine.asked) == ("succeeded", ["set 1"], 5)  # verify, execute, twice after it, collect
+
+
 class Odd:
     """What no type foresaw."""
 
