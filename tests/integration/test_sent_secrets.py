@@ -17,7 +17,9 @@ from opsqueue.errors import CommandNotSent
 from opsqueue.model.fact import Fact, Script
 from opsqueue.model.plan import Command, Plan, Step, plan_digest
 
-VALUE = "correct horse 'battery' $(staple)"
+# Of this process alone: its neighbours in a parallel run send theirs at the same time, one of them (see the stand-in
+# for sudo below) in the words of a command, and the list of processes is everybody's.
+VALUE = f"correct horse 'battery' $(staple) {os.getpid()}"
 
 
 @pytest.fixture
