@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from opsqueue.model.fact import Fact, Facts
 from opsqueue.model.names import Risk, Severity, Sort
 from opsqueue.model.plan import NOTHING, Plan
+from opsqueue.model.report import Section
+from opsqueue.model.sample import Series, SeriesWanted
 
 
 class Params(BaseModel):
@@ -61,6 +63,13 @@ class Seen:
     thresholds: Mapping[str, float]
     """`alert_thresholds` of the configuration: cpu_usage, memory_usage, disk_usage (percent), response_time (ms)."""
     attempts: int = 1
+    at: float = 0.0
+    """When the facts were asked, UNIX time."""
+    series: Mapping[str, Series] = field(default_factory=dict)
+    """What the type's `series` wanted of this host's past, by the name it gave."""
+    earlier_findings: tuple[Mapping[str, Any], ...] | None = None
+    """The findings about this host of the last operation of this type with the same parameters; None: there was none,
+    or the type does not say `compares`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,14 @@ def _no_analysis(_params: Any, _seen: Seen) -> Analysis:
     return Analysis()
 
 
+def _no_series(_params: Any) -> tuple[SeriesWanted, ...]:
+    return ()
+
+
+def _no_report(_params: Any, _seen: Seen) -> tuple[Section, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationKind:
     """What the kernel asks of a kind of work. All functions are pure: no clock, no random, no I/O."""
@@ -119,7 +136,13 @@ class OperationKind:
     redo: bool = False
     """A failed try is planned and sent again as it stands; otherwise it is rolled back before it is tried again."""
     measure: Callable[[Any, Facts, Facts], tuple[Metric, ...]] = _no_metrics
+    series: Callable[[Any], tuple[SeriesWanted, ...]] = _no_series
+    """What the analysis wants to see of a host's past."""
+    compares: bool = False
+    """Whether the analysis wants the findings of before."""
     analyse: Callable[[Any, Seen], Analysis] = _no_analysis
+    report: Callable[[Any, Seen], tuple[Section, ...]] = _no_report
+    """What `opsqueue report` shows of one target beside findings and metrics."""
     risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
 
     @property

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
+from opsqueue.model.sample import Series
 from opsqueue.pipeline.collect import metrics_of
 from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import history, holds
+from opsqueue.store import history, holds, rollups
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
@@ -31,7 +32,7 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     worked = [target for target in targets if target.verified_at is not None]
     kind = world.kind(operation.type) if worked else None
     with world.store.read() as connection:
-        seen = [_seen(world, connection, operation, target) for target in worked]
+        seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
     analyses = _analyses(world, operation, kind, seen) if kind else []
@@ -52,10 +53,11 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     )
 
 
-def _seen(world: World, connection: Connection, operation: Operation, target: Target) -> Seen:
+def _seen(world: World, connection: Connection, kind: OperationKind, operation: Operation, target: Target) -> Seen:
     thresholds = world.settings.alert_thresholds
     created = operation.created_at
     earlier = store_targets.latest_metrics(connection, operation.type, target.host, created) if target.metrics else {}
+    at = target.verified_at or created
     return Seen(
         host=target.host,
         before=target.before,
@@ -64,7 +66,18 @@ def _seen(world: World, connection: Connection, operation: Operation, target: Ta
         earlier=metrics_of(earlier),
         thresholds=thresholds.model_dump(),
         attempts=target.attempt,
+        at=at,
+        series=_series(world, connection, kind, operation, target.host, at),
+        earlier_findings=history.findings_before(connection, operation, target.host) if kind.compares else None,
     )
+
+
+def _series(
+    world: World, connection: Connection, kind: OperationKind, operation: Operation, host: str, at: float
+) -> dict[str, Series]:
+    known = world.inventory.get(host)
+    wanted = kind.series(params_for(kind, operation.parameters, known)) if known else ()
+    return {one.name: rollups.read(connection, host, one, at) for one in wanted}
 
 
 def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:

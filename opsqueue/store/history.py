@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, or_, select
 
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
-from opsqueue.store.rows import operation_of, pack
+from opsqueue.store.rows import operation_of, pack, unpack
 from opsqueue.store.schema import OPEN, deliveries, events, targets
 from opsqueue.store.schema import operations as table
 
@@ -135,3 +137,24 @@ def due_soon(connection: Connection, until: float) -> bool:
     """Whether any open operation is to be looked at before then."""
     query = select(table.c.id).where(OPEN, table.c.due_at <= until).limit(1)
     return connection.execute(query).first() is not None
+
+
+def findings_before(connection: Connection, operation: Operation, host: str) -> tuple[Mapping[str, Any], ...] | None:
+    """What the last operation of this type with the same parameters found on this host; None: there was none."""
+    near = (
+        select(table.c.parameters, table.c.findings, table.c.created_at)
+        .join(targets, targets.c.operation_id == table.c.id)
+        .where(table.c.type == operation.type, table.c.created_at < operation.created_at)
+        .where(targets.c.host == host, targets.c.verified_at.is_not(None), table.c.stage == Stage.CLOSED)
+        .order_by(table.c.created_at.desc())
+        .limit(_FURTHER)
+        .subquery()
+    )
+    last = (
+        select(near.c.findings)
+        .where(near.c.parameters == pack(operation.parameters))
+        .order_by(near.c.created_at.desc())
+        .limit(1)
+    )
+    found = connection.execute(last).scalar_one_or_none()
+    return None if found is None else tuple(one for one in unpack(found) if one["host"] == host)
