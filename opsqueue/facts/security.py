@@ -32,10 +32,11 @@ command -v lynis >/dev/null || exit {NOTHING_THERE}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$dir"' EXIT
 trap 'exit 1' TERM INT HUP
-nice -n 19 lynis audit system --quick --cronjob --no-colors --logfile "$dir/log" --report-file "$dir/report" \\
-  >/dev/null 2>"$dir/said" </dev/null
+nice -n 19 lynis audit system --quick --cronjob --no-colors \\
+  --logfile "$dir/log" --report-file "$dir/report" >/dev/null 2>"$dir/said" </dev/null
 printf 'code=%s\\n' "$?"
-grep -E '^(lynis_version|hardening_index|tests_executed|tests_skipped|finish|warning\\[]|suggestion\\[])=?' "$dir/report"
+keys='lynis_version|hardening_index|tests_executed|tests_skipped|finish|warning\\[]|suggestion\\[]'
+grep -E "^($keys)=" "$dir/report"
 [ -s "$dir/report" ] || tail -n 3 "$dir/said" >&2
 echo end
 """
@@ -90,7 +91,8 @@ def _object(result: Result) -> Any:
 def _why(result: Result) -> str:
     if result.timed_out:
         return "it did not end within its time limit"
-    return result.output.strip()[-300:] or f"it ended with {result.exit_code} and said nothing"
+    lines = result.output.strip().splitlines()
+    return lines[-1][-300:] if lines else f"it ended with {result.exit_code} and said nothing"
 
 
 def _lynis(result: Result) -> Any:

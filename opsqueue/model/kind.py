@@ -78,6 +78,8 @@ class Analysis:
 
     findings: tuple[Finding, ...] = ()
     score: float | None = None
+    metrics: tuple[Metric, ...] = ()
+    """Numbers that only the host's past could tell; they stand beside those that were measured."""
 
 
 def _nothing_to_plan(_params: Any, _facts: Facts) -> Plan:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.sample import Series
-from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.collect import metrics_of, with_changed
 from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import history, holds, rollups
+from opsqueue.store import history, holds, rollups, samples
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
@@ -35,8 +35,10 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    analyses = _analyses(world, operation, kind, seen) if kind else []
+    judged = _judged(world, operation, kind, seen) if kind else {}
+    analyses = judged.values()
     findings.extend(finding for analysis in analyses for finding in analysis.findings)
+    numbered = [_with_metrics(target, judged[target.host]) for target in worked if _has_metrics(judged, target)]
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
     scores = [analysis.score for analysis in analyses if analysis.score is not None]
     analyzed = replace(
@@ -47,9 +49,32 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
-        write=lambda tx: holds.release(tx, operation.id),
-        targets=targets,
+        write=lambda tx: _store(tx, operation, numbered, judged),
+        targets=with_changed(targets, numbered),
         wake=True,
+    )
+
+
+def _has_metrics(judged: Mapping[str, Analysis], target: Target) -> bool:
+    return target.host in judged and bool(judged[target.host].metrics)
+
+
+def _with_metrics(target: Target, analysis: Analysis) -> Target:
+    """With what only the analysis could tell beside what was measured."""
+    more = {metric.name: {"value": metric.value, "unit": metric.unit} for metric in analysis.metrics}
+    return replace(target, metrics={**target.metrics, **more})
+
+
+def _store(tx: Connection, operation: Operation, numbered: Sequence[Target], judged: Mapping[str, Analysis]) -> None:
+    holds.release(tx, operation.id)
+    store_targets.save_metrics(tx, numbered)
+    moments = [(target.host, target.verified_at) for target in numbered if target.verified_at is not None]
+    samples.add(
+        tx,
+        [
+            samples.Taken(host=host, at=at, metrics={one.name: one for one in judged[host].metrics})
+            for host, at in moments
+        ],
     )
 
 
@@ -80,12 +105,15 @@ def _series(
     return {one.name: rollups.read(connection, host, one, at) for one in wanted}
 
 
-def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:
-    return [
-        _of_host(one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one))
+def _judged(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> dict[str, Analysis]:
+    """What the type says of each host that is still in the inventory."""
+    return {
+        one.host: _of_host(
+            one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one)
+        )
         for one in seen
         if one.host in world.inventory
-    ]
+    }
 
 
 def _of_host(host: str, analysis: Analysis) -> Analysis:

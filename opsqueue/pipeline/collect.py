@@ -38,7 +38,7 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
             to=Stage.ANALYZE,
             result="skipped",
             write=lambda tx: store_targets.save(tx, left),
-            targets=_with(targets, left),
+            targets=with_changed(targets, left),
         )
     kind = world.kind(operation.type)
     measured = _side_by_side(world, operation, kind, worked)
@@ -51,11 +51,12 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
         result="measured",
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
         write=lambda tx: _store(tx, measured, left),
-        targets=_with(targets, [*measured, *left]),
+        targets=with_changed(targets, [*measured, *left]),
     )
 
 
-def _with(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+def with_changed(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets in their order, those that changed as they now are."""
     now = {target.host: target for target in changed}
     return tuple(now.get(target.host, target) for target in targets)
 

@@ -131,15 +131,12 @@ def python(one: str, two: str) -> int:
     return (left > right) - (left < right)
 
 
-COMPARE = {"PyPI": python}
-
-
 def affected(version: str, ranges: Iterable[Entry], compare: Any) -> tuple[bool, str]:
     """Whether a version lies in one of the ranges of an advisory, and in which version that is mended."""
     hit, fixed = False, ""
     for one in ranges:
         events = [(kind, str(at)) for event in one.get("events", ()) for kind, at in event.items()]
-        order = functools.cmp_to_key(lambda left, right: before(left[1], right[1], compare))
+        order = functools.cmp_to_key(functools.partial(earlier, compare))
         inside = False
         for kind, at in sorted(events, key=order):
             step = before(version, at, compare)
@@ -150,6 +147,11 @@ def affected(version: str, ranges: Iterable[Entry], compare: Any) -> tuple[bool,
                 fixed = at
         hit = hit or inside
     return hit, fixed if hit else ""
+
+
+def earlier(compare: Any, left: tuple[str, str], right: tuple[str, str]) -> int:
+    """Which of two events of a range comes first."""
+    return before(left[1], right[1], compare)
 
 
 def before(one: str, two: str, compare: Any) -> int:
@@ -171,7 +173,8 @@ def dpkg() -> list[Entry]:
         raise Unanswered(f"there is no package database of dpkg: {error}") from None
     found = []
     for block in blocks:
-        words = dict(re.findall(r"^(Package|Status|Version|Source|Architecture): (.*)$", block, re.MULTILINE))
+        rows: list[tuple[str, str]] = re.findall(r"^(Package|Status|Version|Source): (.*)$", block, re.MULTILINE)
+        words = dict(rows)
         if not words.get("Status", "").endswith(" installed"):
             continue
         source, _, version = words.get("Source", words["Package"]).partition(" (")
@@ -245,9 +248,7 @@ def apt(installed: list[Entry]) -> Entry:
         raise Unanswered("apt has no package lists of a security archive: run `apt-get update` there")
     argv = ["apt-get", "-s", "-q", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o"]
     argv += ["Dir::Cache::srcpkgcache=", "dist-upgrade"]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False
-    )
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
     if done.returncode:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
         raise Unanswered(f"apt-get ended with {done.returncode}: {last[:200]}")
@@ -257,7 +258,7 @@ def apt(installed: list[Entry]) -> Entry:
         words = re.match(r"Inst (\S+) \[(\S+)\] \((\S+) (.*?) \[", line)
         if not words or not re.search(r"Debian-Security|-security\b", words[4]):
             continue
-        source = sources.get(words[1], words[1])
+        source = sources.get(str(words[1]), str(words[1]))
         entry = found.setdefault(source, {"source": source, "binaries": [], "installed": words[2], "fixed": words[3]})
         entry["binaries"].append(words[1])
     newest = max(lists, key=lambda one: float(one["date"]))
@@ -276,7 +277,9 @@ def security_lists() -> list[Entry]:
         with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
             head = file.read(8192)
             words = dict(re.findall(r"^(Label|Suite|Codename|Date|Valid-Until): (.*)$", head, re.MULTILINE))
-            if not re.search(r"security", " ".join(words.get(key, "") for key in ("Label", "Suite", "Codename")), re.IGNORECASE):
+            if not re.search(
+                r"security", " ".join(words.get(key, "") for key in ("Label", "Suite", "Codename")), re.IGNORECASE
+            ):
                 continue
             found.append({"date": moment(words.get("Date", "")), "until": moment(words.get("Valid-Until", ""))})
     return [one for one in found if one["date"]]
@@ -310,6 +313,8 @@ class Data:
         self.files: list[Entry] = []
         self.found: list[Entry] = []
         self.covered: set[str] = set()
+        self.others: set[str] = set()
+        """Other versions of the same system, which say nothing of this one."""
         self.cut = ""
         self.left = MOST_BYTES
 
@@ -321,6 +326,7 @@ class Data:
             "files": self.files,
             "matches": sorted(self.found, key=lambda one: (one["ecosystem"], one["package"], one["id"], one["where"])),
             "covered": sorted(self.covered),
+            "others": sorted(self.others),
             "cut": self.cut,
         }
 
@@ -343,10 +349,8 @@ class Data:
         """The advisories of one file."""
         if path.endswith(".zip"):
             with zipfile.ZipFile(path) as packed:
-                for member in packed.infolist():
-                    if member.filename.endswith(".json"):
-                        with packed.open(member) as inner:
-                            self.text(self.some(inner, member.filename), entry)
+                for member in (one for one in packed.infolist() if one.filename.endswith(".json")):
+                    self.member(packed, member, entry)
             return
         with open(path, "rb") as file:
             text = self.some(file, path)
@@ -355,6 +359,11 @@ class Data:
         else:
             entry["format"] = "debsecan"
             self.debsecan(text, entry)
+
+    def member(self, packed: zipfile.ZipFile, member: zipfile.ZipInfo, entry: Entry) -> None:
+        """The advisories of one file of an archive."""
+        with packed.open(member) as inner:
+            self.text(self.some(inner, member.filename), entry)
 
     def some(self, file: Any, name: str) -> bytes:
         """What is in a file, as long as there is room for it."""
@@ -390,6 +399,8 @@ class Data:
             if name in self.sources:
                 one = {"name": name, "where": "", "ecosystem": self.system, **self.sources[name]}
                 self.hold(advisory, part, one, debian)
+        elif ecosystem.startswith(self.system.partition(":")[0] + ":"):
+            self.others.add(ecosystem)
 
     def hold(self, advisory: Entry, part: Entry, one: Entry, compare: Any) -> None:
         """Hold an installed package against what an advisory says of it."""
@@ -488,7 +499,7 @@ def pip_audit(given: Entry) -> Entry:
     if not program:
         return {"absent": "pip-audit is not installed"}
     manifests = sorted({path for pattern in given["manifests"] for path in glob.glob(pattern)})
-    ways = [("--path", place) for place in python_places(given)]
+    ways: list[tuple[str, ...]] = [("--path", place) for place in python_places(given)]
     ways += [("--no-deps", "--disable-pip", "-r", path) for path in manifests]
     found: Entry = {"matches": [], "skipped": [], "audited": 0}
     for way in ways:

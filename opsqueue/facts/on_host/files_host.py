@@ -143,12 +143,10 @@ class Walk:
             except OSError:
                 self.unreadable += 1
                 continue
-            for entry in entries:
-                with suppress(OSError):  # it went away meanwhile
-                    status = entry.stat(follow_symlinks=False)
-                    yield entry.path, status, above
-                    if stat.S_ISDIR(status.st_mode) and self.enters(entry.path):
-                        waiting.append((entry.path, above.reached))
+            for path, one in looked_at(entries):
+                yield path, one, above
+                if stat.S_ISDIR(one.st_mode) and self.enters(path):
+                    waiting.append((path, above.reached))
 
     def enters(self, path: str) -> bool:
         """Whether a directory is walked."""
@@ -205,6 +203,13 @@ class Walk:
             self.left_out += 1
 
 
+def looked_at(entries: list[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+    """What each entry of a directory is; one that went away meanwhile is left out."""
+    for entry in entries:
+        with suppress(OSError):
+            yield entry.path, entry.stat(follow_symlinks=False)
+
+
 def is_private_key(path: str) -> bool:
     """Whether a file begins like a private key; its content stays here."""
     try:
@@ -222,13 +227,9 @@ def is_private_key(path: str) -> bool:
 def aliases(path: str, diverted: dict[str, str]) -> set[str]:
     """The names that the package database may have for a path: /usr/bin/su is known as /bin/su."""
     names = {path, diverted.get(path, path)}
-    for one in names:
-        for prefix in MERGED:
-            if one.startswith(f"/usr{prefix}/"):
-                names.add(one[4:])
-            if one.startswith(f"{prefix}/"):
-                names.add(f"/usr{one}")
-    return names
+    short = {one[4:] for one in names for prefix in MERGED if one.startswith(f"/usr{prefix}/")}
+    long = {f"/usr{one}" for one in names for prefix in MERGED if one.startswith(f"{prefix}/")}
+    return names | short | long
 
 
 def owners(paths: list[str]) -> dict[str, str] | None:
@@ -241,10 +242,8 @@ def owners(paths: list[str]) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for file in lists if wanted else ():
         with suppress(OSError), open(file, encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                name = line.rstrip("\n")
-                if name in wanted:
-                    found[wanted[name]] = os.path.basename(file)[:-5].partition(":")[0]
+            names = wanted.keys() & set(lines.read().splitlines())
+            found.update({wanted[name]: os.path.basename(file)[:-5].partition(":")[0] for name in names})
     return found
 
 

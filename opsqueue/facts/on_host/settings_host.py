@@ -119,17 +119,17 @@ def updates(_given: Entry) -> Entry:
     }
 
 
+TRUSTED = re.compile(
+    r"^\s*deb(-src)?\s+\[[^]]*\b(trusted|allow-insecure)=yes\b|^\s*(trusted|allow-insecure)\s*:\s*yes\b", re.IGNORECASE
+)
+
+
 def untrusted() -> Iterator[str]:
     """Files of sources that are believed without a signature."""
-    paths = ["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*")]
-    for path in paths:
+    for path in ["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*")]:
         with suppress(OSError):
-            for line in lines(path):
-                if re.match(r"^\s*deb(-src)?\s+\[[^]]*\b(trusted|allow-insecure)=yes\b", line) or re.match(
-                    r"(?i)^\s*(trusted|allow-insecure)\s*:\s*yes\b", line
-                ):
-                    yield path
-                    break
+            if any(TRUSTED.match(line) for line in lines(path)):
+                yield path
 
 
 def reboot(_given: Entry) -> Entry:
@@ -233,15 +233,14 @@ def joined(path: str) -> list[str]:
     return "\n".join(lines(path)).replace("\\\n", " ").splitlines()
 
 
+ALIAS = re.compile(r"(?:^\s*Cmnd_Alias\s+|:\s*)(\w+)\s*=\s*([^:]*)")
+
+
 def everything_of(files: list[str]) -> set[str]:
     """The names of commands (Cmnd_Alias) that stand for every program."""
-    found = set()
-    for path in files:
-        for line in joined(path):
-            for name, members in re.findall(r"(?:^\s*Cmnd_Alias\s+|:\s*)(\w+)\s*=\s*([^:]*)", line.partition("#")[0]):
-                if "ALL" in re.split(r"[\s,]+", members):
-                    found.add(name)
-    return found
+    every = [line.partition("#")[0] for path in files for line in joined(path)]
+    pairs = [pair for line in every for pair in ALIAS.findall(line)]
+    return {name for name, members in pairs if "ALL" in re.split(r"[\s,]+", members)}
 
 
 def sudo_rules(path: str, everything: set[str]) -> Iterator[Entry]:
@@ -249,19 +248,27 @@ def sudo_rules(path: str, everything: set[str]) -> Iterator[Entry]:
     for line in joined(path):
         text = re.sub(r"(^|\s)#(?!\d).*", "", line).strip()
         if text.startswith("Defaults"):
-            head, _, rest = text.partition(" ")
-            for word in re.split(r"\s*,\s*", rest.strip()):
-                if re.match(r"^(!?authenticate|!?use_pty|logfile|timestamp_timeout)\b", word):
-                    kept = word if not word.startswith("logfile") else "logfile"
-                    # `Defaults:ann !authenticate` is about ann, and not about everybody.
-                    yield {"kind": "defaults", "text": (head[8:] + " " + kept).strip().replace(" = ", "=")}
+            yield from defaults(text)
         elif "NOPASSWD:" in text and "=" in text and not re.match(r"^\w+_Alias\b", text):
-            who = text.partition("=")[0].split()[0]
-            free = re.split(r"(?<!\w)PASSWD:", text.partition("NOPASSWD:")[2])[0]
-            programs = [word.strip().split()[0] for word in free.split(",") if word.strip()]
-            programs = [re.sub(r"^([A-Z_]+:\s*)+", "", one) for one in programs]
-            whole = bool({"ALL", *everything} & set(programs))
-            yield {"kind": "nopasswd", "who": who, "all": whole, "programs": sorted(set(programs))[:10], "file": path}
+            yield {**free_of(text, everything), "kind": "nopasswd", "file": path}
+
+
+def defaults(text: str) -> Iterator[Entry]:
+    """The defaults that matter; `Defaults:ann !authenticate` is about ann, and not about everybody."""
+    head, _, rest = text.partition(" ")
+    for word in re.split(r"\s*,\s*", rest.strip()):
+        if re.match(r"^(!?authenticate|!?use_pty|logfile|timestamp_timeout)\b", word):
+            kept = "logfile" if word.startswith("logfile") else word.replace(" ", "")
+            yield {"kind": "defaults", "text": (head[len("Defaults") :] + " " + kept).strip()}
+
+
+def free_of(text: str, everything: set[str]) -> Entry:
+    """Who may run what without a password, by one line."""
+    free = re.split(r"(?<!\w)PASSWD:", text.partition("NOPASSWD:")[2])[0]
+    words = [re.sub(r"^([A-Z_]+:\s*)+", "", word.strip()) for word in free.split(",") if word.strip()]
+    programs = sorted({word.split()[0] for word in words if word})
+    whole = bool({"ALL", *everything} & set(programs))
+    return {"who": text.partition("=")[0].split()[0], "all": whole, "programs": programs[:10]}
 
 
 # -- accounts -----------------------------------------------------------------------------------------------
@@ -351,24 +358,27 @@ def logins(_given: Entry) -> Entry:
 def listening(_given: Entry) -> Entry:
     """Who listens on an address that others can reach; without root the programs are not known."""
     programs = by_inode()
-    found = []
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        with suppress(OSError):
-            for line in lines("/proc/net/" + name)[1:]:
-                words = line.split()
-                if words[3] != (LISTEN if name.startswith("tcp") else UNCONNECTED):
-                    continue
-                host, _, port = words[1].rpartition(":")
-                address = address_of(host)
-                if not address.startswith("127.") and address not in ("::1", "::ffff:127.0.0.1"):
-                    found.append({
-                        "protocol": name[:3],
-                        "address": address,
-                        "everywhere": address in ("0.0.0.0", "::"),  # noqa: S104 - it is what is looked for
-                        "port": int(port, 16),
-                        "program": programs.get(words[9], ""),
-                    })  # fmt: skip
+    found = [one for name in ("tcp", "tcp6", "udp", "udp6") for one in sockets(name, programs)]
     return {"sockets": sorted(found, key=lambda one: (one["protocol"], one["port"], one["address"]))[:500]}
+
+
+def sockets(name: str, programs: dict[str, str]) -> Iterator[Entry]:
+    """The sockets of one protocol that wait for others."""
+    rows: list[str] = []
+    with suppress(OSError):  # without IPv6 there is no such file
+        rows = lines("/proc/net/" + name)[1:]
+    for words in (row.split() for row in rows):
+        host, _, port = words[1].rpartition(":")
+        address = address_of(host)
+        waits = words[3] == (LISTEN if name.startswith("tcp") else UNCONNECTED)
+        if waits and not address.startswith("127.") and address not in ("::1", "::ffff:127.0.0.1"):
+            yield {
+                "protocol": name[:3],
+                "address": address,
+                "everywhere": address in ("0.0.0.0", "::"),  # noqa: S104 - it is what is looked for
+                "port": int(port, 16),
+                "program": programs.get(words[9], ""),
+            }
 
 
 def address_of(word: str) -> str:
