@@ -33,6 +33,7 @@ _KNOWN = frozenset(
 """Programs that Debian's packages bring with the bit set."""
 _ROOTS = re.compile(r"^/(etc|boot|root|usr|bin|sbin|lib\w*|var/spool/cron|opt)(/|$)")
 """What root runs or believes lies there."""
+_SECRET = re.compile(r"shadow|_key$|opasswd")
 
 
 def _name(entry: Answer) -> str:
@@ -147,7 +148,7 @@ def _modes(pattern: str, most: int, groups: Sequence[str], answer: Answer) -> It
         if mode & ~most or entry["owner"] != "root" or entry["group"] not in {"root", *groups}:
             is_now = f"{entry['mode']} {entry['owner']}:{entry['group']}"
             text = f"{path} is {is_now}; wanted is {most:04o} or less, of root"
-            severity = CRITICAL if mode & 0o002 or (mode & 0o004 and not most & 0o004) else None
+            severity = CRITICAL if mode & 0o002 or (mode & 0o004 and _SECRET.search(path)) else None
             yield Problem(subject=path, message=text, evidence=_told(entry), severity=severity)
 
 
