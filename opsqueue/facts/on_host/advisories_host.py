@@ -556,8 +556,10 @@ def answered(part: Any, *words: Any) -> Any:
         return part(*words)
     except subprocess.TimeoutExpired as error:
         return {"unknown": f"{error.cmd[0]} did not end within {error.timeout:.0f} s"}
-    except (Unanswered, OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except (Unanswered, OSError, zipfile.BadZipFile) as error:
         return {"unknown": f"{error}" or type(error).__name__}
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        return {"unknown": f"the data are not in a form that is known: {error}"}
 
 
 def advisories(given: Entry, installed: list[Entry], pythons: list[Entry]) -> Entry:

@@ -173,7 +173,8 @@ def sshd(given: Entry) -> Entry:
         asked = f"user={who},host=outside.invalid,addr=203.0.113.1,laddr=203.0.113.2,lport=22"
         code, out, err = run(program, "-T", "-C", asked, "-f", given["sshd_config"])
         if code:
-            raise Unanswered("sshd -T: " + (err.strip().splitlines() or [f"it ended with {code}"])[-1][:200])
+            said = "; ".join(err.strip().splitlines()[-2:]) or f"it ended with {code}"
+            raise Unanswered(f"sshd -T: {said[:300]}")
         found[who] = settings_of(out, set(given["sshd"]))
     return found
 
@@ -425,7 +426,7 @@ def answered(part: Any, given: Entry) -> Entry:
         found: Entry = part(given)
     except Absent as error:
         return {"absent": str(error)}
-    except (Unanswered, OSError, ValueError, IndexError, KeyError, StopIteration) as error:
+    except (Unanswered, OSError, ValueError, IndexError, KeyError, TypeError, StopIteration) as error:
         return {"unknown": str(error) or type(error).__name__}
     return found
 
