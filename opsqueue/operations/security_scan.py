@@ -29,7 +29,7 @@ from opsqueue.operations.security.rules_ssh import SSHD_OPTIONS
 _MOST_ENTRIES = 2000
 """Files of one kind that a host tells."""
 _COSTS = {Severity.CRITICAL: 20.0, Severity.WARNING: 4.0, Severity.INFO: 0.25}
-_RULE_FACTS = {"configuration": "settings", "permissions": "files"}
+_RULE_FACTS = {"vulnerabilities": "advisories", "configuration": "settings", "permissions": "files"}
 
 
 def facts(params: SecurityScanParams) -> tuple[Fact, ...]:
@@ -86,7 +86,7 @@ class Scan:
         gaps = list(found.missing(self.params, self.facts, self.judged))
         if "vulnerabilities" in self.params.checks:
             gaps += vulnerabilities.missing(self.facts)
-        return tuple(gaps)
+        return tuple(dict.fromkeys(gaps))
 
     @cached_property
     def controls(self) -> tuple[Control, ...]:

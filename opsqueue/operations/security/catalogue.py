@@ -20,7 +20,7 @@ def rules(allowed_ports: Sequence[int] = ()) -> tuple[Rule, ...]:
 
 
 OTHERS = frozenset({
-    "security_update_pending", "vulnerable_package", "advisories_old", "scan_incomplete", "system_ended",
+    "vulnerable_package", "advisories_old", "scan_incomplete", "system_ended",
     "lynis_warning", "package_file_changed", "exception_expired", "findings_left_out",
 })  # fmt: skip
 """Codes of findings that no rule brings."""

@@ -63,7 +63,7 @@ def of_rules(judged: Iterable[Judged]) -> Iterator[Found]:
                 part=one.rule.part,
                 severity=problem.severity or one.rule.severity,
                 message=problem.message,
-                advice=one.rule.advice,
+                advice=problem.advice or one.rule.advice,
                 references=tuple(one.rule.references),
                 evidence=problem.evidence,
             )

@@ -25,9 +25,11 @@ class Accepted(Params):
     """A risk that somebody accepted until a day; it is listed, and counts no more."""
 
     code: Code
+    """The code of the finding."""
     subject: Word = "*"
     """What it is about, as the finding's evidence names it; `*` stands for anything."""
     reason: Word
+    """Why it is accepted."""
     owner: Word
     """Who answers for it."""
     until: date
@@ -49,7 +51,7 @@ class SecurityScanParams(Params):
     advisories: tuple[Path, ...] = Field(default=(), max_length=20)
     """Files and directories on the host: OSV (.json, .zip) or data of debsecan; besides the package lists of apt."""
     max_data_age_days: float = Field(default=7, gt=0, le=3650)
-    """Advisory data and package lists that are older are a finding, and the scan says that it is not whole."""
+    """Advisory data and package lists that are older are a finding."""
     allow_network: bool = False
     """Let pip-audit on the host ask the network."""
     python_paths: tuple[Path, ...] = Field(default=(), max_length=50)
@@ -67,20 +69,25 @@ class SecurityScanParams(Params):
     exclude_paths: tuple[Path, ...] = Field(
         default=("/proc", "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containers", "/snap"), max_length=100
     )
+    """Directories that are not entered."""
     sshd_config: Path = "/etc/ssh/sshd_config"
+    """The file that sshd is started with; what is in effect is asked of sshd itself."""
     sudoers: Path = "/etc/sudoers"
+    """Read with all that it includes."""
     accept: tuple[Accepted, ...] = Field(default=(), max_length=200)
-    """Accepted risks."""
+    """Accepted risks: listed, and not counted among the open ones."""
     seconds: int = Field(default=120, ge=5, le=3600)
     """For each of advisories, settings and files; files end there with what was seen, and are said to be cut."""
     lynis_seconds: int = Field(default=240, ge=10, le=3600)
+    """lynis takes half a minute to some minutes; with more than the operation's timeout ask for a longer one."""
     integrity_seconds: int = Field(default=200, ge=10, le=3600)
+    """The same for `integrity`."""
     sudo: bool = True
     """Look as root; without it much is not known, and said to be so."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        strange = sorted(set(self.skip_rules) - CODES)
+        strange = sorted({*self.skip_rules, *(one.code for one in self.accept)} - CODES)
         if strange:
             raise ValueError(f"there is no rule with the code {strange[0]!r}; the page of this type lists them")
         if len(set(self.checks)) != len(self.checks):

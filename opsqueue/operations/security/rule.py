@@ -31,6 +31,8 @@ class Problem:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity | None = None
     """When it is another than the rule's."""
+    advice: str = ""
+    """When it is another than the rule's."""
 
 
 class NotKnown(Exception):

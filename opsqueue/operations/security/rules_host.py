@@ -45,7 +45,7 @@ def _kernel(row: _Setting) -> Rule:
     lines = ", ".join(f"{key} = {row.wanted[0]}" for key in each)
     return Rule(
         code=row.code,
-        title=f"not so: {row.why}",
+        title=f"it is not so that {row.why}",
         part="settings.kernel",
         severity=row.severity,
         judge=partial(_values, each, row.why),
@@ -224,7 +224,21 @@ def _apparmor(answer: Answer) -> Iterator[Problem]:
         yield Problem(subject="apparmor", message="AppArmor is off")
 
 
+def _waiting(answer: Answer) -> Iterator[Problem]:
+    for update in answer["updates"]:
+        names = " ".join(update["binaries"][:_NAMED])
+        yield Problem(
+            subject=update["source"],
+            message=f"a security update of {update['source']} waits: {update['installed']} -> {update['fixed']}",
+            evidence=dict(update),
+            advice=f"Run `apt-get install --only-upgrade {names}` on the host.",
+        )
+
+
+_NAMED = 5
 UPDATES = (
+    Rule(code="security_update_pending", title="no security update waits", part="advisories.apt", severity=WARNING,
+         judge=_waiting, cis=("1.2.2.1",), lynis=("PKGS-7392",), advice="Run `apt-get dist-upgrade` on the host."),
     Rule(code="updates_by_hand", title="security updates come by themselves", part="settings.updates", severity=INFO,
          judge=_automatic, lynis=("PKGS-7420",),
          advice="Install unattended-upgrades, and set APT::Periodic::Update-Package-Lists and Unattended-Upgrade."),

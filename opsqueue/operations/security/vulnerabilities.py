@@ -22,10 +22,7 @@ Match = Mapping[str, Any]
 
 
 def found(params: SecurityScanParams, facts: Facts) -> Iterator[Found]:
-    """Security updates that wait, and holes that are known of what is installed."""
-    apt = known(facts, APT)
-    for update in apt["updates"] if apt else ():
-        yield _update(update)
+    """Holes that are known of what is installed, and data that are too old; updates of apt are told by a rule."""
     for part in (DATA, AUDIT):
         yield from _holes(part, facts)
     yield from _old(params, facts)
@@ -106,20 +103,6 @@ def _how(one: Match) -> str:
     if one["ecosystem"] == "PyPI":
         return f"Install {one['package']} {one['fixed']} or newer in {one['where']}."
     return f"Run `apt-get install --only-upgrade {' '.join(one['binaries'][:_TOLD])}` on the host."
-
-
-def _update(update: Mapping[str, Any]) -> Found:
-    names = " ".join(update["binaries"][:_TOLD])
-    return Found(
-        code="security_update_pending",
-        subject=update["source"],
-        part=APT,
-        severity=Severity.WARNING,
-        message=f"a security update of {update['source']} waits: {update['installed']} -> {update['fixed']}",
-        advice=f"Run `apt-get install --only-upgrade {names}` on the host.",
-        references=("CIS 1.2.2.1", "lynis PKGS-7392"),
-        evidence=dict(update),
-    )
 
 
 def _old(params: SecurityScanParams, facts: Facts) -> Iterator[Found]:
