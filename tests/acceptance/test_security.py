@@ -9,13 +9,13 @@ import sqlite3
 import pytest
 from scanned import NAME, OUTSIDE, WEAKNESSES, Scanned
 
-TOOLS = ("unshare", "nsenter", "chroot", "sshd", "visudo", "apt-get", "dpkg", "ssh-keygen")
+TOOLS = ("unshare", "nsenter", "chroot", "sshd", "visudo", "apt-get", "dpkg", "ssh-keygen", "lynis")
 pytestmark = [
     pytest.mark.service,
     pytest.mark.xdist_group("security"),
     pytest.mark.skipif(
         os.geteuid() != 0 or not all(shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") for tool in TOOLS),
-        reason="needs root, util-linux, openssh-server, sudo, apt and dpkg",
+        reason="needs root, util-linux, openssh-server, sudo, lynis, apt and dpkg",
     ),
 ]
 
@@ -123,3 +123,16 @@ def test_a_part_that_could_not_be_asked_is_neither_passed_nor_fixed(host):
     back = by_subject(host.scan(), "standing")
     since = back["ssh_root_login", "PermitRootLogin"]["evidence"]["since"]
     assert since == by_subject(first, "new")["ssh_root_login", "PermitRootLogin"]["evidence"]["since"]
+
+
+def test_lynis_is_run_and_keeps_nothing_on_the_host(host):
+    """The real one, inside of the prepared host: its index and its warnings, with a place for its report of its own."""
+    before = host.everything()
+    found = host.scan(checks=["lynis"], lynis_seconds=280)
+    told = numbers(found)
+    assert 0 < told["lynis_index"] <= 100
+    assert told["lynis_tests"] > 50
+    assert told["parts_missing"] == 0
+    assert all(one["evidence"]["references"] for one in found["findings"] if one["code"] == "lynis_warning")
+    assert host.everything() == before
+    assert not list(host.at("/tmp").glob("tmp.*"))

@@ -27,6 +27,7 @@ LOCAL = frozenset(
     ]
 )  # fmt: skip
 """File systems that are walked; others (network, virtual, media) are named as skipped."""
+DPKG = "/var/lib/dpkg"
 MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 KEY_ENDS = (".pem", ".key", "_key", "_rsa", "_dsa", "_ecdsa", "_ed25519", ".ppk")
 MARKS = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
@@ -234,7 +235,7 @@ def aliases(path: str, diverted: dict[str, str]) -> set[str]:
 
 def owners(paths: list[str]) -> dict[str, str] | None:
     """Which package each of them is of; None where there is no database of dpkg."""
-    lists = glob.glob("/var/lib/dpkg/info/*.list")
+    lists = glob.glob(f"{DPKG}/info/*.list")
     if not lists:
         return None
     diverted = diversions()
@@ -249,7 +250,7 @@ def owners(paths: list[str]) -> dict[str, str] | None:
 
 def diversions() -> dict[str, str]:
     """Where files of packages were moved to, with the names by which the packages know them."""
-    with suppress(OSError), open("/var/lib/dpkg/diversions", encoding="utf-8", errors="surrogateescape") as lines:
+    with suppress(OSError), open(f"{DPKG}/diversions", encoding="utf-8", errors="surrogateescape") as lines:
         words = lines.read().splitlines()
         return dict(zip(words[1::3], words[0::3]))  # noqa: B905 - Python 3.9
     return {}
@@ -257,7 +258,7 @@ def diversions() -> dict[str, str]:
 
 def overridden() -> set[str]:
     """The paths whose mode somebody chose with dpkg-statoverride."""
-    with suppress(OSError), open("/var/lib/dpkg/statoverride", encoding="utf-8", errors="surrogateescape") as lines:
+    with suppress(OSError), open(f"{DPKG}/statoverride", encoding="utf-8", errors="surrogateescape") as lines:
         return {" ".join(line.rstrip("\n").split(" ")[3:]) for line in lines}
     return set()
 
