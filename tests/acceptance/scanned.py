@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from place import PROJECT, Place, until
+
+from opsqueue.embedded.redis import running
 
 DAY = 86400
 NAME = "web-server-1"
@@ -73,6 +76,8 @@ class Scanned:
         self.excluded = [*wanted, "/usr", "/proc", "/sys", "/dev", "/run"]
         self.server: subprocess.Popen[bytes] | None = None
         self._make()
+        system = self.place.start("opsqueue", "up", "--no-flower")
+        until(lambda: running(self.place.state / "redis"), 60, lambda: f"the system: {self.place.said(system)}")
 
     def end(self) -> None:
         """End everything here."""
@@ -110,8 +115,10 @@ class Scanned:
     def everything(self) -> dict[str, tuple[Any, ...]]:
         """All that a scan must leave as it is: every file of the host, and the settings of its network."""
         found: dict[str, tuple[Any, ...]] = {}
-        for top in ("etc", "home", "root", "opt", "srv", "var", "boot"):
-            for path in [self.at(top), *self.at(top).rglob("*")]:
+        for directory, below, names in os.walk(self.inside):
+            inner = directory.removeprefix(str(self.inside)) or "/"
+            below[:] = [name for name in below if f"{inner.rstrip('/')}/{name}" not in [*self.excluded, "/tmp"]]
+            for path in (Path(directory, name) for name in [*below, *names]):
                 status = path.lstat()
                 found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
         said = self.place.sh("cd /proc/sys/net/ipv4/conf/all && grep . accept_source_route accept_redirects rp_filter")
@@ -126,6 +133,8 @@ class Scanned:
         self.write("/etc/group", _GROUP)
         self.write("/etc/shadow", f"root:*:19000::365:7:::\nann:$y$j9T${self.secret}$x:19000:0:365:7:::\n", 0o640)
         self.write("/etc/login.defs", "ENCRYPT_METHOD YESCRYPT\nPASS_MAX_DAYS 365\nPASS_WARN_AGE 7\nUMASK 027\n")
+        for name in ("/etc/alternatives", "/etc/lynis"):
+            shutil.copytree(name, self.at(name), symlinks=True)
         self.folder("/home/ann", 0o750, (1000, 1000))
         self.folder("/var/www", 0o755)
         self.folder("/run/sshd")
