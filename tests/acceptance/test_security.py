@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fleet import Fleet
 from scanned import NAME, OUTSIDE, WEAKNESSES, Scanned
+from sshkit import Farm, needs_sshd
 
 TOOLS = ("unshare", "nsenter", "chroot", "sshd", "visudo", "apt-get", "dpkg", "ssh-keygen", "lynis")
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.xdist_group("security"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not all(shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") for tool in TOOLS),
-        reason="needs root, util-linux, openssh-server, sudo, lynis, apt and dpkg",
-    ),
-]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("security")]
 
 
 @pytest.fixture
 def host():
+    """A prepared host, ended with the test."""
+    if os.geteuid() != 0 or not all(shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") for tool in TOOLS):
+        pytest.skip("needs root, util-linux, openssh-server, sudo, lynis, apt and dpkg")
     one = Scanned()
     yield one
     one.end()
@@ -141,3 +145,29 @@ def test_lynis_is_run_and_keeps_nothing_on_the_host(host):
 
 def without_caches(everything):
     return {path: one for path, one in everything.items() if "/var/lib/" not in path and "/var/cache/" not in path}
+
+
+@needs_sshd
+def test_two_hosts_are_scanned_over_ssh():
+    """The programs are sent as text, also through a shell that is not for them, and each host has its own findings."""
+    with Farm(hosts=2) as farm:
+        fleet = Fleet(farm)
+        try:
+            asked = {"checks": ["configuration", "permissions"], "paths": ["/etc/ssh"], "sudo": os.geteuid() == 0}
+            words = ("--parameters", json.dumps(asked))
+            done, data = fleet.execute("security_scan", *words)
+            assert (done.code, data["status"]) == (0, "succeeded"), data["targets"]
+            for host in ("h1", "h2"):
+                told = {name: metric["value"] for name, metric in data["metrics"][host].items()}
+                assert told["files_scanned"] > 0
+                assert told["findings_new"] > 0
+            prints = [
+                {one["evidence"]["fingerprint"] for one in data["findings"] if one["host"] == host}
+                for host in ("h1", "h2")
+            ]
+            assert prints[0]
+            assert not prints[0] & prints[1]
+            _again, data = fleet.execute("security_scan", *words)
+            assert {one["evidence"]["status"] for one in data["findings"]} == {"standing"}
+        finally:
+            fleet.end()
