@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from opsqueue.facts import security_shapes as shapes
 from opsqueue.facts.on_host import program
+from opsqueue.facts.shape import shaped
 from opsqueue.model.fact import Fact, Script, unknown
 from opsqueue.model.plan import Result
 
@@ -50,17 +53,19 @@ echo end
 
 def advisories(options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:
     """Fact `advisories`: which installed packages the data that lie on the host know as vulnerable."""
-    return _on_host("advisories", "advisories_host", {**options, "seconds": seconds}, sudo=sudo, seconds=seconds)
+    given = {**options, "seconds": seconds}
+    return _on_host("advisories", given, shapes.ADVISORIES, sudo=sudo, seconds=seconds)
 
 
 def settings(options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:
     """Fact `settings`: sshd, sudo, the kernel, accounts, who listens, updates; each part by itself."""
-    return _on_host("settings", "settings_host", options, sudo=sudo, seconds=seconds)
+    return _on_host("settings", options, shapes.SETTINGS, sudo=sudo, seconds=seconds)
 
 
 def files(options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:
     """Fact `files`: modes and owners of all files; ends by itself when its time is up."""
-    return _on_host("files", "files_host", {**options, "seconds": seconds}, sudo=sudo, seconds=seconds)
+    given = {**options, "seconds": seconds}
+    return _on_host("files", given, shapes.FILES, sudo=sudo, seconds=seconds)
 
 
 def lynis(*, sudo: bool, seconds: int) -> Fact:
@@ -73,19 +78,20 @@ def integrity(*, sudo: bool, seconds: int) -> Fact:
     return Fact(name="integrity", ask=Script(text=_INTEGRITY, sudo=sudo, timeout=seconds), parse=_integrity)
 
 
-def _on_host(name: str, text: str, options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:
+def _on_host(name: str, options: Mapping[str, Any], shape: Any, *, sudo: bool, seconds: int) -> Fact:
     # A little later than the program's own limit, at which it answers with what it has.
-    args = (program(text), json.dumps(options, sort_keys=True))
-    return Fact(name=name, ask=Script(text=_RUN, args=args, sudo=sudo, timeout=seconds + 30), parse=_object)
+    args = (program(f"{name}_host"), json.dumps(options, sort_keys=True))
+    ask = Script(text=_RUN, args=args, sudo=sudo, timeout=seconds + 30)
+    return Fact(name=name, ask=ask, parse=partial(_object, shape))
 
 
-def _object(result: Result) -> Any:
+def _object(shape: Any, result: Result) -> Any:
     if result.exit_code != 0 or not result.stdout.strip():
         return unknown(_why(result))
-    found = json.loads(result.stdout)
-    if not isinstance(found, dict):
-        raise TypeError("it is no object")
-    return found
+    try:
+        return shaped(json.loads(result.stdout), shape)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def _why(result: Result) -> str:

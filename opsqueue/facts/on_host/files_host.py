@@ -338,7 +338,8 @@ def homes() -> list[Entry]:
         try:
             status = os.stat(user.pw_dir)
         except OSError:
-            found.append({"user": user.pw_name, "path": plain(user.pw_dir), "there": False})
+            nothing = {"mode": "0000", "owner": "", "group": "", "own": False, "dots": []}
+            found.append({**nothing, "user": user.pw_name, "path": plain(user.pw_dir), "there": False})
             continue
         found.append({
             **told(user.pw_dir, status),

@@ -103,4 +103,6 @@ def judge(rule: Rule, facts: Facts) -> Judged:
         return Judged(rule=rule, state=State.UNKNOWN, why=str(error))
     except NotApplicable as error:
         return Judged(rule=rule, state=State.NOT_APPLICABLE, why=str(error))
+    except ValueError as error:  # a number that is none, in a file that somebody wrote
+        return Judged(rule=rule, state=State.UNKNOWN, why=f"it cannot be judged: {error}")
     return Judged(rule=rule, state=State.FAIL if problems else State.PASS, problems=problems)
