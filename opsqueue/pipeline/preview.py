@@ -63,7 +63,8 @@ def _in_words(fact: Fact) -> str:
     if isinstance(ask, Reading):
         return f"{name}: {', '.join(map(str, ask.options.get('subjects', ()))) or 'its metrics'}, on the host"
     if isinstance(ask, Script):
-        about = dropwhile(str.isdigit, ask.args)  # how long, and how much of its answer
+        # Without how long, how much of its answer, and programs that are sent as text.
+        about = (word for word in dropwhile(str.isdigit, ask.args) if "\n" not in word)
         return f"{name}: {' '.join(about) or 'a script'}, on the host"
     what = ask.options.get("url") or ":".join(str(ask.options[key]) for key in ("host", "port") if key in ask.options)
     return f"{name}: {ask.kind} {what or ask.options.get('name', '')}, from the worker".replace(" ,", ",")
