@@ -246,3 +246,12 @@ def test_a_bundle_does_not_glue_its_holes_together() -> None:
 def test_the_same_hole_in_two_places_is_two() -> None:
     one, two = _row("PYSEC-1", ecosystem="PyPI", where="/a"), _row("PYSEC-1", ecosystem="PyPI", where="/b")
     assert [each["where"] for each in _holes(one, audit=(two,))] == ["/a", "/b"]
+
+
+def test_thousands_of_holes_of_one_package_are_told_in_no_time() -> None:
+    """A kernel has so many; a chain of names is one hole, however long it is."""
+    chain = [_row(f"X-{number}", f"X-{number + 1}") for number in range(2000)]
+    many = [_row(f"DEBIAN-CVE-2030-{number}", f"CVE-2030-{number}") for number in range(3000)]
+    found = _holes(*chain, *many)
+    assert len(found) == 3001
+    assert found[-1]["id"] == "X-0"

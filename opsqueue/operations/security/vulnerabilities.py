@@ -39,23 +39,32 @@ def matches(facts: Facts) -> list[Match]:
 
 def _merged(rows: Sequence[Match]) -> list[Match]:
     """Those that share a name are one; a bundle is left out when all that it bundles is told."""
-    single = [row for row in rows if not _bundle(row)]
-    clusters: list[tuple[set[str], list[Match]]] = []
-    for row in single:
-        names = {row["id"], *row["aliases"]}
-        touching = [one for one in clusters if one[0] & names]
-        for one in touching:
-            clusters.remove(one)
-        clusters.append(
-            (
-                names.union(*(one[0] for one in touching)),
-                [each for one in touching for each in one[1]] + [row],
-            )
-        )
-    told = set().union(*(names for names, _rows in clusters)) if clusters else set()
+    clusters = _clusters([row for row in rows if not _bundle(row)])
+    told = {name for names, _rows in clusters for name in names}
     bundles = [({row["id"]}, [row]) for row in rows if _bundle(row) and not set(row["aliases"]) <= told]
     merged = [_one(names, those) for names, those in (*clusters, *bundles)]
     return sorted(merged, key=lambda one: str(one["id"]))
+
+
+def _clusters(rows: Sequence[Match]) -> list[tuple[set[str], list[Match]]]:
+    """Rows whose names lead to each other, with all their names."""
+    leads: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while leads[name] != name:
+            leads[name] = leads[leads[name]]
+            name = leads[name]
+        return name
+
+    for row in rows:
+        for name in (row["id"], *row["aliases"]):
+            leads[first(leads.setdefault(name, name))] = first(leads.setdefault(row["id"], row["id"]))
+    found: dict[str, tuple[set[str], list[Match]]] = {}
+    for row in rows:
+        names, those = found.setdefault(first(row["id"]), (set(), []))
+        names.update((row["id"], *row["aliases"]))
+        those.append(row)
+    return list(found.values())
 
 
 def _bundle(row: Match) -> bool:
