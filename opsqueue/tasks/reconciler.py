@@ -36,6 +36,8 @@ _PULSE = 1.0
 _IDLE_AFTER = 3.0
 _SOON = 60.0
 _BEGIN_AGAIN = 5.0
+_STARTING = 60.0
+"""Seconds that a worker may take to start, on a busy machine, before it counts as deaf."""
 
 
 class Reconciler:
@@ -129,7 +131,10 @@ class Reconciler:
                     os.killpg(child.pid, signal.SIGKILL)
 
     def _for_long(self, child: Status, now: float) -> bool:
-        return now - self._deaf_since.setdefault(child.name, now) > self._settings.worker.deaf_seconds
+        began = last_taken(self._settings, child.name) >= time.time() - child.up_seconds
+        deaf = self._settings.worker.deaf_seconds
+        most = deaf if began else max(deaf, _STARTING)
+        return now - self._deaf_since.setdefault(child.name, now) > most
 
     def _took_something(self, name: str) -> bool:
         """Whether this worker took a message since it was last looked at."""
