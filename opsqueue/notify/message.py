@@ -80,6 +80,10 @@ class Message:
     """A JSON object for other systems."""
     short: str
     """One line of at most 160 characters, for a telephone."""
+    at: float | None = None
+    """When it happened, UNIX seconds; shown in the recipient's time zone where one is configured."""
+    alike: str = ""
+    """What two messages have in common that say the same; empty: their title and body."""
 
 
 def compose(
@@ -102,6 +106,8 @@ def compose(
         severity=_severity(operation, worst),
         payload=_payload(operation, targets, worst, reasons, event),
         short=_short(operation, targets, worst),
+        at=_ended(operation, targets),
+        alike="\n".join((_title(operation, targets, worst), *_hosts(targets), *_findings(operation.findings))),
     )
 
 
