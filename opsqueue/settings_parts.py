@@ -12,14 +12,16 @@ from opsqueue.model.rollout import Rollout
 from opsqueue.secrets import SecretRef
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Something that stands in the settings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Thresholds(_Part):
+class Thresholds(Part):
     """Above these a finding is raised."""
 
     cpu_usage: Percent = 80
@@ -29,7 +31,7 @@ class Thresholds(_Part):
     """Milliseconds."""
 
 
-class HostSettings(_Part):
+class HostSettings(Part):
     """One machine of the inventory."""
 
     connector: Literal["local", "ssh", "worker"] = "ssh"
@@ -47,7 +49,7 @@ class HostSettings(_Part):
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 
 
-class SshSettings(_Part):
+class SshSettings(Part):
     """How hosts are reached over SSH, where a host says nothing else."""
 
     port: int = Field(default=22, ge=1, le=65535)
@@ -75,7 +77,7 @@ class RolloutSettings(Rollout):
         return self.types.get(operation_type) or Rollout(batch=self.batch, canary=self.canary, stop_at=self.stop_at)
 
 
-class WindowSettings(_Part):
+class WindowSettings(Part):
     """A maintenance window that covers some hosts or types only."""
 
     spec: str
@@ -86,7 +88,7 @@ class WindowSettings(_Part):
     policy: Literal["defer", "reject"] | None = None
 
 
-class CoordinatorSettings(_Part):
+class CoordinatorSettings(Part):
     """An external verification coordinator: a URL that is POSTed to, or a Python `module:object`."""
 
     name: str
@@ -104,7 +106,7 @@ class CoordinatorSettings(_Part):
         return self
 
 
-class ScheduleSettings(_Part):
+class ScheduleSettings(Part):
     """One recurring operation: every so many seconds, or by a cron expression in `timezone`."""
 
     type: str
@@ -124,7 +126,7 @@ class ScheduleSettings(_Part):
         return self
 
 
-class WorkerSettings(_Part):
+class WorkerSettings(Part):
     """How workers run."""
 
     processes: int = Field(default=2, ge=1, le=256)
@@ -149,7 +151,7 @@ class WorkerSettings(_Part):
     """How long a worker may take nothing, with messages waiting and a process to spare, before it is started again."""
 
 
-class LoggingSettings(_Part):
+class LoggingSettings(Part):
     """Where and how the logs are written."""
 
     directory: Path | None = None
@@ -158,7 +160,7 @@ class LoggingSettings(_Part):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-class FlowerSettings(_Part):
+class FlowerSettings(Part):
     """Where `opsqueue up` and `opsqueue flower` show Flower; loopback only unless said."""
 
     enabled: bool = True

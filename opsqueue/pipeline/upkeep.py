@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opsqueue.model.record import Event
+from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, history, holds, samples, tellings
+from opsqueue.store import events, history, holds, samples, sends, tellings
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -30,6 +31,7 @@ def upkeep(world: World) -> None:
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
     _prune_messages(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
+        sends.prune(tx, now - keep_for(world))
         samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, select, update
 
 from opsqueue.model.record import Delivery
 from opsqueue.store.gently import insert_new
 from opsqueue.store.rows import kept, pack, unpack
-from opsqueue.store.schema import GATHERED, UNTOLD, messages
+from opsqueue.store.schema import GATHERED, UNTOLD, deliveries, messages
 from opsqueue.store.schema import tellings as table
 
+WAITING = ("queued", "sending", "failed", "summary")
+"""The states in which something is still to be told."""
 _COLUMNS = tuple(name for name in Delivery.__dataclass_fields__ if name != "operation_id")
 _DUE = select(table).where(UNTOLD, table.c.next_at <= bindparam("now")).order_by(table.c.next_at)
 _OF = select(table).where(table.c.event == bindparam("the_event")).order_by(table.c.channel)
@@ -27,20 +29,21 @@ _SAVE = (
 )
 
 
-def add(tx: Connection, message: Mapping[str, Any], deliveries: Sequence[Delivery]) -> bool:
+def add(tx: Connection, message: Mapping[str, Any], told: Sequence[Delivery]) -> bool:
     """Write a message and whom it is for; False, and nothing is written, when its event is known already."""
-    texts = {name: kept(message[name]) for name in ("event", "title", "body", "short", "alike")}
+    texts = {name: kept(message[name]) for name in ("title", "body", "short", "alike")}
     if not insert_new(tx, messages, {**message, **texts, "payload": pack(message["payload"])}):
         return False
-    for delivery in deliveries:
+    for delivery in told:
         insert_new(tx, table, _row(delivery))
     return True
 
 
-def add_recipients(tx: Connection, deliveries: Sequence[Delivery]) -> None:
-    """Further recipients of messages that are known; who is there already stays as it is."""
-    for delivery in deliveries:
-        insert_new(tx, table, _row(delivery))
+def lead_down(tx: Connection, delivery: Delivery) -> None:
+    """Write a further recipient of a known message, or to which channel the message of this one went."""
+    if not insert_new(tx, table, _row(delivery)):
+        there = (table.c.event == delivery.event, table.c.channel == delivery.channel)
+        tx.execute(update(table).where(*there).values(fallback=delivery.fallback))
 
 
 def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
@@ -75,9 +78,65 @@ def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     return done.rowcount == 1
 
 
+def summary_due(connection: Connection, channel: str) -> float | None:
+    """When the summary is to be told that is being gathered for this recipient; None: none is."""
+    found = [
+        connection.execute(select(func.min(other.c.next_at)).where(*_gathering(other), other.c.channel == channel))
+        for other in (table, deliveries)
+    ]
+    times = [at for one in found if (at := one.scalar_one()) is not None]
+    return min(times, default=None)
+
+
+def summaries_due(connection: Connection, now: float) -> tuple[str, ...]:
+    """The recipients whose summary is to be told now."""
+    found = (
+        connection.execute(select(other.c.channel).where(*_gathering(other), other.c.next_at <= now)).scalars()
+        for other in (table, deliveries)
+    )
+    return tuple(sorted({channel for one in found for channel in one}))
+
+
+def gathered(connection: Connection, channel: str = "", *, summary: str = "") -> tuple[Delivery, ...]:
+    """What waits to be told in the next summary to this recipient, or is told in this one; the oldest first."""
+    rows: list[Delivery] = []
+    for other in (table, deliveries):
+        query = select(other).where(GATHERED, other.c.summary == summary)
+        query = query if summary else query.where(other.c.channel == channel)
+        rows += [_delivery(row) for row in connection.execute(query).mappings()]
+    return tuple(sorted(rows, key=lambda row: (row.next_at, row.operation_id, row.event)))
+
+
+def put_back(tx: Connection, delivery: Delivery) -> None:
+    """Write how something stands that was gathered, of an operation or not, unless somebody changed it meanwhile."""
+    values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}
+    other = deliveries if delivery.operation_id else table
+    change = update(other).where(GATHERED, other.c.event == delivery.event, other.c.channel == delivery.channel)
+    if delivery.operation_id:
+        change = change.where(deliveries.c.operation_id == delivery.operation_id)
+    tx.execute(change.values(values))
+
+
+def newest(connection: Connection, limit: int, *, every: bool) -> tuple[Delivery, ...]:
+    """What waits or was given up, or every delivery, the newest message first."""
+    query = select(table).join(messages, messages.c.event == table.c.event)
+    query = query if every else query.where(table.c.status.in_((*WAITING, "dead")))
+    rows = connection.execute(query.order_by(messages.c.created_at.desc(), table.c.channel).limit(limit)).mappings()
+    return tuple(_delivery(row) for row in rows)
+
+
+def revive(tx: Connection, event: str, now: float) -> list[str]:
+    """Have what was given up of this event tried again, from the beginning; returns for whom."""
+    dead = (table.c.event == event, table.c.status == "dead")
+    found = list(tx.execute(select(table.c.channel).where(*dead).order_by(table.c.channel)).scalars())
+
+    tx.execute(update(table).where(*dead).values(status="queued", attempts=0, next_at=now))
+    return found
+
+
 def prune(tx: Connection, before: float, limit: int = 500) -> int:
     """Forget at most `limit` messages of before then that nobody is to be told of any more; returns how many."""
-    waiting = exists().where(and_(table.c.event == messages.c.event, table.c.status.in_(_WAITING)))
+    waiting = exists().where(and_(table.c.event == messages.c.event, table.c.status.in_(WAITING)))
     old = select(messages.c.event).where(messages.c.created_at < before, ~waiting).limit(limit)
     events = list(tx.execute(old).scalars())
     tx.execute(delete(table).where(table.c.event.in_(events)))
@@ -85,7 +144,8 @@ def prune(tx: Connection, before: float, limit: int = 500) -> int:
     return len(events)
 
 
-_WAITING = ("queued", "sending", "failed", "summary")
+def _gathering(of: Table) -> tuple[ColumnElement[bool], ...]:
+    return GATHERED, of.c.summary == ""
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:
@@ -93,4 +153,4 @@ def _row(delivery: Delivery) -> dict[str, Any]:
 
 
 def _delivery(row: Mapping[Any, Any]) -> Delivery:
-    return Delivery(operation_id="", **{name: row[name] for name in _COLUMNS})
+    return Delivery(operation_id=row.get("operation_id", ""), **{name: row[name] for name in _COLUMNS})
