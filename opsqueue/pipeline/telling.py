@@ -24,8 +24,6 @@ from opsqueue.store import holds, sends, tellings
 from opsqueue.store.engine import Connection
 
 _LEASE = 5.0
-_TRY = 60.0
-"""Seconds after which a try that nobody ended is made again; longer than any may last."""
 _BATCH = 100
 _SIDE_BY_SIDE = 8
 _LONGEST_EVENT = 500
@@ -87,18 +85,25 @@ def _send(world: World, delivery: Delivery) -> bool:
     with world.store.begin() as tx:
         message = message_of(tx, delivery.event)
         attempt = begin(tx, world, delivery, message)
-        if attempt.status == "sending":
-            attempt = replace(attempt, next_at=world.now() + _TRY)
+        if attempt.status == "sending":  # a try that nobody ends is made again when its lease has lapsed
+            attempt = replace(attempt, next_at=world.now() + world.settings.worker.lease_seconds)
         if not tellings.save(tx, attempt, seen=delivery.attempts):
             return False
     if attempt.status == "sending":
-        receipt = world.tell(delivery.channel, message, key_of(delivery))
+        with world.heart.beating(lambda: _stretch(world, attempt), world.settings.worker.lease_seconds / 3):
+            receipt = world.tell(delivery.channel, message, key_of(delivery))
         with world.store.begin() as tx:
             sends.lock(tx, delivery.event)  # two who end together must see each other
             done = ended(tx, world, attempt, receipt)
             if tellings.save(tx, done, seen=attempt.attempts):
                 _settled(tx, world, done.event)
     return True
+
+
+def _stretch(world: World, attempt: Delivery) -> None:
+    with world.store.begin(lasting=False) as tx:
+        until = world.now() + world.settings.worker.lease_seconds
+        tellings.save(tx, replace(attempt, next_at=until), seen=attempt.attempts)
 
 
 def _settled(tx: Connection, world: World, event: str) -> None:
