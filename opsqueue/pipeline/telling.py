@@ -7,6 +7,7 @@ before the receiver took a message loses nothing, who is killed after it has the
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import holds, sends, tellings
 from opsqueue.store.engine import Connection
 
+_log = logging.getLogger("opsqueue.telling")
 _LEASE = 5.0
 _BATCH = 100
 _SIDE_BY_SIDE = 8
@@ -51,6 +53,9 @@ def send_due(world: World) -> int:
     Recipients are told side by side, so that one that does not answer holds up nobody else.
     """
     now = world.now()
+    with world.store.read() as connection:  # most of the time there is nothing, and a lease costs a write
+        if not tellings.due(connection, now, 1) and not tellings.summaries_due(connection, now):
+            return 0
     with world.store.begin(lasting=False) as tx:
         if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE):
             return 0
@@ -97,13 +102,13 @@ def _send(world: World, delivery: Delivery) -> bool:
             done = ended(tx, world, attempt, receipt)
             if tellings.save(tx, done, seen=attempt.attempts):
                 _settled(tx, world, done.event)
+        _log.info("%s of %s: %s", done.channel, done.event, done.error or done.status)
     return True
 
 
 def _stretch(world: World, attempt: Delivery) -> None:
     with world.store.begin(lasting=False) as tx:
-        until = world.now() + world.settings.worker.lease_seconds
-        tellings.save(tx, replace(attempt, next_at=until), seen=attempt.attempts)
+        tellings.stretch(tx, attempt, world.now() + world.settings.worker.lease_seconds)
 
 
 def _settled(tx: Connection, world: World, event: str) -> None:

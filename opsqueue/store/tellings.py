@@ -72,10 +72,12 @@ def message(connection: Connection, event: str) -> Mapping[str, Any]:
 def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     """Write how a delivery stands; False when somebody else tried it since it was seen with so many attempts."""
     values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}
-    done = tx.execute(
-        _SAVE.values(values), {"the_event": delivery.event, "the_channel": delivery.channel, "seen": seen}
-    )
-    return done.rowcount == 1
+    return tx.execute(_SAVE.values(values), _key(delivery, seen)).rowcount == 1
+
+
+def stretch(tx: Connection, delivery: Delivery, until: float) -> None:
+    """Keep a try that is still being made for ourselves until then."""
+    tx.execute(_SAVE.where(table.c.status == "sending").values(next_at=until), _key(delivery, delivery.attempts))
 
 
 def summary_due(connection: Connection, channel: str) -> float | None:
@@ -146,6 +148,10 @@ def prune(tx: Connection, before: float, limit: int = 500) -> int:
 
 def _gathering(of: Table) -> tuple[ColumnElement[bool], ...]:
     return GATHERED, of.c.summary == ""
+
+
+def _key(delivery: Delivery, seen: int) -> dict[str, Any]:
+    return {"the_event": delivery.event, "the_channel": delivery.channel, "seen": seen}
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class Reconciler:
         if world is None:
             return
         forget_old(self._settings)
-        start_telling(world, self._stopping)
+        if not any(queue.startswith("host.") for queue in self._queues):  # a host's own worker knows no mail server
+            start_telling(world, self._stopping)
         while not self._stopping.wait(_PULSE):
             try:
                 queued, buried = self._ask_redis()

@@ -10,8 +10,8 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from rig import until
-from server import counting_servers
+from rig import LEASE, until
+from server import counting_servers, slow_web_server
 
 from opsqueue.model.names import Severity
 from opsqueue.notify.message import Message
@@ -110,11 +110,26 @@ def test_many_workers_tell_each_thing_once(listened, servers):
         assert counted.total() <= len(events) + 1  # what the killed one had sent and not written down
 
 
-def _say(rig, event):
+def test_a_server_that_is_slower_than_a_lease_is_told_once(make_rig):
+    """Whoever waits for its answer keeps the try; nobody else makes it meanwhile."""
+    with slow_web_server() as web:
+        rig = make_rig(notification_channels={"webhook": f"http://127.0.0.1:{web.server_port}/told"})
+        rig.worker("a")
+        rig.worker("b")
+        _say(rig, "alert-1", ["webhook"])
+        until(lambda: web.got, what="the message")
+        time.sleep(2.5 * LEASE)
+        assert _states(rig, "alert-1") == {"webhook": "sending"}
+        web.let_go.set()
+        until(lambda: _states(rig, "alert-1") == {"webhook": "accepted"}, what=lambda: _states(rig, "alert-1"))
+        assert web.got == ["alert-1:webhook"]
+
+
+def _say(rig, event, channels=BOTH):
     world = SimpleNamespace(settings=rig.settings, now=time.time, recipients=partial(recipients, rig.settings))
     message = Message(title=event, body=event, severity=Severity.WARNING, payload={"event": event}, short=event)
     with rig.store.begin() as tx:
-        assert enqueue(tx, world, message, event_id=event, channels=BOTH)
+        assert enqueue(tx, world, message, event_id=event, channels=channels)
 
 
 def _states(rig, event):
