@@ -83,7 +83,7 @@ def stretch(tx: Connection, delivery: Delivery, until: float) -> None:
 def summary_due(connection: Connection, channel: str) -> float | None:
     """When the summary is to be told that is being gathered for this recipient; None: none is."""
     found = [
-        connection.execute(select(func.min(other.c.next_at)).where(*_gathering(other), other.c.channel == channel))
+        connection.execute(select(func.min(other.c.next_at)).where(_gathering(other), other.c.channel == channel))
         for other in (table, deliveries)
     ]
     times = [at for one in found if (at := one.scalar_one()) is not None]
@@ -93,7 +93,7 @@ def summary_due(connection: Connection, channel: str) -> float | None:
 def summaries_due(connection: Connection, now: float) -> tuple[str, ...]:
     """The recipients whose summary is to be told now."""
     found = (
-        connection.execute(select(other.c.channel).where(*_gathering(other), other.c.next_at <= now)).scalars()
+        connection.execute(select(other.c.channel).where(_gathering(other), other.c.next_at <= now)).scalars()
         for other in (table, deliveries)
     )
     return tuple(sorted({channel for one in found for channel in one}))
@@ -146,8 +146,8 @@ def prune(tx: Connection, before: float, limit: int = 500) -> int:
     return len(events)
 
 
-def _gathering(of: Table) -> tuple[ColumnElement[bool], ...]:
-    return GATHERED, of.c.summary == ""
+def _gathering(of: Table) -> ColumnElement[bool]:
+    return and_(GATHERED, of.c.summary == "")
 
 
 def _key(delivery: Delivery, seen: int) -> dict[str, Any]:

@@ -62,6 +62,14 @@ def pass_time(story, seconds, step=1.0):
         send_due(story.world())
 
 
+def once(story, operation_id):
+    """Work it until people are told, and that once."""
+    while story.raw(operation_id).stage != "notify":
+        story.step(operation_id)
+    story.step(operation_id)
+    return story.show(operation_id)
+
+
 def told(story, channel=None):
     return [(one, event, title) for one, event, title in story.told if channel in {None, one}]
 
@@ -214,7 +222,7 @@ def test_an_operation_whose_channel_is_given_up_closes_when_its_fallback_was_tol
     shown = telling.drive(telling.ask(notification_channels=["slack", "log"]))
     assert (shown["stage"], shown["outcome"]) == ("closed", "succeeded")
     assert notes(shown) == {"slack": ("dead", 1), "email": ("accepted", 1), "log": ("accepted", 1)}
-    assert shown["stages"][-1]["why"] == "told: log, slack (given up, email instead), email"
+    assert shown["stages"][-1]["why"] == "told: slack (given up, email instead), log, email"
 
 
 def test_an_operation_stays_open_when_the_fallback_fails_too_and_a_person_says_that_they_know(telling):
@@ -312,7 +320,7 @@ def test_operations_and_messages_come_in_the_same_summary_and_the_operations_clo
     say(telling, "first", "slack")
     pass_time(telling, 5)
     ids = [telling.ask(systems=[host], notification_channels=["slack"]) for host in ("h1", "h2")]
-    shown = [telling.drive(one, steps=12) for one in ids]
+    shown = [once(telling, one) for one in ids]
     assert {one["stage"] for one in shown} == {"notify"}
     assert all(settled(one) for one in shown)
     say(telling, "e1", "slack")
@@ -341,7 +349,7 @@ def test_a_summary_that_nobody_took_leaves_its_members_given_up(telling):
     pass_time(telling, 5)
     telling.receipts["slack"] = DEAD
     operation_id = telling.ask(notification_channels=["slack"])
-    telling.drive(operation_id, steps=12)
+    once(telling, operation_id)
     say(telling, "e1", "slack")
     pass_time(telling, 320, step=5)
     assert states(telling)["slack"][0] == "dead"

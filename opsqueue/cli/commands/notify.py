@@ -24,9 +24,9 @@ from opsqueue.notify.message import Message
 from opsqueue.notify.policy import quiet_until
 from opsqueue.notify.sms import cost
 from opsqueue.pipeline.assemble import recipients, tell
-from opsqueue.pipeline.views import iso
 from opsqueue.settings import Settings, load
 from opsqueue.store import tellings
+from opsqueue.telemetry import iso
 
 TESTED = ("RECIPIENT", "STATUS", "SECONDS", "ERROR")
 PLANNED = ("RECIPIENT", "FALLBACK", "QUIET UNTIL", "SMS PARTS")
