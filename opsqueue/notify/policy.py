@@ -46,9 +46,10 @@ def decided(
     if waits is None:
         waits = _limited(rules, before, now)
     if waits is None:
-        return replace(delivery, status="sending", attempts=delivery.attempts + 1)
+        return replace(delivery, status="sending", attempts=delivery.attempts + 1, summary="")
     status, until, note = waits
-    return replace(delivery, status=status or ("queued" if fresh else "failed"), next_at=until, note=note)
+    status = status or ("queued" if fresh else "failed")
+    return replace(delivery, status=status, next_at=until, note=note, summary="")
 
 
 def content(message: Message) -> str:

@@ -14,7 +14,7 @@ from opsqueue.notify.channels import LOG
 from opsqueue.notify.message import Message, compose
 from opsqueue.pipeline.evidence import gather, recorded
 from opsqueue.pipeline.move import InTransaction, Known, Move
-from opsqueue.pipeline.postbox import after, begin, ended, key_of, next_hops
+from opsqueue.pipeline.postbox import after, begin, begun, ended, key_of, next_hops
 from opsqueue.pipeline.world import World
 from opsqueue.store import deliveries as store_deliveries
 from opsqueue.store import events, holds, operations
@@ -93,8 +93,9 @@ def _send(world: World, operation: Operation, message: Message, delivery: Delive
     receipt = world.tell(delivery.channel, message, key_of(delivery))
     with world.store.begin() as tx:  # at once: a crash with the next channel must not have this one told again
         operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
-        done = ended(tx, world, attempt, receipt)
+        done = after(attempt, receipt, world.now())
         store_deliveries.save(tx, done)
+        ended(tx, world, done)
     return done
 
 
@@ -104,6 +105,7 @@ def _noted(world: World, operation: Operation, delivery: Delivery, message: Mess
         operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
         attempt = begin(tx, world, delivery, message)
         store_deliveries.save(tx, attempt)
+        begun(tx, world, attempt, message)
     return attempt
 
 

@@ -40,23 +40,22 @@ def key_of(delivery: Delivery) -> str:
 def begin(tx: Connection, world: World, delivery: Delivery, message: Message) -> Delivery:
     """The delivery as it is to be tried now (`sending`), or as it has to wait; the caller writes it down."""
     now, rules = world.now(), world.settings.rules(delivery.channel)
-    said = content(message)
-    before = _before(tx, rules, delivery, said, now) if rules.count else Before()
-    found = decided(delivery, message, rules, timezone=world.settings.timezone, before=before, now=now)
-    if found.status == "sending" and delivery.channel != LOG:
-        sends.note(tx, delivery.channel, event_of(delivery), at=now, content=said)
-    return found
+    before = _before(tx, rules, delivery, content(message), now) if rules.count else Before()
+    return decided(delivery, message, rules, timezone=world.settings.timezone, before=before, now=now)
 
 
-def ended(tx: Connection, world: World, attempt: Delivery, receipt: Receipt) -> Delivery:
-    """The delivery after a try; a channel that was given up is told of on another one. The caller writes it down."""
-    now = world.now()
-    done = after(attempt, receipt, now)
+def begun(tx: Connection, world: World, attempt: Delivery, message: Message) -> None:
+    """What else is to be written once a try has been written down."""
+    if attempt.status == "sending" and attempt.channel != LOG:
+        sends.note(tx, attempt.channel, event_of(attempt), at=world.now(), content=content(message))
+
+
+def ended(tx: Connection, world: World, done: Delivery) -> None:
+    """What else is to be written once it is written what came of it: one that was given up is told of elsewhere."""
     if done.status == "accepted" and done.channel != LOG:
-        sends.accepted(tx, done.channel, event_of(done), at=now)
+        sends.accepted(tx, done.channel, event_of(done), at=world.now())
     if done.status == "dead":
         _tell_of_failure(tx, world, done)
-    return done
 
 
 def after(attempt: Delivery, receipt: Receipt, now: float) -> Delivery:

@@ -8,7 +8,6 @@ before the receiver took a message loses nothing, who is killed after it has the
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +17,7 @@ from opsqueue.model.record import Delivery
 from opsqueue.notify.message import Message
 from opsqueue.notify.policy import SUMMARY
 from opsqueue.notify.text import one_line
-from opsqueue.pipeline.postbox import begin, ended, key_of, next_hops, row_of
+from opsqueue.pipeline.postbox import after, begin, begun, ended, key_of, next_hops, row_of
 from opsqueue.pipeline.summary import form_summaries, summary_ended
 from opsqueue.pipeline.world import World
 from opsqueue.store import holds, sends, tellings
@@ -26,8 +25,9 @@ from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.telling")
 _LEASE = 5.0
-_BATCH = 100
-_SIDE_BY_SIDE = 8
+_BATCH = 20
+"""Of one recipient in one turn."""
+_SIDE_BY_SIDE = 16
 _LONGEST_EVENT = 500
 
 
@@ -48,27 +48,39 @@ def enqueue(
 
 
 def send_due(world: World) -> int:
-    """Send what is due, if it is our turn; returns how many deliveries were looked at.
+    """Send what is due, if it is our turn, recipients side by side; returns how many tries were made."""
+    who = due_recipients(world)
+    if not who:
+        return 0
+    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="telling") as pool:
+        return sum(pool.map(lambda one: tell_recipient(world, one), who))
 
-    Recipients are told side by side, so that one that does not answer holds up nobody else.
-    """
+
+def due_recipients(world: World) -> tuple[str, ...]:
+    """Who is to be told something now; nobody, when it is the turn of another worker. Writes summaries that are due."""
     now = world.now()
     with world.store.read() as connection:  # most of the time there is nothing, and a lease costs a write
-        if not tellings.due(connection, now, 1) and not tellings.summaries_due(connection, now):
-            return 0
+        if not tellings.due_recipients(connection, now) and not tellings.summaries_due(connection, now):
+            return ()
     with world.store.begin(lasting=False) as tx:
         if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE):
-            return 0
+            return ()
     form_summaries(world)
     with world.store.read() as connection:
-        due = tellings.due(connection, now, _BATCH)
-    by_channel: dict[str, list[Delivery]] = defaultdict(list)
+        return tellings.due_recipients(connection, now)
+
+
+def tell_recipient(world: World, recipient: str) -> int:
+    """Send what is due to this one, in order, until a try fails: what is left is due at the next turn."""
+    with world.store.read() as connection:
+        due = tellings.due(connection, recipient, world.now(), _BATCH)
+    tries = 0
     for delivery in due:
-        by_channel[delivery.channel].append(delivery)
-    if not by_channel:
-        return 0
-    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(by_channel)), thread_name_prefix="telling") as pool:
-        return sum(pool.map(lambda ours: sum(_send(world, one) for one in ours), by_channel.values()))
+        done = _send(world, delivery)
+        tries += done is not None
+        if done is not None and done.status == "failed":
+            break
+    return tries
 
 
 def message_of(connection: Connection, event: str) -> Message:
@@ -85,25 +97,32 @@ def message_of(connection: Connection, event: str) -> Message:
     )
 
 
-def _send(world: World, delivery: Delivery) -> bool:
-    """One try, or one look at why it waits; False when somebody else made it."""
+def _send(world: World, delivery: Delivery) -> Delivery | None:
+    """The delivery after a try, or after a look at why it waits; None when somebody else made the try."""
     with world.store.begin() as tx:
         message = message_of(tx, delivery.event)
         attempt = begin(tx, world, delivery, message)
         if attempt.status == "sending":  # a try that nobody ends is made again when its lease has lapsed
             attempt = replace(attempt, next_at=world.now() + world.settings.worker.lease_seconds)
         if not tellings.save(tx, attempt, seen=delivery.attempts):
-            return False
-    if attempt.status == "sending":
-        with world.heart.beating(lambda: _stretch(world, attempt), world.settings.worker.lease_seconds / 3):
-            receipt = world.tell(delivery.channel, message, key_of(delivery))
-        with world.store.begin() as tx:
-            sends.lock(tx, delivery.event)  # two who end together must see each other
-            done = ended(tx, world, attempt, receipt)
-            if tellings.save(tx, done, seen=attempt.attempts):
-                _settled(tx, world, done.event)
-        _log.info("%s of %s: %s", done.channel, done.event, done.error or done.status)
-    return True
+            return None
+        begun(tx, world, attempt, message)
+    if attempt.status != "sending":
+        return attempt
+    with world.heart.beating(lambda: _stretch(world, attempt), world.settings.worker.lease_seconds / 3):
+        receipt = world.tell(delivery.channel, message, key_of(delivery))
+    return _write_down(world, after(attempt, receipt, world.now()))
+
+
+def _write_down(world: World, done: Delivery) -> Delivery | None:
+    with world.store.begin() as tx:
+        sends.lock(tx, done.event)  # two who end together must see each other
+        if not tellings.save(tx, done, seen=done.attempts):
+            return None
+        ended(tx, world, done)
+        _lead_on(tx, world, done.event)
+    _log.info("%s of %s: %s", done.channel, done.event, done.error or done.status)
+    return done
 
 
 def _stretch(world: World, attempt: Delivery) -> None:
@@ -111,7 +130,7 @@ def _stretch(world: World, attempt: Delivery) -> None:
         tellings.stretch(tx, attempt, world.now() + world.settings.worker.lease_seconds)
 
 
-def _settled(tx: Connection, world: World, event: str) -> None:
+def _lead_on(tx: Connection, world: World, event: str) -> None:
     """Down to the next channel where one was given up; a summary's members are told with it."""
     outbox = tellings.of(tx, event)
     for row in (new := next_hops(world, outbox)):

@@ -20,7 +20,9 @@ from opsqueue.store.schema import tellings as table
 WAITING = ("queued", "sending", "failed", "summary")
 """The states in which something is still to be told."""
 _COLUMNS = tuple(name for name in Delivery.__dataclass_fields__ if name != "operation_id")
-_DUE = select(table).where(UNTOLD, table.c.next_at <= bindparam("now")).order_by(table.c.next_at)
+_DUE = select(table).where(UNTOLD, table.c.next_at <= bindparam("now"))
+_DUE_TO = _DUE.where(table.c.channel == bindparam("recipient")).order_by(table.c.next_at)
+_WHO = select(table.c.channel).where(UNTOLD, table.c.next_at <= bindparam("now")).distinct().order_by(table.c.channel)
 _OF = select(table).where(table.c.event == bindparam("the_event")).order_by(table.c.channel)
 _SAVE = (
     update(table)
@@ -46,9 +48,15 @@ def lead_down(tx: Connection, delivery: Delivery) -> None:
         tx.execute(update(table).where(*there).values(fallback=delivery.fallback))
 
 
-def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
-    """What is to be tried now, the longest due first; also what somebody began to send and never ended."""
-    return tuple(_delivery(row) for row in connection.execute(_DUE.limit(limit), {"now": now}).mappings())
+def due_recipients(connection: Connection, now: float) -> tuple[str, ...]:
+    """Who is to be told something now; also those to whom somebody began to send and never ended."""
+    return tuple(connection.execute(_WHO, {"now": now}).scalars())
+
+
+def due(connection: Connection, recipient: str, now: float, limit: int) -> tuple[Delivery, ...]:
+    """What is to be tried now, the longest due first."""
+    found = connection.execute(_DUE_TO.limit(limit), {"recipient": recipient, "now": now})
+    return tuple(_delivery(row) for row in found.mappings())
 
 
 def due_soon(connection: Connection, until: float) -> bool:

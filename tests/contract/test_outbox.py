@@ -38,7 +38,8 @@ def of(store, event="e1"):
 
 def due(store, now, limit=100):
     with store.read() as connection:
-        return [(one.event, one.channel) for one in tellings.due(connection, now, limit)]
+        who = tellings.due_recipients(connection, now)
+        return [(one.event, one.channel) for name in who for one in tellings.due(connection, name, now, limit)]
 
 
 def at_once(number, work):
@@ -94,15 +95,22 @@ def test_a_recipient_without_a_message_is_refused(store):
         tellings.lead_down(tx, row(event="nothing"))
 
 
-def test_what_is_due_comes_the_longest_due_first_and_what_is_settled_never(store):
+def test_what_is_due_comes_by_recipient_and_what_is_settled_never(store):
     states = ("queued", "sending", "failed", "accepted", "dead", "suppressed", "acknowledged", "summary")
     add(store, None, *(replace(row(state), status=state, next_at=AT - len(state)) for state in states))
-    assert [channel for _, channel in due(store, AT)] == ["sending", "queued", "failed"]
+    assert [channel for _, channel in due(store, AT)] == ["failed", "queued", "sending"]
     assert due(store, AT - 7) == [("e1", "sending")]
-    assert len(due(store, AT, limit=2)) == 2
     with store.read() as connection:
         assert tellings.due_soon(connection, AT)
         assert not tellings.due_soon(connection, AT - 8)
+
+
+def test_a_recipient_is_told_what_is_longest_due_first(store):
+    for number in (3, 1, 2):
+        add(store, a_message(f"e{number}"), replace(row(event=f"e{number}"), next_at=AT + number))
+    assert [event for event, _ in due(store, AT + 3)] == ["e1", "e2", "e3"]
+    assert [event for event, _ in due(store, AT + 3, limit=2)] == ["e1", "e2"]
+    assert due(store, AT) == []
 
 
 def test_of_many_who_try_one_writes(store):
