@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef
-from opsqueue.settings_parts import Part
 
 _DAY_MINUTES = 1440
 _WEEK = 7 * 86_400
 
 
-class ChannelRules(Part):
+class ChannelRules(BaseModel):
     """Of a channel, or of one of its recipients (`email#ops@example.com`), whose own ones go before the channel's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fallback: tuple[str, ...] = ()
     """Channels that get a message, one after the other, when this one is given up."""

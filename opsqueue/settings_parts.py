@@ -12,16 +12,14 @@ from opsqueue.model.rollout import Rollout
 from opsqueue.secrets import SecretRef
 
 
-class Part(BaseModel):
-    """Something that stands in the settings."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Thresholds(Part):
+class Thresholds(_Part):
     """Above these a finding is raised."""
 
     cpu_usage: Percent = 80
@@ -31,7 +29,7 @@ class Thresholds(Part):
     """Milliseconds."""
 
 
-class HostSettings(Part):
+class HostSettings(_Part):
     """One machine of the inventory."""
 
     connector: Literal["local", "ssh", "worker"] = "ssh"
@@ -49,7 +47,7 @@ class HostSettings(Part):
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 
 
-class SshSettings(Part):
+class SshSettings(_Part):
     """How hosts are reached over SSH, where a host says nothing else."""
 
     port: int = Field(default=22, ge=1, le=65535)
@@ -77,7 +75,7 @@ class RolloutSettings(Rollout):
         return self.types.get(operation_type) or Rollout(batch=self.batch, canary=self.canary, stop_at=self.stop_at)
 
 
-class WindowSettings(Part):
+class WindowSettings(_Part):
     """A maintenance window that covers some hosts or types only."""
 
     spec: str
@@ -88,7 +86,7 @@ class WindowSettings(Part):
     policy: Literal["defer", "reject"] | None = None
 
 
-class CoordinatorSettings(Part):
+class CoordinatorSettings(_Part):
     """An external verification coordinator: a URL that is POSTed to, or a Python `module:object`."""
 
     name: str
@@ -106,7 +104,7 @@ class CoordinatorSettings(Part):
         return self
 
 
-class ScheduleSettings(Part):
+class ScheduleSettings(_Part):
     """One recurring operation: every so many seconds, or by a cron expression in `timezone`."""
 
     type: str
@@ -126,7 +124,7 @@ class ScheduleSettings(Part):
         return self
 
 
-class WorkerSettings(Part):
+class WorkerSettings(_Part):
     """How workers run."""
 
     processes: int = Field(default=2, ge=1, le=256)
@@ -151,7 +149,7 @@ class WorkerSettings(Part):
     """How long a worker may take nothing, with messages waiting and a process to spare, before it is started again."""
 
 
-class LoggingSettings(Part):
+class LoggingSettings(_Part):
     """Where and how the logs are written."""
 
     directory: Path | None = None
@@ -160,7 +158,7 @@ class LoggingSettings(Part):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-class FlowerSettings(Part):
+class FlowerSettings(_Part):
     """Where `opsqueue up` and `opsqueue flower` show Flower; loopback only unless said."""
 
     enabled: bool = True

@@ -320,6 +320,10 @@ def test_what_was_given_up_is_listed_and_tried_again(tmp_path, hook, made, capsy
     assert (row["event"], row["status"], row["attempts"], row["next_at"]) == ("e1", "dead", 1, None)
     assert main(["--config", str(config), "notify", "list"]) == 0
     assert "answered 404" in capsys.readouterr().out
+    main(["--config", str(config), "doctor", "--output", "json"])
+    checks = {one["check"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["messages"]["state"] == "warn"
+    assert "1 without an operation were given up; the newest: webhook: " in checks["messages"]["message"]
     assert main(["--config", str(config), "notify", "retry", "nothing"]) == 2
     assert main(["--config", str(config), "notify", "retry", "e1"]) == 0
     tries = len(hook.got)
