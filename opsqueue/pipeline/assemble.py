@@ -9,7 +9,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.error import HTTPError
 from uuid import uuid4
@@ -23,7 +23,7 @@ from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
-from opsqueue.notify.message import Message
+from opsqueue.notify.message import Message, with_time
 from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
@@ -95,7 +95,13 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     found = resolve(channel, settings.notification_channels, settings.notification_urls)
     if isinstance(found, NotConfigured):
         return refused(found.why, permanent=True)
-    return send(found, message, event_id=event_id)
+    rules = settings.rules(channel)
+    try:
+        key = rules.signing_key.resolve() if rules.signing_key else ""
+    except InvalidConfig as error:  # unsigned it would be refused, or believed by who should not
+        return refused(f"notification_rules.{channel}.signing_key: {error.message}", permanent=True)
+    way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)
+    return send(way, with_time(message, rules.timezone or ""), event_id=event_id)
 
 
 def recipients(settings: Settings, channel: str) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opsqueue.model.record import Event
+from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, history, holds, samples
+from opsqueue.store import events, history, holds, samples, sends, tellings
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -28,7 +29,9 @@ def upkeep(world: World) -> None:
             return
         holds.drop_leases(tx, before=now - _DAY)
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
+    _prune_messages(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
+        sends.prune(tx, now - keep_for(world))
         samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 
@@ -40,6 +43,13 @@ def _prune_history(world: World, before: float) -> None:
         if not gone:
             return
         _log.info("forgot %d operations that ended long ago", gone)
+
+
+def _prune_messages(world: World, before: float) -> None:
+    for _ in range(_CHUNKS):
+        with world.store.begin() as tx:
+            if not tellings.prune(tx, before):
+                return
 
 
 def note_buried(world: World, total: int) -> None:

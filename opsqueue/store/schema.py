@@ -182,7 +182,57 @@ deliveries = Table(
     Column("next_at", Double, nullable=False),
     Column("at", Double),
     Column("error", Text, nullable=False),
+    Column("fallback", Text, nullable=False, server_default=""),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("summary", Text, nullable=False, server_default=""),
 )
+#: As text, for the same words in a partial index and in queries let the planner use it.
+GATHERED = text("status = 'summary'")
+Index("ix_deliveries_summary", deliveries.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("event", Text, primary_key=True),  # also the idempotency key
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("short", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON
+    Column("alike", Text, nullable=False),
+    Column("at", Double, nullable=False),  # when it happened
+    Column("created_at", Double, nullable=False),
+)
+Index("ix_messages_created", messages.c.created_at)
+
+tellings = Table(
+    "tellings",
+    metadata,
+    Column("event", Text, ForeignKey("messages.event", ondelete="CASCADE"), primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("at", Double),
+    Column("error", Text, nullable=False),
+    Column("fallback", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+)
+UNTOLD = text("status IN ('queued', 'sending', 'failed')")
+Index("ix_tellings_due", tellings.c.next_at, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
+Index("ix_tellings_summary", tellings.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
+
+sends = Table(
+    "sends",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("at", Double, nullable=False),  # of the last try
+    Column("content", Text, nullable=False),  # a digest of what it said
+    Column("accepted", Boolean, nullable=False),
+)
+Index("ix_sends_channel_at", sends.c.channel, sends.c.at)
 
 leases = Table(
     "leases",

@@ -24,12 +24,13 @@ from opsqueue.pipeline.dispatch import reconcile
 from opsqueue.pipeline.upkeep import note_buried
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
-from opsqueue.store import history
+from opsqueue.store import history, tellings
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
 from opsqueue.tasks.dead import dead_total
 from opsqueue.tasks.stages import nudge, nudge_shard
 from opsqueue.tasks.taken import forget_old, last_taken
+from opsqueue.tasks.teller import start_telling
 
 _log = logging.getLogger("opsqueue.reconciler")
 _PULSE = 1.0
@@ -79,6 +80,8 @@ class Reconciler:
         if world is None:
             return
         forget_old(self._settings)
+        if not any(queue.startswith("host.") for queue in self._queues):  # a host's own worker knows no mail server
+            start_telling(world, self._stopping)
         while not self._stopping.wait(_PULSE):
             try:
                 queued, buried = self._ask_redis()
@@ -170,4 +173,5 @@ class Reconciler:
 
 def _due_soon(world: World) -> bool:
     with world.store.read() as connection:
-        return history.due_soon(connection, world.now() + _SOON)
+        until = world.now() + _SOON
+        return history.due_soon(connection, until) or tellings.due_soon(connection, until)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from opsqueue import errors, settings_parts
+from opsqueue import errors, settings_channels, settings_parts
 from opsqueue.cli import schema
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
@@ -34,6 +34,7 @@ PARTS = {
     "ssh": settings_parts.SshSettings,
     "rollout": settings_parts.RolloutSettings,
     "maintenance_windows": settings_parts.WindowSettings,
+    "notification_rules": settings_channels.ChannelRules,
     "verification": settings_parts.CoordinatorSettings,
     "schedule": settings_parts.ScheduleSettings,
     "worker": settings_parts.WorkerSettings,
