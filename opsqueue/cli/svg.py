@@ -19,6 +19,8 @@ _LEGEND_ROW = 18
 _COLOURS = ("#1f5fa8", "#b5510f", "#2f7d3b", "#7a3f9d", "#5b5b5b", "#a3243b")
 _RED, _GREY, _INK = "#a3243b", "#d8d8d8", "#333333"
 _MOST_TICKS = 7
+_NEAR = 34
+"""So near to the right edge the middle of a date is no place for its word."""
 _GAP = 3.0
 """A step so many times longer than usual is a gap: nothing is drawn across it."""
 _HOUR, _DAY = 3600, 86_400
@@ -175,7 +177,8 @@ def _axes(plot: _Plot) -> Iterator[str]:
     for at in moments:
         x, word = plot.x(at), datetime.fromtimestamp(at, UTC).strftime(form)
         yield f'<line x1="{x}" y1="{bottom}" x2="{x}" y2="{bottom + 5}" stroke="{_INK}"/>'
-        yield f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{word}</text>'
+        anchor = "end" if float(x) > right - _NEAR else "middle"
+        yield f'<text x="{x}" y="{bottom + 18}" text-anchor="{anchor}">{word}</text>'
     yield f'<line x1="{_LEFT}" y1="{bottom}" x2="{right}" y2="{bottom}" stroke="{_INK}"/>'
 
 
