@@ -74,7 +74,9 @@ class Score:
 
 def judge(series: Made, score: dict[str, Score]) -> None:
     """Add what the methods said of one series."""
-    points = [Point.raw((series.first + day) * DAY, value) for day, value in enumerate(series.values) if value is not None]
+    points = [
+        Point.raw((series.first + day) * DAY, value) for day, value in enumerate(series.values) if value is not None
+    ]
     errors: dict[tuple[str, int], list[float]] = defaultdict(list)
     plain: dict[int, list[float]] = defaultdict(list)
     for origin in range(HISTORY, len(series.values) - max(AHEAD), EVERY):
@@ -85,7 +87,15 @@ def judge(series: Made, score: dict[str, Score]) -> None:
         for name, method in METHODS.items():
             says = method(known, series.model)
             for ahead in AHEAD:
-                _compare(series, known, says, ahead, errors[name, ahead], plain[ahead] if name == "opsqueue" else [], score[name])
+                _compare(
+                    series,
+                    known,
+                    says,
+                    ahead,
+                    errors[name, ahead],
+                    plain[ahead] if name == "opsqueue" else [],
+                    score[name],
+                )
             if series.model == "drift":
                 _full(series, known, says, score[name])
     for (name, ahead), found in errors.items():
@@ -129,7 +139,10 @@ def _stays(series: Made, known: Course, level: float) -> bool:
 def table(groups: Iterable[tuple[str, list[Made]]]) -> None:
     """Print every group."""
     print(f"{'':16}{'':15}" + "".join(f"{f'error {days} d':>12}" for days in AHEAD), end="")
-    print("".join(f"{f'{100 * one:.0f} % {days} d':>11}" for one in RANGES for days in AHEAD) + f"{'full %':>8}{'never':>7}")
+    print(
+        "".join(f"{f'{100 * one:.0f} % {days} d':>11}" for one in RANGES for days in AHEAD)
+        + f"{'full %':>8}{'never':>7}"
+    )
     for group, series in groups:
         score = {name: Score() for name in METHODS}
         for one in series:
@@ -137,7 +150,11 @@ def table(groups: Iterable[tuple[str, list[Made]]]) -> None:
         for name, found in score.items():
             errors = "".join(f"{fmean(found.errors[days]):12.2f}" for days in AHEAD)
             inside = "".join(f"{100 * fmean(found.inside[days, one]):11.0f}" for one in RANGES for days in AHEAD)
-            full = f"{sorted(found.full)[len(found.full) // 2]:8.0f}{100 * found.never / len(found.full):6.0f}%" if found.full else ""
+            full = (
+                f"{sorted(found.full)[len(found.full) // 2]:8.0f}{100 * found.never / len(found.full):6.0f}%"
+                if found.full
+                else ""
+            )
             print(f"{group:16}{name:15}{errors}{inside}{full}")
         windows = len(score["opsqueue"].inside[AHEAD[0], RANGES[0]])
         print(f"{'':16}{len(series)} series, {windows} windows of {HISTORY} days")
