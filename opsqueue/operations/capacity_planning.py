@@ -37,9 +37,9 @@ def facts(params: CapacityPlanningParams) -> tuple[Fact, ...]:
     options = {"mounts_include": list(params.mounts_include)} if params.mounts_include else {}
     subjects = ("host", "disk", "memory", "swap")
     reading = system_reading(timeout=params.timeout_s, subjects=subjects, sample_gap_s=0.0, top_processes=0, **options)
-    how = {"sudo": params.use_sudo, "timeout": params.timeout_s}
-    sizes = (directories(params.directories, **how),) if params.directories else ()
-    return (reading, volumes(**how), *sizes)
+    sudo, seconds = params.use_sudo, params.timeout_s
+    sizes = (directories(params.directories, sudo=sudo, timeout=seconds),) if params.directories else ()
+    return (reading, volumes(sudo=sudo, timeout=seconds), *sizes)
 
 
 def series(params: CapacityPlanningParams) -> tuple[SeriesWanted, ...]:

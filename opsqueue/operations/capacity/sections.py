@@ -129,9 +129,8 @@ def _loads(params: CapacityPlanningParams, seen: Seen) -> Iterator[Section]:
         )
         for one in known
     )
-    columns = (
-        "use", "steady (median)", f"P{params.percentile:g}", f"P{params.cost_percentile:g}", "peak", "days", "busiest hour",
-    )  # fmt: skip
+    ranks = (f"P{params.percentile:g}", f"P{params.cost_percentile:g}")
+    columns = ("use", "steady (median)", *ranks, "peak", "days", "busiest hour")
     text = ("Means of five minutes. What is used in bursts is judged by its percentiles, never by its mean.",)
     yield Section(title="Use", text=text, grids=(Grid(columns=columns, rows=rows), *map(_heat, known)))
 
