@@ -37,8 +37,8 @@ class Load:
     @property
     def busiest(self) -> str:
         """The hour that is usually the busiest."""
-        known = [(value, place) for place, value in enumerate(self.hours) if value is not None]
-        value, place = max(known)
+        value, place = max(((v, -place) for place, v in enumerate(self.hours) if v is not None))
+        place = -place
         when = f"{DAYS[place // 24]} " if len(self.hours) == _WEEK_HOURS else ""
         return f"{when}{place % 24:02}:00 UTC, {value:.0f} %"
 

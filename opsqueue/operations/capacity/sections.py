@@ -139,8 +139,10 @@ def _heat(one: Load) -> Grid:
     """The usual value of each hour, a row for each day of the week where two weeks are known."""
     days = DAYS if len(one.hours) > len(DAYS) * 4 else ("every day",)
     cells = ["" if value is None else f"{value:.0f}" for value in one.hours]
-    rows = tuple((day, *cells[24 * place : 24 * place + 24]) for place, day in enumerate(days))
-    return Grid(columns=(f"{one.name} %, UTC", *(f"{hour:02}" for hour in range(24))), rows=rows)
+    rows = [(day, *cells[24 * place : 24 * place + 24]) for place, day in enumerate(days)]
+    monday = days.index("Monday") if "Monday" in days else 0
+    rows = rows[monday:] + rows[:monday]
+    return Grid(columns=(f"{one.name} %, UTC", *(f"{hour:02}" for hour in range(24))), rows=tuple(rows))
 
 
 def _spare(params: CapacityPlanningParams, seen: Seen) -> Section:
