@@ -11,9 +11,9 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, median
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -71,15 +71,31 @@ class Score:
     full: list[float] = field(default_factory=list)
     never: int = 0
 
+    def error(self, ahead: int) -> float:
+        """The mean over the series."""
+        return fmean(self.errors[ahead])
 
-def judge(series: Made, score: dict[str, Score]) -> None:
+    def coverage(self, ahead: int, interval: float) -> float:
+        """Percent of the windows whose day lay in the range."""
+        return 100 * fmean(self.inside[ahead, interval])
+
+
+def judge_groups(every_series: Iterable[Made], every: int = EVERY) -> dict[str, dict[str, Score]]:
+    """The scores of the methods by group; cut at each `every`-th day."""
+    scores: dict[str, dict[str, Score]] = {}
+    for series in every_series:
+        judge(series, scores.setdefault(series.group, {name: Score() for name in METHODS}), every)
+    return scores
+
+
+def judge(series: Made, score: dict[str, Score], every: int = EVERY) -> None:
     """Add what the methods said of one series."""
     points = [
         Point.raw((series.first + day) * DAY, value) for day, value in enumerate(series.values) if value is not None
     ]
     errors: dict[tuple[str, int], list[float]] = defaultdict(list)
     plain: dict[int, list[float]] = defaultdict(list)
-    for origin in range(HISTORY, len(series.values) - max(AHEAD), EVERY):
+    for origin in range(HISTORY, len(series.values) - max(AHEAD), every):
         begin, end = (series.first + origin - HISTORY) * DAY, (series.first + origin) * DAY
         known = course(series.name, [point for point in points if begin <= point.at < end], end)
         if len(known.days) < 28:
@@ -136,39 +152,28 @@ def _stays(series: Made, known: Course, level: float) -> bool:
     return all(value is None or value >= level * 0.98 for value in later)
 
 
-def table(groups: Iterable[tuple[str, list[Made]]]) -> None:
+def table(scores: dict[str, dict[str, Score]]) -> None:
     """Print every group."""
-    print(f"{'':16}{'':15}" + "".join(f"{f'error {days} d':>12}" for days in AHEAD), end="")
-    print(
-        "".join(f"{f'{100 * one:.0f} % {days} d':>11}" for one in RANGES for days in AHEAD)
-        + f"{'full %':>8}{'never':>7}"
-    )
-    for group, series in groups:
-        score = {name: Score() for name in METHODS}
-        for one in series:
-            judge(one, score)
+    heads = [f"error {days} d" for days in AHEAD]
+    heads += [f"{100 * one:.0f} % {days} d" for one in RANGES for days in AHEAD]
+    print(f"{'':22}{'':15}" + "".join(f"{head:>11}" for head in (*heads, "full, %", "never, %")))
+    for group, score in scores.items():
         for name, found in score.items():
-            errors = "".join(f"{fmean(found.errors[days]):12.2f}" for days in AHEAD)
-            inside = "".join(f"{100 * fmean(found.inside[days, one]):11.0f}" for one in RANGES for days in AHEAD)
-            full = (
-                f"{sorted(found.full)[len(found.full) // 2]:8.0f}{100 * found.never / len(found.full):6.0f}%"
-                if found.full
-                else ""
-            )
-            print(f"{group:16}{name:15}{errors}{inside}{full}")
-        windows = len(score["opsqueue"].inside[AHEAD[0], RANGES[0]])
-        print(f"{'':16}{len(series)} series, {windows} windows of {HISTORY} days")
+            cells = [f"{found.error(days):.2f}" for days in AHEAD]
+            cells += [f"{found.coverage(days, one):.0f}" for one in RANGES for days in AHEAD]
+            cells += [f"{median(found.full):.0f}", f"{100 * found.never / len(found.full):.0f}"] if found.full else []
+            print(f"{group:22}{name:15}" + "".join(f"{cell:>11}" for cell in cells))
+        found = score["opsqueue"]
+        print(f"{'':22}{len(found.errors[AHEAD[0]])} series, {len(found.inside[AHEAD[0], RANGES[0]])} windows")
 
 
 def main() -> None:
-    grouped: dict[str, list[Made]] = defaultdict(list)
-    for one in (*real(), *made()):
-        grouped[one.group].append(one)
+    """All groups; `--each`: every series, and every kind of made ones, by itself."""
+    series = [*real(), *made()]
     if "--each" in sys.argv:
-        grouped = defaultdict(list)
-        for one in (*real(), *made()):
-            grouped[one.name if one.group.startswith("real") else one.name.rpartition(" ")[0]].append(one)
-    table(grouped.items())
+        series = [replace(one, group=one.name.rstrip("0123456789 ")) for one in series]
+    print(f"The forecast of capacity_planning, from {HISTORY} days, beside a straight line (least squares)")
+    table(judge_groups(series))
 
 
 if __name__ == "__main__":
