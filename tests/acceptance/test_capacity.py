@@ -16,6 +16,7 @@ pytestmark = pytest.mark.service
 DAY = 86_400
 HOST = "web-server-1"
 GROWTH = 0.6
+PARTS = ("forecast", "forecast_low", "forecast_high")
 
 
 def _level(days_ago):
@@ -56,6 +57,15 @@ def lived(place):
     return place
 
 
+def _kept_for_the_next_time(place, metrics):
+    store = Store(f"sqlite:///{place.state / 'opsqueue.db'}")
+    with store.read() as connection:
+        for name in (f"{part}:disk_usage:/:{ahead}d" for part in PARTS for ahead in (7, 30)):
+            lately = samples.read(connection, HOST, name, time.time() - 3600)
+            assert [value for _at, value in lately] == [metrics[name]]
+    store.close()
+
+
 def test_a_host_with_a_past_is_planned_for_and_one_without_is_not_guessed(lived, tmp_path):
     words = ("--name", "plan", "--type", "capacity_planning", "--systems", HOST, "web-server-2", "--wait")
     what_if = '[{"name": "twice", "mount": "/", "growth": 2}]'
@@ -75,6 +85,7 @@ def test_a_host_with_a_past_is_planned_for_and_one_without_is_not_guessed(lived,
     assert metrics["forecast_coverage:disk_usage:/:7d"] == 100
     assert metrics["forecast_error:disk_usage:/:7d"] == pytest.approx(0.4, abs=0.05)
 
+    _kept_for_the_next_time(lived, metrics)
     by_host = {(one["host"], one["code"]): one for one in told["findings"]}
     assert "disk /: 90.0 % in " in by_host[HOST, "capacity_runs_out"]["message"]
     assert "0 daily values, 14 are needed" in by_host["web-server-2", "insufficient_history"]["message"]
@@ -95,16 +106,3 @@ def test_a_host_with_a_past_is_planned_for_and_one_without_is_not_guessed(lived,
         assert words in page, words
     assert page.count("<svg") >= 3
     assert "<script" not in page
-
-
-def test_what_was_foretold_is_kept_for_the_next_time(lived):
-    words = ("--name", "plan", "--type", "capacity_planning", "--systems", HOST, "--wait", "--output", "json")
-    first = lived.ops("execute", *words, "--parameters", '{"mounts_include": ["/"]}').json
-    store = Store(f"sqlite:///{lived.state / 'opsqueue.db'}")
-    with store.read() as connection:
-        for part in ("forecast", "forecast_low", "forecast_high"):
-            for ahead in (7, 30):
-                name = f"{part}:disk_usage:/:{ahead}d"
-                kept = samples.read(connection, HOST, name, time.time() - 3600)
-                assert [value for _at, value in kept] == [first["metrics"][HOST][name]["value"]]
-    store.close()

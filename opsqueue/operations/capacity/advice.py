@@ -69,7 +69,15 @@ def _expand(params: CapacityPlanningParams, one: Outlook, seen: Seen) -> str:
     if needed is None:
         return f"More room is not needed for {BUYS} days, if it goes on like this."
     most = f" to {needed.most}" if needed.most > needed.likely else ""
-    return f"Expand by {needed.likely}{most} GiB: that does for {BUYS} days.{_group(one, seen)}"
+    return f"Expand by {needed.likely}{most} GiB: that does for {BUYS} days{_price(params, needed)}.{_group(one, seen)}"
+
+
+def _price(params: CapacityPlanningParams, needed: Expansion) -> str:
+    """What the room costs a month, where a price was given."""
+    prices = params.prices
+    if prices is None or prices.disk_gib is None:
+        return ""
+    return f" and costs about {needed.likely * prices.disk_gib:.2f} {prices.currency} a month by the price given"
 
 
 def _group(one: Outlook, seen: Seen) -> str:

@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from opsqueue.model.in_words import in_words
 from opsqueue.model.kind import Params
 
 Resource = Literal["disk", "inodes", "memory", "swap", "cpu"]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
-Path = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=1000)]
+Path = Annotated[
+    str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=1000), in_words("an absolute path without control characters")
+]
 Price = Annotated[float, Field(ge=0)]
 
 DATED = 28
@@ -33,9 +36,13 @@ class Prices(Params):
     """What a month costs, in one currency; without it advice is given in cores and GiB and no money is named."""
 
     currency: str = Field(min_length=1, max_length=20)
+    """Written beside each amount."""
     cpu_core: Price | None = None
+    """Of one core."""
     memory_gib: Price | None = None
+    """Of one GiB of memory."""
     disk_gib: Price | None = None
+    """Of one GiB of disk."""
 
 
 class Retention(Params):
@@ -64,6 +71,7 @@ class WhatIf(Params):
     move_to: Path | None = None
     """The mount to which `move_gib` of data goes with its share of the growth; without `move_gib` all of it."""
     move_gib: float | None = Field(default=None, gt=0)
+    """How much of it."""
     retention: Retention | None = None
 
     @model_validator(mode="after")
@@ -104,6 +112,7 @@ class CapacityPlanningParams(Params):
     cost_percentile: float = Field(default=99.5, ge=50, le=100)
     """By which cost advice is judged."""
     cost_advice: bool = True
+    """Whether it is said what the host could do without."""
     prices: Prices | None = None
     what_if: tuple[WhatIf, ...] = Field(default=(), max_length=20)
     directories: tuple[Path, ...] = Field(default=(), max_length=50)
