@@ -33,6 +33,7 @@ COMMANDS = (
     Command("why", "every reason why an operation waits or was refused", "why"),
     Command("history", "operations that ended", "history"),
     Command("show", "everything about one operation", "show"),
+    Command("report", "an operation as a document with its charts: HTML, JSON or text", "report"),
     Command("logs", "what was sent to the hosts of an operation, and what they answered", "logs"),
     Command("monitor", "the system metrics of the hosts", "monitor"),
     Command("cancel", "stop an operation", "cancel"),

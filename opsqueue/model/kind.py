@@ -78,6 +78,8 @@ class Analysis:
 
     findings: tuple[Finding, ...] = ()
     score: float | None = None
+    metrics: tuple[Metric, ...] = ()
+    """Numbers that only the past tells, such as a trend; kept beside those that were measured."""
 
 
 def _nothing_to_plan(_params: Any, _facts: Facts) -> Plan:
@@ -112,6 +114,10 @@ def _no_report(_params: Any, _seen: Seen) -> tuple[Section, ...]:
     return ()
 
 
+def _no_overview(_metrics: Mapping[str, Mapping[str, Metric]]) -> tuple[Section, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationKind:
     """What the kernel asks of a kind of work. All functions are pure: no clock, no random, no I/O."""
@@ -143,6 +149,8 @@ class OperationKind:
     analyse: Callable[[Any, Seen], Analysis] = _no_analysis
     report: Callable[[Any, Seen], tuple[Section, ...]] = _no_report
     """What `opsqueue report` shows of one target beside findings and metrics."""
+    overview: Callable[[Mapping[str, Mapping[str, Metric]]], tuple[Section, ...]] = _no_overview
+    """What it shows of all targets together, from their metrics by host and name."""
     risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
 
     @property
