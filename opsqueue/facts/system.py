@@ -9,6 +9,8 @@ from opsqueue.model.fact import Fact, Facts, Reading, unknown, why_unknown
 from opsqueue.model.kind import Metric
 
 NAME = "system"
+UP = "up"
+"""The metric that is 1 where a host answered, and 0, with no other beside it, where it could not be reached."""
 
 SUBJECTS = (
     "host", "clock", "cpu", "memory", "swap", "disk", "load",
