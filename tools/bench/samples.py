@@ -1,6 +1,6 @@
 """The metric store with a million samples: taking in, summarising, reading, and what that costs of a minute.
 
-10 hosts × 40 metrics over 7 days, one sample every 4 minutes, and one series more with a sample each minute. CPU is
+10 hosts x 40 metrics over 7 days, one sample every 4 minutes, and one series more with a sample each minute. CPU is
 that of this process; what PostgreSQL does beside it is not counted. Reads are medians of 50, with the slowest.
 """
 
@@ -68,7 +68,8 @@ def fill(store: Store) -> str:
         for n in range(DAYS * 1440)
     ]
     add(store, dense)
-    return f"{count:,} samples taken in, 400 in a transaction: {count / seconds:,.0f}/s, {cpu / count * 1e6:.1f} µs CPU each"
+    rate, each = count / seconds, cpu / count * 1e6
+    return f"{count:,} samples taken in, 400 in a transaction: {rate:,.0f}/s, {each:.1f} µs CPU each"
 
 
 def roll(store: Store, now: float) -> int:
@@ -90,7 +91,7 @@ def minute(store: Store) -> str:
     _count, seconds, rolling_up = timed(lambda: roll(store, END + HOUR))
     share = (taking + rolling_up) / HOUR * 100
     return (
-        f"10 hosts × 40 metrics each minute: {taking / 60 * 1000:.1f} ms CPU to take them in; the upkeep of an hour "
+        f"10 hosts x 40 metrics each minute: {taking / 60 * 1000:.1f} ms CPU to take them in; the upkeep of an hour "
         f"{seconds:.2f} s ({rolling_up:.2f} s CPU): {share:.3f} % of one processor"
     )
 
