@@ -16,8 +16,8 @@ from opsqueue.model.sample import DAY, Point, SeriesWanted, merged
 
 _STEP, _HOUR, _MINUTE = 300.0, 3600.0, 60.0
 _RECENT_S = 3 * _HOUR
-_WEEK_S = 7.0 * DAY
-_RECENT, _LONGER, _LAST_WEEK = "recent", "longer", "last_week"
+_DAY_S, _WEEK_S, _MONTH_S = 1.0 * DAY, 7.0 * DAY, 30.0 * DAY
+_RECENT, _HOURS, _DAYS, _LAST_WEEK = "recent", "hours", "days", "last_week"
 _WATCHED: Mapping[str, tuple[str, ...]] = {
     "cpu": ("cpu_usage", "cpu_iowait", "cpu_steal"),
     "memory": ("memory_usage",),
@@ -30,7 +30,7 @@ _WATCHED: Mapping[str, tuple[str, ...]] = {
 }
 """The metrics with limits, by subject."""
 _STALE = 3.0
-"""After so many steps of 5 minutes without a value nobody knows what was meanwhile; an hour without one is enough."""
+"""After so many steps of 5 minutes without a value nobody knows what was meanwhile; farther back, an hour or a day."""
 _SHORTEST_S = 10 * _MINUTE
 _FEWEST = 3
 """Values on either side of a comparison."""
@@ -68,7 +68,8 @@ def wanted(subjects: Sequence[str]) -> tuple[SeriesWanted, ...]:
     compared = tuple(_COMPARED[name].metric for name in subjects if name in _COMPARED)
     found = (
         SeriesWanted(name=_RECENT, metrics=(*watched, *compared), ago=_RECENT_S, step=_STEP),
-        SeriesWanted(name=_LONGER, metrics=watched, ago=_WEEK_S, until=_RECENT_S, step=_HOUR),
+        SeriesWanted(name=_HOURS, metrics=watched, ago=_DAY_S, until=_RECENT_S, step=_HOUR),
+        SeriesWanted(name=_DAYS, metrics=watched, ago=_MONTH_S, until=_DAY_S, step=_DAY_S),
         SeriesWanted(name=_LAST_WEEK, metrics=compared, ago=_WEEK_S + _HOUR, until=_WEEK_S, step=_STEP),
     )
     return tuple(one for one in found if one.metrics)
@@ -80,7 +81,7 @@ def wanted(subjects: Sequence[str]) -> tuple[SeriesWanted, ...]:
 def lasted(seen: Seen, metric: str, limit: float) -> float | None:
     """For how many seconds at least this metric has been above the limit without a break; None: not for long."""
     begin = seen.at
-    for name, stale in ((_RECENT, _STALE * _STEP), (_LONGER, _HOUR)):
+    for name, stale in ((_RECENT, _STALE * _STEP), (_HOURS, _HOUR), (_DAYS, _DAY_S)):
         points = [point for point in seen.series.get(name, {}).get(metric, ()) if point.at < begin]
         reached = _unbroken(points, stale, begin, limit)
         if points and reached > points[0].at:
@@ -107,8 +108,8 @@ def in_words(seconds: float | None) -> str:
     """`, for 3 h`; empty when it is not known."""
     if seconds is None:
         return ""
-    if seconds >= _WEEK_S - _HOUR:
-        return ", for 7 days or longer"
+    if seconds >= _MONTH_S - _DAY_S:
+        return ", for 30 days or longer"
     for size, word in ((DAY, "days"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= 2 * size:
             return f", for {seconds // size:.0f} {word}"

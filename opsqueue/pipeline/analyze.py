@@ -77,7 +77,7 @@ def _series(
 ) -> dict[str, Series]:
     known = world.inventory.get(host)
     wanted = kind.series(params_for(kind, operation.parameters, known)) if known else ()
-    return {one.name: rollups.read(connection, host, one, at) for one in wanted}
+    return rollups.read_all(connection, host, wanted, at) if wanted else {}
 
 
 def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:

@@ -6,16 +6,37 @@ of the longest kept one that divides it, and its p95 is then a bound: see `model
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from opsqueue.model.sample import LEVELS, Point, Series, SeriesWanted, stepped, summaries
 from opsqueue.store.schema import rollups, samples, series
 
 _Value = tuple[float, float]
+
+# Made once: to make a statement costs more than to run it, and every host of every look asks these.
+_OLDEST = select(func.min(samples.c.at)).where(samples.c.series_id == series.c.id).correlate(series).scalar_subquery()
+_OF_HOST = (
+    select(series.c.id, series.c.metric, series.c.rolled_until, _OLDEST)
+    .where(series.c.host == bindparam("the_host"))
+    .order_by(series.c.metric)
+)
+_SAMPLES = (
+    select(samples.c.series_id, samples.c.at, samples.c.value)
+    .where(samples.c.series_id.in_(bindparam("numbers", expanding=True)))
+    .where(samples.c.at >= bindparam("since"), samples.c.at <= bindparam("until"))
+    .order_by(samples.c.series_id, samples.c.at)
+)
+_ROLLUPS = (
+    select(rollups.c["series_id", "at", "mean", "low", "high", "p95", "count"])
+    .where(rollups.c.series_id.in_(bindparam("numbers", expanding=True)), rollups.c.step == bindparam("the_step"))
+    .where(rollups.c.at >= bindparam("since"), rollups.c.at < bindparam("until"))
+    .order_by(rollups.c.series_id, rollups.c.at)
+)
 
 
 def read(connection: Connection, host: str, wanted: SeriesWanted, now: float) -> Series:
@@ -23,21 +44,28 @@ def read(connection: Connection, host: str, wanted: SeriesWanted, now: float) ->
 
     Steps are whole: the first is the one in which the wanted time begins, the last the one in which it ends.
     """
-    query = select(series.c.id, series.c.metric, series.c.rolled_until).where(series.c.host == host)
-    rows = connection.execute(query.order_by(series.c.metric)).all()
-    names = {number: metric for number, metric, _rolled in rows if _wants(wanted, metric)}
-    since, until = now - wanted.ago, now - wanted.until
-    if wanted.step:
-        rolled = {number: until_then for number, _metric, until_then in rows if number in names}
-        found = _Steps(connection, wanted.step, now).read(rolled, since, until)
-    else:
-        values = _values(connection, list(names), since, until)
-        found = {number: tuple(Point.raw(at, value) for at, value in some) for number, some in values.items()}
-    return {names[number]: found[number] for number in names if found.get(number)}
+    return read_all(connection, host, (wanted,), now)[wanted.name]
 
 
-def _wants(wanted: SeriesWanted, metric: str) -> bool:
-    return any(_fits(metric, pattern) for pattern in wanted.metrics)
+def read_all(connection: Connection, host: str, wanted: Iterable[SeriesWanted], now: float) -> dict[str, Series]:
+    """Several of them, by their names."""
+    known = [_Kept(*row) for row in connection.execute(_OF_HOST, {"the_host": host})]
+    found = {}
+    for one in wanted:
+        chosen = [kept for kept in known if any(_fits(kept.metric, pattern) for pattern in one.metrics)]
+        points = _read(connection, chosen, one, now) if chosen else {}
+        found[one.name] = {kept.metric: points[kept.number] for kept in chosen if points.get(kept.number)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A series: until when it is summarised, and its oldest sample, if there are any."""
+
+    number: int
+    metric: str
+    rolled_until: float
+    oldest: float | None
 
 
 def _fits(metric: str, pattern: str) -> bool:
@@ -45,18 +73,24 @@ def _fits(metric: str, pattern: str) -> bool:
     return metric.startswith(before) and metric.endswith(after) if star else metric == pattern
 
 
-def _values(connection: Connection, numbers: Sequence[int], since: float, until: float) -> dict[int, list[_Value]]:
+def _read(
+    connection: Connection, chosen: Sequence[_Kept], wanted: SeriesWanted, now: float
+) -> Mapping[int, tuple[Point, ...]]:
+    since, until = now - wanted.ago, now - wanted.until
+    if wanted.step:
+        return _Steps(connection, wanted.step, now).read(chosen, since, until)
+    values = _values(connection, chosen, since, until)
+    return {number: tuple(Point.raw(at, value) for at, value in some) for number, some in values.items()}
+
+
+def _values(connection: Connection, chosen: Sequence[_Kept], since: float, until: float) -> dict[int, list[_Value]]:
     """Samples by series, from `since` to `until`, both included."""
-    if not numbers:
-        return {}
-    query = (
-        select(samples.c.series_id, samples.c.at, samples.c.value)
-        .where(samples.c.series_id.in_(numbers), samples.c.at >= since, samples.c.at <= until)
-        .order_by(samples.c.series_id, samples.c.at)
-    )
     found: dict[int, list[_Value]] = {}
-    for number, at, value in connection.execute(query):
-        found.setdefault(number, []).append((at, value))
+    numbers = [kept.number for kept in chosen if kept.oldest is not None and kept.oldest <= until]
+    if numbers and since <= until:
+        asked = {"numbers": numbers, "since": since, "until": until}
+        for number, at, value in connection.execute(_SAMPLES, asked):
+            found.setdefault(number, []).append((at, value))
     return found
 
 
@@ -67,49 +101,46 @@ class _Steps:
         self._connection, self._step, self._now = connection, step, now
         self._level = next((level for level in reversed(LEVELS) if step % level == 0), None)
 
-    def read(self, rolled: dict[int, float], since: float, until: float) -> dict[int, tuple[Point, ...]]:
-        """The points of each series, given until when it is summarised."""
-        begin, last = _floor(since, self._step), _floor(until, self._step)
-        # The step in which this moment lies was not over: whatever is known today, it is told as it was.
-        halves = {number: self._half(then, begin) for number, then in rolled.items()}
-        found = self._summaries(halves, begin, last)
-        for number, values in self._unsummarised(halves, last):
-            rest = summaries(values, self._level or self._step)
-            found[number] = (*found.get(number, ()), *rest)
+    def read(self, chosen: Sequence[_Kept], since: float, until: float) -> dict[int, tuple[Point, ...]]:
+        """The points of each series."""
+        begin, end = _floor(since, self._step), _floor(until, self._step) + self._step
+        halves = {kept.number: self._half(kept.rolled_until, begin) for kept in chosen}
+        found = self._summaries(halves, begin, end)
+        for number, values in self._unsummarised(chosen, halves, end):
+            found[number] = (*found.get(number, ()), *summaries(values, self._level or self._step))
         if self._level in {None, self._step}:
             return found
         return {number: stepped(points, self._step) for number, points in found.items()}
 
     def _half(self, rolled_until: float, begin: float) -> float:
-        """From where on a series is read from samples."""
+        """From where on a series is read from samples.
+
+        The step in which `now` lies was not over then: whatever is known today, it is told as it was.
+        """
         if self._level is None:
             return begin
         return max(begin, _floor(min(rolled_until, self._now), self._level))
 
-    def _summaries(self, halves: dict[int, float], begin: float, last: float) -> dict[int, tuple[Point, ...]]:
+    def _summaries(self, halves: Mapping[int, float], begin: float, end: float) -> dict[int, tuple[Point, ...]]:
         numbers = [number for number, half in halves.items() if half > begin]
         if not numbers:
             return {}
-        end = min(last + self._step, max(halves.values()))
-        query = (
-            select(rollups.c["series_id", "at", "mean", "low", "high", "p95", "count"])
-            .where(rollups.c.series_id.in_(numbers), rollups.c.step == self._level)
-            .where(rollups.c.at >= begin, rollups.c.at < end)
-            .order_by(rollups.c.series_id, rollups.c.at)
-        )
+        until = min(end, max(halves.values()))
+        asked = {"numbers": numbers, "the_step": self._level, "since": begin, "until": until}
         return {
             number: tuple(_point(row) for row in rows if row[1] < halves[number])
-            for number, rows in groupby(self._connection.execute(query), itemgetter(0))
+            for number, rows in groupby(self._connection.execute(_ROLLUPS, asked), itemgetter(0))
         }
 
-    def _unsummarised(self, halves: dict[int, float], last: float) -> Iterator[tuple[int, list[_Value]]]:
+    def _unsummarised(
+        self, chosen: Sequence[_Kept], halves: Mapping[int, float], end: float
+    ) -> Iterator[tuple[int, list[_Value]]]:
         """The samples of the newest end; most series are summarised until the same moment."""
         for half in set(halves.values()):
-            numbers = [number for number, other in halves.items() if other == half]
-            end = min(self._now, last + self._step)
-            found = _values(self._connection, numbers, half, end) if half <= end else {}
-            for number, values in found.items():
-                yield number, [(at, value) for at, value in values if at < last + self._step]
+            some = [kept for kept in chosen if halves[kept.number] == half]
+            for number, values in _values(self._connection, some, half, min(self._now, end)).items():
+                if before := [(at, value) for at, value in values if at < end]:
+                    yield number, before
 
 
 def _point(row: Sequence[float]) -> Point:

@@ -28,13 +28,17 @@ def seen(**series):
     return Seen(host="h1", before={}, after={}, metrics={}, earlier={}, thresholds={}, at=NOW, series=series)
 
 
-def long(recent, longer=()):
-    whole = steps(3600, longer, NOW - 3 * HOUR)
-    return lasted(seen(recent={"cpu": steps(300, recent)}, longer={"cpu": whole}), "cpu", 90.0)
+def long(recent, hours=(), days=()):
+    found = seen(
+        recent={"cpu": steps(300, recent)},
+        hours={"cpu": steps(3600, hours, NOW - 3 * HOUR)},
+        days={"cpu": steps(DAY, days, NOW - DAY)},
+    )
+    return lasted(found, "cpu", 90.0)
 
 
 @pytest.mark.parametrize(
-    ("recent", "longer", "least", "most"),
+    ("recent", "hours", "least", "most"),
     [
         ([50] * 36, [], None, None),
         ([50] * 35 + [95], [], None, None),  # not for long
@@ -46,14 +50,20 @@ def long(recent, longer=()):
         ([95] * 37, [], 3 * HOUR, 3 * HOUR + 300),
         ([95] * 37, [95] * 5 + [50] + [95] * 2, 4 * HOUR, 5 * HOUR),
         ([95] * 37, [95] * 5 + [None] + [95] * 2, 4 * HOUR, 5 * HOUR),
-        ([95] * 37, [95] * 164, 6.9 * DAY, 7 * DAY + HOUR),
+        ([95] * 37, [95] * 22, DAY - HOUR, DAY + HOUR),
         ([None] * 36, [95] * 5, None, None),
         ([95] * 3 + [None] * 3, [], None, None),  # what is above now was not looked at for a while
     ],
 )  # fmt: skip
-def test_for_how_long(recent, longer, least, most):
-    found = long(recent, longer)
+def test_for_how_long(recent, hours, least, most):
+    found = long(recent, hours)
     assert found is None if least is None else least <= found <= most
+
+
+def test_longer_than_a_day():
+    assert 4 * DAY <= long([95] * 37, [95] * 22, [50, *[95] * 4]) <= 6 * DAY
+    assert 29 * DAY <= long([95] * 37, [95] * 22, [95] * 30) <= 31 * DAY
+    assert long([95] * 37, [50, *[95] * 21], [95] * 30) <= DAY + HOUR
 
 
 def test_readings_that_are_far_apart_are_no_gap():
@@ -71,7 +81,8 @@ def test_readings_that_are_far_apart_are_no_gap():
         (3 * HOUR + 200, ", for 3 h"),
         (47.9 * HOUR, ", for 47 h"),
         (3 * DAY, ", for 3 days"),
-        (WEEK - 900, ", for 7 days or longer"),
+        (WEEK, ", for 7 days"),
+        (29.5 * DAY, ", for 30 days or longer"),
     ],
 )
 def test_how_long_in_words(seconds, words):
@@ -146,10 +157,10 @@ def test_the_analysis_compares_with_last_week():
 def test_only_what_is_asked_for_is_read_of_the_past():
     names = {one.name: one.metrics for one in OPERATION.series(SystemMonitoringParams(metrics=["cpu", "processes"]))}
     assert names["last_week"] == ("cpu_usage",)
-    assert names["longer"] == ("cpu_usage", "cpu_iowait", "cpu_steal")
+    assert names["hours"] == names["days"] == ("cpu_usage", "cpu_iowait", "cpu_steal")
     assert OPERATION.series(SystemMonitoringParams(metrics=["processes"])) == ()
     probed = SystemMonitoringParams(metrics=["processes"], response_targets=["h1:22"])
-    assert [one.name for one in OPERATION.series(probed)] == ["recent", "longer", "last_week"]
+    assert [one.name for one in OPERATION.series(probed)] == ["recent", "hours", "days", "last_week"]
 
 
 def test_a_clock_that_differs_is_told_whatever_is_asked_for():
