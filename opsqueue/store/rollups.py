@@ -32,7 +32,7 @@ _SAMPLES = (
     .order_by(samples.c.series_id, samples.c.at)
 )
 _ROLLUPS = (
-    select(rollups.c["series_id", "at", "mean", "low", "high", "p95", "count"])
+    select(*rollups.c["series_id", "at", "mean", "low", "high", "p95", "count"])
     .where(rollups.c.series_id.in_(bindparam("numbers", expanding=True)), rollups.c.step == bindparam("the_step"))
     .where(rollups.c.at >= bindparam("since"), rollups.c.at < bindparam("until"))
     .order_by(rollups.c.series_id, rollups.c.at)
@@ -50,7 +50,7 @@ def read(connection: Connection, host: str, wanted: SeriesWanted, now: float) ->
 def read_all(connection: Connection, host: str, wanted: Iterable[SeriesWanted], now: float) -> dict[str, Series]:
     """Several of them, by their names."""
     known = [_Kept(*row) for row in connection.execute(_OF_HOST, {"the_host": host})]
-    found = {}
+    found: dict[str, Series] = {}
     for one in wanted:
         chosen = [kept for kept in known if any(_fits(kept.metric, pattern) for pattern in one.metrics)]
         points = _read(connection, chosen, one, now) if chosen else {}

@@ -78,7 +78,7 @@ def test_without_a_record_the_readings_are_the_past_and_none_is_made(settings):
     past = MonitorPast(settings)
     for number in range(MANY + 5):
         past.add(AT + 2 * number, reading(cpu=4.0 * number)["hosts"])
-    assert past.shown("h1", "cpu_usage", AT + 48) == "▂▂▂▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇██"
+    assert past.shown("h1", "cpu_usage", AT + 48) == "▂▂▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇███"
     assert past.shown("h2", "cpu_usage", AT + 48) == ""
     assert past.words == "the last 20 readings"
     assert not settings.state_dir.exists()

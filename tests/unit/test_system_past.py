@@ -139,7 +139,7 @@ def analysed(cpu, **series):
 def test_the_analysis_says_for_how_long():
     recent = {"cpu_usage": steps(300, [50] * 13 + [90] * 24)}
     (finding,) = analysed(90.0, recent=recent)
-    assert finding.message == "CPU usage is 90 %, more than 80 %, for 119 min"
+    assert finding.message == "CPU usage is 90 %, more than 80 %, for 117 min"
     assert 7000 < finding.evidence["for_s"] < 7200
     (finding,) = analysed(90.0)
     assert finding.message == "CPU usage is 90 %, more than 80 %"
