@@ -110,7 +110,7 @@ def facts(params: SystemMonitoringParams) -> tuple[Fact, ...]:
     )  # fmt: skip
     named = ["disk" if name == "inodes" else name for name in params.metrics]
     limits = ["cgroup"] if {"cpu", "memory"} & set(named) else []
-    subjects = tuple(dict.fromkeys(["host", "clock", "way", *named, *limits]))
+    subjects = tuple(dict.fromkeys(["host", *named, *limits, "clock", "way"]))
     timeout = params.timeout_s + int(params.sample_gap_s)
     reading = system_reading(timeout=timeout, subjects=subjects, **options)
     return (reading, *(_probe(target, params.timeout_s) for target in dict.fromkeys(params.response_targets)))
