@@ -57,7 +57,7 @@ def _rolled(tx: Connection, numbers: Sequence[int], begin: float, until: float, 
         .where(samples.c.series_id.in_(chosen), samples.c.at >= lowest, samples.c.at < until)
         .order_by(samples.c.series_id, samples.c.at)
     )
-    taken = [(number, at, value) for number, at, value in tx.execute(query)]
+    taken = [(number, at, value) for number, at, value in tx.execute(query).all()]
     rows = [row for number, of in groupby(taken, itemgetter(0)) for row in _rows(number, list(of), begin, until)]
     if rows:
         put_rows(tx, rollups, rows)
