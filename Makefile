@@ -51,9 +51,10 @@ check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/budgets.py
 
-bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain; how good the forecasts are
+bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain; the metric store; how good the forecasts are
 	@sh tools/test_system.sh
 	@$(BIN)/python tools/bench/bench.py
+	@$(BIN)/python tools/bench/samples.py
 	@$(BIN)/python tools/bench/forecast_bench.py
 
 bench-ssh: $(VENV)/.installed-dev ## the same facts from 20 and 200 hosts over SSH, beside Ansible, pyinfra and others

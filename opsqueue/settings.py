@@ -76,7 +76,11 @@ class Settings(BaseSettings):
     log_retention_days: int = Field(default=30, ge=1)
     backup_retention_days: int = Field(default=90, ge=1)
     history_retention_days: int = Field(default=365, ge=1)
-    sample_retention_days: int = Field(default=90, ge=1)
+    sample_retention_days: int = Field(default=7, ge=1)
+    """Of measured values; for longer, only their summaries are kept: of 5 minutes, an hour and a day."""
+    sample_5m_retention_days: int = Field(default=90, ge=1)
+    sample_1h_retention_days: int = Field(default=730, ge=1)
+    sample_1d_retention_days: int = Field(default=1825, ge=1)
     alert_thresholds: Thresholds = Thresholds()
     notification_channels: Mapping[str, str] = Field(default_factory=dict)
     notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)

@@ -49,7 +49,7 @@ class Looks:
 
     def _series(self, kind: OperationKind, operation: Operation, host: Host, at: float) -> dict[str, Series]:
         wanted = kind.series(params_for(kind, operation.parameters, host))
-        return {one.name: rollups.read(self.connection, host.name, one, at) for one in wanted}
+        return rollups.read_all(self.connection, host.name, wanted, at) if wanted else {}
 
     def _findings(self, operation: Operation, target: Target) -> tuple[Mapping[str, Any], ...] | None:
         return history.findings_before(self.connection, operation, target.host)

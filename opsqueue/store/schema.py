@@ -256,6 +256,8 @@ series = Table(
     Column("host", Text, nullable=False),
     Column("metric", Text, nullable=False),
     Column("unit", Text, nullable=False),
+    Column("rolled_until", Double, nullable=False, server_default="0"),  # all before it is summarised in `rollups`
+    Column("raw_from", Double, nullable=False, server_default="0"),  # samples before it are forgotten, whole days
     UniqueConstraint("host", "metric"),
 )
 
@@ -266,4 +268,18 @@ samples = Table(
     Column("at", Double, primary_key=True),
     Column("value", Double, nullable=False),
     sqlite_with_rowid=False,  # half the size, and a read of one series touches neighbouring pages
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("series_id", BigInteger, primary_key=True),
+    Column("step", Integer, primary_key=True),  # seconds: 300, 3600 or 86400
+    Column("at", Double, primary_key=True),  # its beginning
+    Column("low", Double, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("p95", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )

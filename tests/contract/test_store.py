@@ -515,10 +515,6 @@ def test_samples_of_one_moment_are_stored_once(store):
         assert samples.read(connection, "h1", "cpu", AT + 1) == [(AT + 60, 1.5)]
         assert samples.read(connection, "h1", "load", 0) == [(AT, 0.0), (AT + 60, 0.0)]
         assert samples.read(connection, "h1", "none", 0) == samples.read(connection, "h2", "cpu", 0) == []
-    with store.begin() as tx:
-        assert samples.prune(tx, AT + 1) == 2
-    with store.read() as connection:
-        assert samples.read(connection, "h1", "cpu", 0) == [(AT + 60, 1.5)]
 
 
 def test_samples_of_many_workers_at_once_share_their_series(store):

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0004"
 
 _UNTOLD = sa.text("status IN ('queued', 'sending', 'failed')")
 _GATHERED = sa.text("status = 'summary'")
