@@ -38,7 +38,7 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
             to=Stage.ANALYZE,
             result="skipped",
             write=lambda tx: store_targets.save(tx, left),
-            targets=_with(targets, left),
+            targets=with_changed(targets, left),
         )
     kind = world.kind(operation.type)
     measured = _side_by_side(world, operation, kind, worked)
@@ -51,11 +51,12 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
         result="measured",
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
         write=lambda tx: _store(tx, measured, left),
-        targets=_with(targets, [*measured, *left]),
+        targets=with_changed(targets, [*measured, *left]),
     )
 
 
-def _with(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+def with_changed(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+    """All of these, those that changed as they are now."""
     now = {target.host: target for target in changed}
     return tuple(now.get(target.host, target) for target in targets)
 
@@ -99,6 +100,11 @@ def _of_host(world: World, host: Host, target: Target) -> dict[str, Metric]:
 
 def _store(tx: Connection, targets: list[Target], left: list[Target]) -> None:
     store_targets.save(tx, left)
+    store_measured(tx, targets)
+
+
+def store_measured(tx: Connection, targets: Sequence[Target]) -> None:
+    """Write the numbers of these targets, and each known one as a sample of the moment at which it was found."""
     store_targets.save_metrics(tx, targets)
     moments = [(target, target.verified_at) for target in targets if target.verified_at is not None]
     samples.add(tx, [samples.Taken(host=t.host, at=at, metrics=metrics_of(t.metrics)) for t, at in moments])

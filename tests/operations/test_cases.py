@@ -7,6 +7,8 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     [params]                    # as in a request
     [thresholds]                # optional, laid over cpu_usage 80, memory 85, disk 90, response_time 5000
     [earlier]                   # optional: metrics of the last operation, name = number
+    [series.day]                # optional: the past as the type wants it, metric = values, oldest first;
+    "x" = [1.5, { p95 = 2, count = 30 }]    # a table is the summary of a step
     [[before_raw]]              # what the host answered, fed through the fact's own `parse`:
     fact = "unit"               #   a script: stdout, stderr, exit_code (0; "null" for None), timed_out
     stdout = "LoadState=loaded"
@@ -53,12 +55,13 @@ from opsqueue.model.fact import Fact, Script, read, unknown
 from opsqueue.model.kind import Analysis, Metric, OperationKind, Seen
 from opsqueue.model.plan import Plan, Result
 from opsqueue.model.request import explain
+from opsqueue.model.sample import Point
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*/*.toml"))
 THRESHOLDS = {"cpu_usage": 80.0, "memory_usage": 85.0, "disk_usage": 90.0, "response_time": 5000.0}
 SECTIONS = {
-    "title", "host", "attempts", "params", "thresholds", "earlier",
+    "title", "host", "attempts", "params", "thresholds", "earlier", "series",
     "before", "before_raw", "after", "after_raw", "expect",
 }  # fmt: skip
 
@@ -87,6 +90,7 @@ class Case:
             after=self.after,
             metrics=self.metrics(),
             earlier={name: Metric(name=name, value=_null(value), unit="") for name, value in earlier.items()},
+            series={name: _series(found) for name, found in self.data.get("series", {}).items()},
             thresholds=THRESHOLDS | self.data.get("thresholds", {}),
             attempts=self.data.get("attempts", 1),
         )
@@ -96,6 +100,16 @@ class Case:
 def _null(value: Any) -> Any:
     """TOML has no null, so cases write "null"."""
     return None if value == "null" else value
+
+
+def _series(found: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Point, ...]]:
+    return {metric: tuple(map(_point, range(len(values)), values)) for metric, values in found.items()}
+
+
+def _point(at: int, value: Any) -> Point:
+    if not isinstance(value, Mapping):
+        return Point.raw(at, value)
+    return Point(**{"at": at, "mean": value["p95"], "low": value["p95"], "high": value["p95"], **value})
 
 
 def _raw(fact: Fact, row: Mapping[str, Any]) -> Any:
@@ -171,7 +185,7 @@ def _same(found: Any, wanted: Any) -> Any:
 
 
 def _metrics(case: Case, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    found = case.metrics()
+    found = case.metrics() | {metric.name: metric for metric in case.analysis().metrics}
     return {name: _same(found[name].value, value) if name in found else "absent" for name, value in wanted.items()}
 
 
