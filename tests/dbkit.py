@@ -122,8 +122,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start it again after it was stopped."""
-        options = f"-c listen_addresses={self.listen} -c unix_socket_directories={self.directory} -c port={self.port} -c fsync=off"
-        self.ctl("-l", str(self.directory / "log2"), "-o", options, "start")
+        where = f"-c listen_addresses={self.listen} -c unix_socket_directories={self.directory} -c port={self.port}"
+        self.ctl("-l", str(self.directory / "log2"), "-o", f"{where} -c fsync=off", "start")
 
 
 @contextmanager

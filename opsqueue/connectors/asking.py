@@ -42,7 +42,7 @@ def has_probes(facts: Sequence[Fact]) -> bool:
 def ask_probes(facts: Sequence[Fact]) -> dict[str, Any]:
     """The raw answers of the probes by name; they are made from this worker, whatever host is asked about."""
     asked = [(fact.name, fact.ask) for fact in facts if isinstance(fact.ask, Probe)]
-    told = {name: _told(probe) for name, probe in asked}
+    told: dict[str, Any] = {name: _told(probe) for name, probe in asked}
     refused = {name: unknown(error.message) for name, error in told.items() if isinstance(error, InvalidConfig)}
     ready = [(name, told[name], probe) for name, probe in asked if name not in refused]
     found = answer([replace(probe, options={**probe.options, **values}) for _name, values, probe in ready])

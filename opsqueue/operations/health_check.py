@@ -112,7 +112,7 @@ def _standings(params: HealthCheckParams, seen: Seen) -> list[tuple[Standing, Ti
 
 OPERATION = OperationKind(
     name=OperationType.HEALTH_CHECK.value,
-    summary="Checks web servers, ports, certificates, names, SSH, databases, processes, services, disks and commands",
+    summary="Checks web servers, ports, certificates, names, processes, services, disks and commands of a host",
     sort=Sort.LOOKING,
     params=HealthCheckParams,
     facts=facts,

@@ -14,7 +14,7 @@ from typing import Any
 import dbkit
 import psycopg
 import pytest
-from sshkit import Farm, make_key, needs_sshd
+from sshkit import Farm, Relay, make_key, needs_sshd
 
 from opsqueue.connectors.asking import ask_probes
 from opsqueue.connectors.probes import answer
@@ -185,6 +185,13 @@ def test_probes_of_ssh_leave_no_thread_behind() -> None:
         dbkit.until(lambda: not left(), what="the end of the threads of the probes")
 
 
+@needs_sshd
+def test_lines_before_the_greeting_are_heard_and_passed_over() -> None:
+    with Farm(hosts=1) as farm, Relay(farm.host(), greeting=b"Welcome to the bastion\r\n") as relay:
+        found = ask("ssh", host=relay.host.address, port=relay.host.port)
+    assert (found["ok"], found["banner"].split("_")[0]) == (True, "SSH-2.0-OpenSSH")
+
+
 # -- Redis --------------------------------------------------------------------------------------------------
 
 needs_redis = dbkit.needs(("redis-server", "redis-server"), ("redis-cli", "redis-tools"))
@@ -209,7 +216,7 @@ def test_a_replica_without_its_primary_says_so() -> None:
         server.cli("config", "set", "replica-serve-stale-data", "no")
         stale = ask("redis", port=server.port)
     assert (found["role"], found["link"], found["ready"]) == ("replica", "down", True)
-    assert (stale["ready"], stale["link"]) == (True, "down")  # PING is answered all the same
+    assert (stale["ready"], stale["why_not"].split()[0], stale["link"]) == (False, "MASTERDOWN", "down")
 
 
 @pytest.mark.service
@@ -417,7 +424,7 @@ def certify(owner: str, folder: Path) -> Path:
 def test_a_standby_that_receives_nothing_says_so() -> None:
     with dbkit.postgres(*ACCESS) as server:
         server.sql("create role watch login password 'sesame'; checkpoint;")
-        server.restart(lambda: (server.directory / "data/standby.signal").touch())
+        server.restart((server.directory / "data/standby.signal").touch)
         try:
             found = look(server)
             assert (found["ok"], found["standby"], found["receiving"]) == (True, True, False)

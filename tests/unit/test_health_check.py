@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opsqueue.model.fact import Probe, Reading, Script, read, unknown
 from opsqueue.operations.health.checks import TcpCheck
-from opsqueue.operations.health.judge import State
+from opsqueue.operations.health.problem import State
 from opsqueue.operations.health.score import Judged, in_order, is_up, score_of
 from opsqueue.operations.health_check import OPERATION, HealthCheckParams
 

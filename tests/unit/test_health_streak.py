@@ -25,7 +25,8 @@ def test_the_sequence_of_gatus_exactly() -> None:
     """TestHandleAlerting: failure threshold 2, success threshold 3, not triggered at first."""
     found = sequence(Streak(), [F, F, F, F, S, S, S, S], Limits(failures=2, successes=3))
     assert found == [
-        (1, 0, False), (2, 0, True), (3, 0, True), (4, 0, True), (0, 1, True), (0, 2, True), (0, 3, False), (0, 4, False),
+        (1, 0, False), (2, 0, True), (3, 0, True), (4, 0, True),
+        (0, 1, True), (0, 2, True), (0, 3, False), (0, 4, False),
     ]  # fmt: skip
 
 

@@ -184,22 +184,32 @@ async def connect(host: str, port: int, watch: Watch) -> tuple[asyncio.StreamRea
 async def dial(host: str, port: int, watch: Watch) -> socket.socket:
     """A connected socket for those who speak without asyncio; the addresses in turn."""
     await resolve(host, port, watch)
-    loop = asyncio.get_running_loop()
     with watch.phase("connect"):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for number, (family, kind, proto, _, address) in enumerate(found, start=1):
-            connection = socket.socket(family, kind, proto)
-            connection.setblocking(False)
-            try:
-                async with asyncio.timeout(_PER_ADDRESS if number < len(found) else None):
-                    await loop.sock_connect(connection, address)
-            except BaseException as error:
-                connection.close()
-                if number == len(found) or not isinstance(error, OSError):
-                    raise
-            else:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for place in found[:-1]:
+            if connection := await _tried(place):
                 return connection
-    raise ProbeError(f"{host!r} has no address")
+        return await _dialled(found[-1])
+
+
+async def _tried(place: tuple[Any, ...]) -> socket.socket | None:
+    try:
+        async with asyncio.timeout(_PER_ADDRESS):
+            return await _dialled(place)
+    except OSError:
+        return None  # of several, what the last one says is told
+
+
+async def _dialled(place: tuple[Any, ...]) -> socket.socket:
+    family, kind, proto, _, address = place
+    connection = socket.socket(family, kind, proto)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def secure(writer: asyncio.StreamWriter, options: Mapping[str, Any], watch: Watch) -> None:

@@ -105,4 +105,4 @@ def _number(text: str | None) -> float | None:
     try:
         return None if text is None else max(round(float(text), 1), 0.0)
     except ValueError:
-        raise TargetError("protocol_error", f"{text[:40]!r} is no number") from None
+        raise TargetError("protocol_error", f"{str(text)[:40]!r} is no number") from None
