@@ -290,6 +290,22 @@ def test_a_banner_is_sent_for_heard_and_compared() -> None:
     assert (bad["ok"], bad["expected"], bad["banner"]) == (True, False, "+PONG PING\r\n")
 
 
+def test_the_time_of_an_answer_is_that_of_the_attempt_that_got_it() -> None:
+    calls = []
+
+    def talk(connection: socket.socket) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            connection.recv(100)  # until the other side gives up
+        else:
+            connection.sendall(b"here")
+
+    with speaker(talk) as port:
+        found = ask("tcp", timeout=30, host="127.0.0.1", port=port, expect="here", retries=3, attempt_timeout=3)
+    assert (found["ok"], found["attempts"]) == (True, 2)
+    assert found["phases"]["total"] < 3000  # both together took longer
+
+
 def test_a_connection_that_is_cut_is_a_reset() -> None:
     def cut(connection: socket.socket) -> None:
         connection.recv(100)

@@ -207,10 +207,10 @@ class Pattern:
         before = "\n"
         for number in range(len(text) + 1):
             character = text[number : number + 1] or "\n"
-            here = walk.on(here | {self._start}, before == "\n", character)
-            if here is None:
+            there = walk.on(here | {self._start}, before == "\n", character)
+            if there is None:
                 return True
-            before = character
+            here, before = there, character
         return False
 
     def _state(self, kind: str, test: Test | None = None, to: int = -1, other: int = -1) -> int:
