@@ -30,6 +30,11 @@ def _found(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *postgres]))
 
 
+def program(name: str) -> str:
+    """Where it is; PostgreSQL's own are not on the PATH."""
+    return _found(name) or name
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]

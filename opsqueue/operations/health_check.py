@@ -107,7 +107,7 @@ def _judge(params: HealthCheckParams, answers: Facts) -> tuple[Judged, ...]:
 def _standings(params: HealthCheckParams, seen: Seen) -> list[tuple[Standing, Times]]:
     limits = Limits(failures=params.failure_threshold, successes=params.success_threshold)
     judged = _judge(params, seen.after)
-    return [(standing(one, seen.earlier, limits), times_of(one.check.name, seen.series)) for one in judged]
+    return [(standing(one, seen, limits), times_of(one.check.name, seen.series)) for one in judged]
 
 
 OPERATION = OperationKind(

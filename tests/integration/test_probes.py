@@ -18,6 +18,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -546,6 +548,26 @@ def test_starttls_comes_before_the_certificate(authority: Authority, before: Cal
         kind = before.__name__.strip("_")
         found = ask("tls", host="localhost", port=port, ca_file=str(authority.file), starttls=kind)
     assert (found["ok"], found["trusted"]) == (True, True)
+
+
+def test_a_real_mail_server_upgrades_before_it_shows_its_certificate(authority: Authority) -> None:
+    context = authority.context(certificate("localhost", days=20, signer=authority.pair))
+
+    class Here(Controller):
+        def factory(self) -> SMTP:
+            return SMTP(self.handler, tls_context=context, require_starttls=True, hostname="mail.test")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mail = Here(object(), hostname="127.0.0.1", port=port)
+    mail.start()
+    try:
+        found = ask("tls", timeout=20, host="localhost", port=port, ca_file=str(authority.file), starttls="smtp")
+    finally:
+        mail.stop()
+    assert (found["ok"], found["trusted"], found["name_ok"]) == (True, True, True)
+    assert found["days_left"] == pytest.approx(20, abs=0.1)
 
 
 def test_starttls_that_is_not_offered_is_a_failure() -> None:

@@ -403,6 +403,8 @@ def test_a_password_is_told_in_clear_text_where_tls_proves_who_hears_it() -> Non
         found = look(server, "plain", tls=True, ca_file=str(certificate))
         unsure = look(server, "plain", tls=True, verify_tls=False)
         unknown = look(server, "plain", tls=True)
+        shown = ask("tls", port=server.port, starttls="postgres", ca_file=str(certificate))
+    assert (shown["trusted"], shown["name_ok"], shown["subject"]) == (True, True, "127.0.0.1")
     assert "tls" in found["phases"]
     assert "only with tls and verify_tls" in unsure["unknown"]
     assert (unknown["error"], unknown["failed_phase"]) == ("tls_failed", "tls")
@@ -432,3 +434,38 @@ def test_a_standby_that_receives_nothing_says_so() -> None:
             server.ctl("-m", "immediate", "stop")
             (server.directory / "data/standby.signal").unlink()
             server.start()
+
+
+@contextmanager
+def standby_of(primary: dbkit.Postgres) -> Iterator[int]:
+    """A standby that streams from this server; its port."""
+    data, port = primary.directory / "standby", dbkit.free_port()
+    reach = ["-h", str(primary.directory), "-p", str(primary.port)]
+    dbkit.run(dbkit.as_user(primary.owner, [dbkit.program("pg_basebackup"), *reach, "-D", str(data), "-R"]))
+    words = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+    control = [dbkit.program("pg_ctl"), "-D", str(data), "-w"]
+    dbkit.run(dbkit.as_user(primary.owner, [*control, "-l", str(data / "log"), "-o", words, "start"]))
+    try:
+        yield port
+    finally:
+        dbkit.run(dbkit.as_user(primary.owner, [*control, "-m", "immediate", "stop"]))
+
+
+@pytest.mark.service
+@needs_postgres
+def test_a_standby_streams_until_its_primary_is_gone() -> None:
+    with dbkit.postgres(*ACCESS) as primary:
+        primary.sql("create role watch login password 'sesame'")
+        with standby_of(primary) as port:
+
+            def found() -> dict[str, Any]:
+                return ask("postgres", port=port, user="watch", database="postgres", password="sesame")
+
+            dbkit.until(lambda: found().get("receiving"), what="the stream")
+            primary.sql("create table news ()")
+            dbkit.until(lambda: found()["lag_s"] == 0, what="the standby to be up to date")
+            assert (found()["standby"], found()["receiving"]) == (True, True)
+            primary.ctl("-m", "immediate", "stop")
+            dbkit.until(lambda: found()["receiving"] is False, what="the standby to notice")
+            dbkit.until(lambda: (found()["lag_s"] or 0) > 0, what="its last change to grow old")
+            primary.start()

@@ -47,8 +47,10 @@ def look(story, port, **parameters):
 def test_three_failures_make_it_down_and_two_successes_make_it_up(watched):
     with open_port() as port:
         assert look(watched, port)[0] == []
-    told = [look(watched, port)[0] for _ in range(4)]
-    assert told == [[("warning", "no_answer")]] * 2 + [[("critical", "no_answer")]] * 2
+    begun = watched.clock.at + MINUTE
+    told, numbers = zip(*(look(watched, port) for _ in range(4)), strict=True)
+    assert {one["failing_since:web"] - begun for one in numbers} == {0}
+    assert list(told) == [[("warning", "no_answer")]] * 2 + [[("critical", "no_answer")]] * 2
     with open_port(port):
         told = [look(watched, port)[0] for _ in range(3)]
     assert told == [[("warning", "check_recovering")], [("info", "check_recovered")], []]

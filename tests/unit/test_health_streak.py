@@ -43,6 +43,14 @@ def test_the_first_result_is_how_it_stands(results: list[bool], down: bool) -> N
     assert sequence(None, results, Limits())[-1][2] is down
 
 
+def test_it_is_kept_since_when_it_fails_until_it_is_up_again() -> None:
+    now, found = Streak(successes=1), []
+    for at, failed in enumerate([S, F, S, F, F, F, S, F, S, S]):
+        now = next_streak(now, failed, Limits(), at=float(at))
+        found.append(now.since)
+    assert found == [None, 1, None, 3, 3, 3, 3, 3, 3, None]
+
+
 def test_what_is_certain_counts_at_once() -> None:
     assert next_streak(Streak(successes=9), F, Limits(), certain=True).down
 

@@ -64,11 +64,11 @@ async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> d
         said = await _ask(reader, writer, "PING")
     except _Refused as refused:
         if refused.code in _NOT_READY:
-            return {"ready": False, "why_not": str(refused)[:200]}
+            return {"ready": False, "expected": False, "why_not": str(refused)[:200]}
         raise
     if said != "PONG":
         raise TargetError("protocol_error", f"PING was answered with {said[:80]!r}")
-    return {"ready": True, "why_not": ""}
+    return {"ready": True, "expected": True, "why_not": ""}
 
 
 async def _info(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from opsqueue.model.kind import Metric
+from opsqueue.model.kind import Metric, Seen
 from opsqueue.operations.health.problem import State
 from opsqueue.operations.health.score import Judged
 
@@ -20,6 +20,8 @@ class Streak:
     """Likewise; one of the two is 0."""
     down: bool = False
     """Hard: it counts as down."""
+    since: float | None = None
+    """When the first failure was that is not made good yet, UNIX time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +62,28 @@ class Standing:
         return self.before is not None and self.now is not None and self.before.down and not self.now.down
 
 
-def next_streak(before: Streak | None, failed: bool, limits: Limits, *, certain: bool = False) -> Streak:
+def next_streak(
+    before: Streak | None, failed: bool, limits: Limits, *, certain: bool = False, at: float | None = None
+) -> Streak:
     """One more result. Without any before it, the result itself is how it stands; what is certain counts at once."""
     if before is None:
-        return Streak(failures=int(failed), successes=int(not failed), down=failed)
+        return Streak(failures=int(failed), successes=int(not failed), down=failed, since=at if failed else None)
     if failed:
         failures = before.failures + 1
-        return Streak(failures=failures, down=before.down or certain or failures >= limits.failures)
+        down = before.down or certain or failures >= limits.failures
+        return Streak(failures=failures, down=down, since=at if before.since is None else before.since)
     successes = before.successes + 1
-    return Streak(successes=successes, down=before.down and successes < limits.successes)
+    down = before.down and successes < limits.successes
+    return Streak(successes=successes, down=down, since=before.since if down else None)
 
 
-def standing(judged: Judged, earlier: Mapping[str, Metric], limits: Limits) -> Standing:
+def standing(judged: Judged, seen: Seen, limits: Limits) -> Standing:
     """A check that could not be made, or could not be reached, leaves everything as it was."""
-    before = _before(judged.check.name, earlier)
+    before = _before(judged.check.name, seen.earlier)
     if judged.state in {State.UNKNOWN, State.UNREACHABLE}:
         return Standing(judged=judged, before=before, now=before, limits=limits)
     certain = any(problem.down and problem.certain for problem in judged.problems)
-    now = next_streak(before, judged.down, limits, certain=certain)
+    now = next_streak(before, judged.down, limits, certain=certain, at=seen.at)
     return Standing(judged=judged, before=before, now=now, limits=limits)
 
 
@@ -88,6 +94,8 @@ def streak_metrics(one: Standing) -> Iterator[Metric]:
         yield Metric(name=f"hard:{name}", value=float(one.now.down), unit="state")
         yield Metric(name=f"failures:{name}", value=one.now.failures, unit="count")
         yield Metric(name=f"successes:{name}", value=one.now.successes, unit="count")
+        if one.now.since is not None:
+            yield Metric(name=f"failing_since:{name}", value=one.now.since, unit="UNIX time")
 
 
 def _before(name: str, earlier: Mapping[str, Metric]) -> Streak | None:
@@ -95,4 +103,8 @@ def _before(name: str, earlier: Mapping[str, Metric]) -> Streak | None:
     values = [metric.value for metric in found if metric and metric.value is not None]
     if len(values) < len(found):
         return None
-    return Streak(failures=int(values[0]), successes=int(values[1]), down=bool(values[2]))
+    since = earlier.get(f"failing_since:{name}")
+    failures, successes, hard = values
+    return Streak(
+        failures=int(failures), successes=int(successes), down=bool(hard), since=since.value if since else None
+    )

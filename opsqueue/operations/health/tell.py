@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opsqueue.model.fact import why_unknown
+from opsqueue.model.instant import utc_text
 from opsqueue.model.kind import Finding, Seen
 from opsqueue.model.names import Severity
 from opsqueue.operations.health.problem import Problem, State
@@ -63,13 +64,16 @@ def _how_often(one: Standing, problem: Problem) -> str:
     times = f"{one.now.failures} of {one.limits.failures}"
     if one.soft:
         return f" ({times} in a row before it counts as down)"
-    return f" ({times} in a row: it counts as down now)" if one.fell else ""
+    if one.fell:
+        return f" ({times} in a row: it counts as down now)"
+    return f" (since {utc_text(one.now.since)})" if one.before and one.now.since else ""
 
 
 def _counted(one: Standing) -> dict[str, Any]:
     if one.now is None or not one.judged.down:
         return {}
-    return {"failures": one.now.failures, "hard": one.now.down}
+    since = {"failing_since": utc_text(one.now.since)} if one.now.since else {}
+    return {"failures": one.now.failures, "hard": one.now.down, **since}
 
 
 def _evidence(one: Judged) -> dict[str, Any]:
