@@ -64,7 +64,7 @@ async def _secured(reader: Any, writer: Any, options: Mapping[str, Any], watch: 
     watch.at = "tls"
     writer.write(_SSL_REQUEST)
     await writer.drain()
-    if await reader.read(1) != b"S":
+    if await reader.read(64) != b"S":  # and nothing after it: what comes before TLS could be anybody's
         raise TargetError("tls_failed", "the server does not offer TLS on this port")
     await secure(writer, options, watch)
     return option(options, "verify_tls", bool, True) is True

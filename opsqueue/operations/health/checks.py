@@ -88,6 +88,8 @@ class TlsCheck(NetworkCheck):
     warn_days: float = Field(default=30, ge=0, le=3650)
     crit_days: float = Field(default=7, ge=0, le=3650)
     """Days left of the certificate in the chain that ends first."""
+    min_protocol: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """What the server must be able to speak at least; less is a warning."""
     ca_file: Path | None = None
 
 

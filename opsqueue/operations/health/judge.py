@@ -105,6 +105,13 @@ def _tls(check: TlsCheck, answer: Mapping[str, Any]) -> Problems:
     if answer["ok"]:
         yield from _lifetime(check, answer)
         yield from _trust(check, answer)
+        spoken = answer.get("protocol")
+        if spoken is not None and spoken < check.min_protocol:
+            yield warning(
+                "tls_protocol_old",
+                f"speaks {spoken} with us, wanted {check.min_protocol}",
+                "Allow newer protocol versions in the configuration of the server.",
+            )
 
 
 def _lifetime(check: TlsCheck, answer: Mapping[str, Any]) -> Problems:
