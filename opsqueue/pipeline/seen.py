@@ -32,7 +32,7 @@ class Looks:
             before=target.before,
             after=target.after,
             metrics=metrics_of(target.metrics),
-            earlier=self._earlier(operation, target),
+            earlier=self._earlier(kind, operation, target),
             thresholds=self.thresholds,
             attempts=target.attempt,
             at=at,
@@ -40,9 +40,11 @@ class Looks:
             earlier_findings=self._findings(operation, target) if kind.compares else None,
         )
 
-    def _earlier(self, operation: Operation, target: Target) -> Mapping[str, Metric]:
+    def _earlier(self, kind: OperationKind, operation: Operation, target: Target) -> Mapping[str, Metric]:
         if not target.metrics:
             return {}
+        if kind.alike:
+            return metrics_of(store_targets.latest_metrics_alike(self.connection, operation, target.host))
         return metrics_of(
             store_targets.latest_metrics(self.connection, operation.type, target.host, operation.created_at)
         )
