@@ -23,6 +23,7 @@ from opsqueue.settings_parts import (
     CoordinatorSettings,
     FlowerSettings,
     HostSettings,
+    KpiSettings,
     LoggingSettings,
     RolloutSettings,
     ScheduleSettings,
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
     flower: FlowerSettings = FlowerSettings()
+    kpi: KpiSettings = KpiSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -158,6 +158,15 @@ class LoggingSettings(_Part):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class KpiSettings(_Part):
+    """What key figures are held against."""
+
+    slo: float = Field(default=99.9, gt=0, lt=100)
+    """The service level objective: percent of the time, without planned maintenance, in which a host is to be up."""
+    min_samples: int = Field(default=20, ge=1)
+    """A number of fewer samples is told to be one of few samples."""
+
+
 class FlowerSettings(_Part):
     """Where `opsqueue up` and `opsqueue flower` show Flower; loopback only unless said."""
 

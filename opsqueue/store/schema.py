@@ -83,6 +83,12 @@ Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
 Index("ix_operations_outcome_created", operations.c.outcome, operations.c.created_at)
 Index("ix_operations_name_created", operations.c.name, operations.c.created_at)
+Index(
+    "ix_operations_finished",
+    operations.c.finished_at,
+    sqlite_where=text("finished_at IS NOT NULL"),
+    postgresql_where=text("finished_at IS NOT NULL"),
+)
 
 targets = Table(
     "targets",
@@ -137,6 +143,9 @@ events = Table(
     Column("data", Text, nullable=False),  # JSON
 )
 Index("ix_events_operation", events.c.operation_id, events.c.id)
+#: What a person did to an operation after it was asked for; in a query it must stand to the letter, for the index.
+BY_PERSON = "kind IN ('acknowledged', 'approved', 'cancel_asked', 'rejected', 'retry_asked')"
+Index("ix_events_by_person", events.c.operation_id, sqlite_where=text(BY_PERSON), postgresql_where=text(BY_PERSON))
 
 locks = Table(
     "locks",
