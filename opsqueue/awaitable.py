@@ -45,6 +45,10 @@ class OperationsMCP:
         """See `Operations.history`."""
         return await asyncio.to_thread(self.sync.history, **wanted)
 
+    async def kpi(self, period: str = "month", **wanted: Any) -> dict[str, Any]:
+        """See `Operations.kpi`."""
+        return await asyncio.to_thread(self.sync.kpi, period, **wanted)
+
     async def cancel(self, operation_id: str, *, reason: str = "") -> None:
         """See `Operations.cancel`."""
         await asyncio.to_thread(self.sync.cancel, operation_id, reason=reason)

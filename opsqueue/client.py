@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
+from opsqueue.client_figures import Figures
 from opsqueue.connectors.inventory.directory import searched
 from opsqueue.embedded.redis import running
 from opsqueue.embedded.users import using
@@ -39,7 +40,6 @@ from opsqueue.pipeline.views import brief, settled, whole
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings, load
 from opsqueue.store import history, operations, targets
-from opsqueue.store.engine import Store
 
 _RECEIPT_WITHIN = 20.0
 _START_WITHIN = 30.0
@@ -71,16 +71,12 @@ class OperationResult(BaseModel):
     targets: list[dict[str, Any]]
 
 
-class Operations:
+class Operations(Figures):
     """The synchronous form. Errors are those of `opsqueue.errors`; each carries an exit status and a code."""
 
     def __init__(self, settings: Settings | None = None, *, config_path: str | Path | None = None) -> None:
         self.config_path = str(config_path) if config_path else None
         self.settings = settings or load(self.config_path)
-
-    @cached_property
-    def _store(self) -> Store:
-        return Store(self.settings.database)
 
     @cached_property
     def _sender(self) -> Any:
