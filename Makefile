@@ -54,6 +54,7 @@ check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
 bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain
 	@sh tools/test_system.sh
 	@$(BIN)/python tools/bench/bench.py
+	@$(BIN)/python tools/bench/kpi.py
 
 bench-ssh: $(VENV)/.installed-dev ## the same facts from 20 and 200 hosts over SSH, beside Ansible, pyinfra and others
 	@sh tools/test_system.sh

@@ -43,15 +43,11 @@ def heading(data: Mapping[str, Any]) -> list[str]:
     period, before = data["period"], data["compared_with"]
     so_far = ", so far" if data["so_far"] else ""
     about = f" of {', '.join(data['systems'])}" if data["systems"] else ""
+    so_much = ", as much of it" if data["so_far"] else ""
     return [
-        (
-            f"Key figures{about} from {period['from_local']} until {period['until_local']}{so_far} "
-            f"({period['hours']:g} hours)."
-        ),
-        (
-            f"Before: from {before['from_local']}{', as much of it' if data['so_far'] else ''}. "
-            f"Objective: {data['slo']:g} %. Reckoned at {times.stamp(data['reckoned_at'])}, revision {data['revision']}."
-        ),
+        f"Key figures{about} from {period['from_local']} until {period['until_local']}{so_far}, {period['hours']:g} h.",
+        f"Before: from {before['from_local']}{so_much}. Objective: {data['slo']:g} %.",
+        f"Reckoned at {times.stamp(data['reckoned_at'])}, revision {data['revision']}.",
     ]
 
 

@@ -7,7 +7,7 @@ nobody knows is neither up nor down, and planned maintenance is taken out of wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from opsqueue.kpi.spans import clipped, total, union, without
@@ -49,16 +49,31 @@ def _percent(part: float, whole: float) -> float | None:
 
 def of_host(seen: Seen, planned: Iterable[Span], since: float, until: float, stale: float) -> Availability:
     """The availability of one host between two instants."""
-    up, down = states(seen, since, until, stale)
-    holes = union(planned)
+    found = _summed(*states(seen, since, until, stale), union(planned), since, until)
+    return replace(found, looks=sum(since <= at < until for at, _up in seen))
+
+
+def _summed(up: list[Span], down: list[Span], holes: list[Span], since: float, until: float) -> Availability:
+    up, down = clipped(up, since, until), clipped(down, since, until)
     return Availability(
         up=total(up),
         down=total(down),
         up_unplanned=total(without(up, holes)),
         down_unplanned=total(without(down, holes)),
         whole=until - since,
-        looks=sum(since <= at < until for at, _up in seen),
     )
+
+
+def of_parts(
+    seen: Mapping[str, Seen], planned: Mapping[str, Sequence[Span]], parts: Sequence[Span], stale: float
+) -> list[Availability]:
+    """The availability of all hosts together in each part of a time, whose parts are in order."""
+    if not parts:
+        return []
+    known = [
+        (*states(looks, parts[0][0], parts[-1][1], stale), union(planned.get(host, ()))) for host, looks in seen.items()
+    ]
+    return [together(_summed(up, down, clipped(holes, *part), *part) for up, down, holes in known) for part in parts]
 
 
 def of_all(

@@ -10,7 +10,7 @@ from typing import Any
 
 from opsqueue.beat_schedule import build
 from opsqueue.connectors.inventory.directory import read_inventory, searched
-from opsqueue.kpi.availability import of_all, together
+from opsqueue.kpi.availability import of_parts
 from opsqueue.kpi.definitions import BY_NAME
 from opsqueue.kpi.incidents import FOLLOWS_WITHIN
 from opsqueue.kpi.period import Period, parse
@@ -33,6 +33,10 @@ _INTERVALS = 3
 _DIGITS = 6
 
 
+Day = tuple[float, float | None, float | None]
+"""The beginning of a day, and its availability, raw and without planned maintenance."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """The figures of a period beside those of the one before."""
@@ -42,8 +46,7 @@ class Told:
     systems: tuple[str, ...]
     figures: tuple[Figure, ...]
     before: tuple[Figure, ...]
-    days: tuple[tuple[float, float | None, float | None], ...]
-    """For each day its beginning, and its availability raw and without planned maintenance."""
+    days: tuple[Day, ...]
     added_later: int
     """Operations of the period that ended after it: what they measured may not have been in an earlier report."""
     objective: float
@@ -68,7 +71,7 @@ def told(store: Store, settings: Settings, *, period: str, systems: Sequence[str
         systems=tuple(systems),
         figures=reckon(facts, wanted, until, terms),
         before=reckon(earlier, before, then, terms),
-        days=tuple(_day(facts, day, terms) for day in wanted.days(now)),
+        days=_days(facts, wanted, now, terms),
         added_later=later,
         objective=terms.objective,
     )
@@ -103,9 +106,10 @@ def _facts(
     )
 
 
-def _day(facts: Facts, day: Period, terms: Terms) -> tuple[float, float | None, float | None]:
-    found = together(of_all(facts.seen, facts.planned, day.start, day.end, terms.stale).values())
-    return day.start, found.raw, found.without_planned
+def _days(facts: Facts, period: Period, now: float, terms: Terms) -> tuple[Day, ...]:
+    days = [(day.start, day.end) for day in period.days(now)]
+    found = of_parts(facts.seen, facts.planned, days, terms.stale)
+    return tuple((day[0], one.raw, one.without_planned) for day, one in zip(days, found, strict=True))
 
 
 class Planned:

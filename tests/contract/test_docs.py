@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from opsqueue import errors, settings_parts
 from opsqueue.cli import schema
+from opsqueue.kpi.definitions import DEFINITIONS
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
 from opsqueue.model.window import parse_window
@@ -39,6 +40,7 @@ PARTS = {
     "worker": settings_parts.WorkerSettings,
     "logging": settings_parts.LoggingSettings,
     "flower": settings_parts.FlowerSettings,
+    "kpi": settings_parts.KpiSettings,
 }
 
 
@@ -231,6 +233,13 @@ def test_every_exit_status_of_an_error_stands_in_the_table_of_the_command_line()
     told = {int(number) for number in re.findall(r"^\| (\d+) \|", section("docs/cli.md", "Exit status"), re.MULTILINE)}
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.OpsqueueError)]
     assert {one.exit_code for one in classes} <= told
+
+
+def test_every_key_figure_has_its_row_with_the_definition_that_is_printed() -> None:
+    said = rows(section("docs/kpi.md", "Figures"))
+    assert [[f"`{one.name}`", one.unit, one.meaning, one.sample] for one in DEFINITIONS] == [
+        said.get(one.name) for one in DEFINITIONS
+    ]
 
 
 # -- links, words, fences -----------------------------------------------------------------------------------

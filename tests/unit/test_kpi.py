@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from datetime import datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -128,10 +128,12 @@ def test_the_order_in_which_samples_came_makes_no_difference(seen, chance: rando
 @given(looks, st.lists(spots, min_size=1, max_size=5))
 def test_parts_of_a_time_add_up_to_the_whole(seen, cuts):
     edges = sorted({BEGIN, *cuts, BEGIN + DAY})
-    parts = [availability.of_host(seen, (), a, b, 600) for a, b in itertools.pairwise(edges)]
+    parts = [availability.of_host(seen, (), a, b, 600) for a, b in pairwise(edges)]
     whole = availability.of_host(seen, (), BEGIN, BEGIN + DAY, 600)
     assert availability.together(parts).up == pytest.approx(whole.up)
     assert availability.together(parts).down == pytest.approx(whole.down)
+    days = availability.of_parts({"h": seen}, {}, list(pairwise(edges)), 600)
+    assert [(one.up, one.down) for one in days] == [(one.up, one.down) for one in parts]
 
 
 @given(stretches, stretches)
@@ -186,7 +188,7 @@ def test_merged_incidents_lie_apart_whatever_their_order(pairs, chance: random.R
     chance.shuffle(mixed)
     found = incidents.merged(some)
     assert [(a.start, a.resolved) for a in found] == [(a.start, a.resolved) for a in incidents.merged(mixed)]
-    assert all(b.start - a.resolved > incidents.REOPENED_WITHIN for a, b in itertools.pairwise(found))
+    assert all(b.start - a.resolved > incidents.REOPENED_WITHIN for a, b in pairwise(found))
     assert incidents.merged(found) == found
 
 
@@ -415,7 +417,7 @@ scans = st.lists(
 def test_what_opened_less_what_closed_is_open(rows, cut):
     found = security.events(scan(day, *some, host=host, scope=scope) for day, host, scope, some in rows)
     at = [BEGIN - DAY, BEGIN + cut * DAY, BEGIN + 40 * DAY]
-    for since, until in itertools.pairwise(at):
+    for since, until in pairwise(at):
         before, after = (len(security.still_open(found, moment)) for moment in (since, until))
         opened, closed = security.opened(found, since, until), security.closed(found, since, until)
         assert after == before + len(opened) - len(closed)

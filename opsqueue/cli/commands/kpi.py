@@ -8,7 +8,6 @@ import time
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from opsqueue.cli import kpi_forms, kpi_report
 from opsqueue.cli.html import page
@@ -93,22 +92,14 @@ def _text(found: Told, form: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Replace the file as a whole: who reads it meanwhile has the old one or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    Path(file.name).unlink()
-                raise
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise OpsqueueError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _umask() -> int:
-    os.umask(mask := os.umask(0o077))
-    return mask
