@@ -21,6 +21,7 @@ from opsqueue.secrets import SecretRef, literal_secrets
 from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_parts import (
     CoordinatorSettings,
+    DeploymentSettings,
     FlowerSettings,
     HostSettings,
     KpiSettings,
@@ -109,6 +110,8 @@ class Settings(BaseSettings):
     logging: LoggingSettings = LoggingSettings()
     flower: FlowerSettings = FlowerSettings()
     kpi: KpiSettings = KpiSettings()
+    deployments: Mapping[str, DeploymentSettings] = Field(default_factory=dict)
+    """What follows a deployment, by the name of the service."""
 
     @classmethod
     def settings_customise_sources(

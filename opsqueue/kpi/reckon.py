@@ -223,7 +223,9 @@ def _security(facts: Facts, since: float, until: float) -> Iterator[Figure]:
     scans, fresh = len(facts.scans), sum(since <= one.at < until for one in facts.scans)
     there = security.still_open(found, until)
     serious = [one for one in there if one.severity is not Severity.INFO]
-    parts = {word: (float(sum(one.severity is word for one in there)), scans) for word in Severity} if scans else {}
+    parts = (
+        {word.value: (float(sum(one.severity is word for one in there)), scans) for word in Severity} if scans else {}
+    )
     yield Figure(name="security_open", value=float(len(serious)) if scans else None, n=scans, parts=parts)
     critical = sum(one.severity is Severity.CRITICAL for one in serious)
     yield Figure(name="security_critical", value=float(critical) if scans else None, n=scans)

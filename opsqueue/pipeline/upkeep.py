@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opsqueue.model.record import Event
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, history, holds, samples
+from opsqueue.store import deployments, events, history, holds, samples
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -29,6 +29,7 @@ def upkeep(world: World) -> None:
         holds.drop_leases(tx, before=now - _DAY)
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
+        deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
         samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 
