@@ -17,7 +17,7 @@ from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentSta
 from opsqueue.model.names import OperationPriority, OperationType
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
-from opsqueue.pipeline.submit import checked, submit
+from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
 from opsqueue.settings_parts import DeploymentSettings
 from opsqueue.store import deployments, events, operations, targets
@@ -35,6 +35,7 @@ def take_in(world: World, event: DeploymentEvent) -> Deployment:
     Raises InvalidRequest or NotFound for an event whose health check or rollback could not be asked for, Conflict when
     its id belongs to another one. Nothing is recorded then.
     """
+    refuse_unkept(event.model_dump())
     fresh = _fresh(world, event)
     for request in (fresh.check, fresh.rollback):
         if request is not None and not _is_there(world, fresh):
