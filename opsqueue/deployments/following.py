@@ -51,7 +51,7 @@ def following(
 def _rolling_back(deployment: Deployment, rollback: Operation | None) -> Next | None:
     if rollback is None:
         return Next(state=DeploymentState.ROLLING_BACK, why=deployment.why, asks="rollback")
-    return _led_back(rollback) if _is_decided(rollback) else None
+    return _led_back(deployment, rollback) if _is_decided(rollback) else None
 
 
 def _is_decided(operation: Operation) -> bool:
@@ -86,8 +86,11 @@ def _not_well(deployment: Deployment, why: str, later: str) -> Next:
     return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="rollback")
 
 
-def _led_back(rollback: Operation) -> Next:
+def _led_back(deployment: Deployment, rollback: Operation) -> Next:
     if rollback.outcome in _WELL:
-        return Next(state=DeploymentState.ROLLED_BACK, why=f"its rollback {rollback.outcome}")
-    said = f"its rollback ended as {rollback.outcome}: a person must look: `opsqueue show {rollback.id}`"
-    return Next(state=DeploymentState.ROLLBACK_FAILED, why=said)
+        why = f"{deployment.why}; its rollback {rollback.outcome}"
+        return Next(state=DeploymentState.ROLLED_BACK, why=why)
+    why = (
+        f"{deployment.why}; its rollback ended as {rollback.outcome}: a person must look: `opsqueue show {rollback.id}`"
+    )
+    return Next(state=DeploymentState.ROLLBACK_FAILED, why=why)
