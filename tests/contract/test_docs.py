@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from opsqueue import errors, settings_parts
 from opsqueue.cli import schema
 from opsqueue.kpi.definitions import DEFINITIONS
+from opsqueue.model.deployment import DeploymentEvent, DeploymentState, Rollback
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
 from opsqueue.model.window import parse_window
@@ -41,6 +42,7 @@ PARTS = {
     "logging": settings_parts.LoggingSettings,
     "flower": settings_parts.FlowerSettings,
     "kpi": settings_parts.KpiSettings,
+    "deployments": settings_parts.DeploymentSettings,
 }
 
 
@@ -240,6 +242,25 @@ def test_every_key_figure_has_its_row_with_the_definition_that_is_printed() -> N
     assert [[f"`{one.name}`", one.unit, one.meaning, one.sample] for one in DEFINITIONS] == [
         said.get(one.name) for one in DEFINITIONS
     ]
+
+
+# -- deployments --------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_an_event_has_its_row() -> None:
+    assert list(rows(section("docs/deployments.md", "The event"))) == list(DeploymentEvent.model_fields)
+
+
+def test_every_key_of_a_rollback_has_its_row() -> None:
+    assert list(rows(section("docs/deployments.md", "Configuration"))) == list(Rollback.model_fields)
+
+
+def test_every_state_of_a_deployment_has_its_row_and_says_whether_it_is_over() -> None:
+    said = {
+        name: cells[2].startswith("over")
+        for name, cells in rows(section("docs/deployments.md", "What follows")).items()
+    }
+    assert said == {state.value: state.over for state in DeploymentState}
 
 
 # -- links, words, fences -----------------------------------------------------------------------------------
