@@ -56,6 +56,7 @@ bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare
 	@$(BIN)/python tools/bench/bench.py
 	@$(BIN)/python tools/bench/samples.py
 	@$(BIN)/python tools/bench/forecast_bench.py
+	@$(BIN)/python tools/bench/kpi.py
 
 bench-ssh: $(VENV)/.installed-dev ## the same facts from 20 and 200 hosts over SSH, beside Ansible, pyinfra and others
 	@sh tools/test_system.sh

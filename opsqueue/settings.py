@@ -22,8 +22,10 @@ from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_channels import ChannelRules, Rules, doubts, rules_of
 from opsqueue.settings_parts import (
     CoordinatorSettings,
+    DeploymentSettings,
     FlowerSettings,
     HostSettings,
+    KpiSettings,
     LoggingSettings,
     RolloutSettings,
     ScheduleSettings,
@@ -114,6 +116,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
     flower: FlowerSettings = FlowerSettings()
+    kpi: KpiSettings = KpiSettings()
+    deployments: Mapping[str, DeploymentSettings] = Field(default_factory=dict)
+    """What follows a deployment, by the name of the service."""
 
     @classmethod
     def settings_customise_sources(

@@ -36,6 +36,8 @@ COMMANDS = (
     Command("report", "an operation as a document with its charts: HTML, JSON or text", "report"),
     Command("logs", "what was sent to the hosts of an operation, and what they answered", "logs"),
     Command("monitor", "the system metrics of the hosts", "monitor"),
+    Command("kpi", "the key figures of a period", "kpi"),
+    Command("deployments", "what was deployed, and how its check went: list, show", "deployments"),
     Command("cancel", "stop an operation", "cancel"),
     Command("retry", "let an operation that waits for a person look again", "retry"),
     Command("freeze", "forbid changes for a time: add, list, lift", "freeze"),

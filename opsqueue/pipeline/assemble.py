@@ -28,6 +28,7 @@ from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
+from opsqueue.pipeline.monitored import Monitored
 from opsqueue.pipeline.reach import Reach
 from opsqueue.pipeline.world import Coordinator, World
 from opsqueue.settings import Settings
@@ -50,8 +51,9 @@ def assemble(
     """The world of one process. Raises InvalidConfig for what the settings ask for and cannot be honoured."""
     kinds = catalogue()
     directory = directory or known_hosts(settings, kinds)
+    store = Store(settings.database)
     return World(
-        store=Store(settings.database),
+        store=store,
         settings=settings,
         kinds=kinds,
         connect=Reach(settings, lambda name: directory.now()[name], own_host),
@@ -64,7 +66,7 @@ def assemble(
         worker=worker,
         own_host=own_host,
         seat=seat,
-        directory=directory.now,
+        directory=Monitored(directory.now, store, kinds),
         windows=settings.windows(),
     )
 

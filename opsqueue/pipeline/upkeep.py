@@ -10,7 +10,7 @@ from opsqueue.model.record import Event
 from opsqueue.model.sample import LEVELS
 from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, history, holds, rolling, sends, tellings
+from opsqueue.store import deployments, events, history, holds, rolling, sends, tellings
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -35,6 +35,7 @@ def upkeep(world: World) -> None:
     _prune_messages(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
         sends.prune(tx, now - keep_for(world))
+        deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
     _roll(world, now)
     _prune_samples(world, now)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)

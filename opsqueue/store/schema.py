@@ -83,6 +83,12 @@ Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
 Index("ix_operations_outcome_created", operations.c.outcome, operations.c.created_at)
 Index("ix_operations_name_created", operations.c.name, operations.c.created_at)
+Index(
+    "ix_operations_finished",
+    operations.c.finished_at,
+    sqlite_where=text("finished_at IS NOT NULL"),
+    postgresql_where=text("finished_at IS NOT NULL"),
+)
 
 targets = Table(
     "targets",
@@ -137,6 +143,9 @@ events = Table(
     Column("data", Text, nullable=False),  # JSON
 )
 Index("ix_events_operation", events.c.operation_id, events.c.id)
+#: What a person did to an operation after it was asked for; in a query it must stand to the letter, for the index.
+BY_PERSON = "kind IN ('acknowledged', 'approved', 'cancel_asked', 'rejected', 'retry_asked')"
+Index("ix_events_by_person", events.c.operation_id, sqlite_where=text(BY_PERSON), postgresql_where=text(BY_PERSON))
 
 locks = Table(
     "locks",
@@ -282,4 +291,41 @@ rollups = Table(
     Column("p95", Double, nullable=False),
     Column("count", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", Text, primary_key=True),  # of the event, also the idempotency key
+    Column("digest", Text, nullable=False),  # of what the event says
+    Column("service", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("systems", Text, nullable=False),  # JSON, as the event names them
+    Column("status", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("check", Text, nullable=False),  # JSON, the request of the health check
+    Column("rollback", Text),  # JSON, the request that leads back
+    Column("state", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+)
+Index("ix_deployments_service_created", deployments.c.service, deployments.c.created_at)
+Index("ix_deployments_created", deployments.c.created_at)
+Index(
+    "ix_deployments_open",
+    deployments.c.created_at,
+    sqlite_where=text("finished_at IS NULL"),
+    postgresql_where=text("finished_at IS NULL"),
+)
+
+monitored = Table(
+    "monitored",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("checks", Text, nullable=False),  # JSON
+    Column("deployment_id", Text, nullable=False),
+    Column("since", Double, nullable=False),
 )

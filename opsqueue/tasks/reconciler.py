@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
 from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.deployments import step_all
 from opsqueue.pipeline.dispatch import reconcile
 from opsqueue.pipeline.upkeep import note_buried
 from opsqueue.pipeline.world import World
@@ -89,6 +90,7 @@ class Reconciler:
                     note_buried(world, buried)
                     self._buried = buried
                 reconcile(world, queued)
+                step_all(world)
                 self._listen(world, queued)
                 self._perhaps_end(world, queued)
             except OpsqueueError as error:
