@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
@@ -34,8 +34,8 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     with world.store.read() as connection:
         seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
+        analyses = _analyses(world, operation, kind, seen) if kind else []  # a host's past is read when it is looked at
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    analyses = _analyses(world, operation, kind, seen) if kind else []
     findings.extend(finding for analysis in analyses for finding in analysis.findings)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
     scores = [analysis.score for analysis in analyses if analysis.score is not None]
@@ -74,10 +74,10 @@ def _seen(world: World, connection: Connection, kind: OperationKind, operation: 
 
 def _series(
     world: World, connection: Connection, kind: OperationKind, operation: Operation, host: str, at: float
-) -> dict[str, Series]:
+) -> Mapping[str, Series]:
     known = world.inventory.get(host)
     wanted = kind.series(params_for(kind, operation.parameters, known)) if known else ()
-    return rollups.read_all(connection, host, wanted, at) if wanted else {}
+    return rollups.Past(connection, host, wanted, at) if wanted else {}
 
 
 def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:
