@@ -112,7 +112,7 @@ def test_one_cleanup_is_an_event_and_many_are_a_habit():
 
 def test_it_is_nearer_than_a_straight_line_and_its_range_holds_what_it_says():
     """The acceptance of the forecast, on real growth and on made courses; `make bench` prints the whole table."""
-    scores = judge_groups([*real(), *made(1)], every=52)
+    scores = judge_groups([*real(), *made(3)], every=26)
     for group, score in scores.items():
         for ahead in (7, 30):
             ours, line = (score[name].error(ahead) for name in ("opsqueue", "straight line"))

@@ -12,6 +12,7 @@ from opsqueue.cli.parsing import Parser, whole_number
 from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.model.names import OperationType
+from opsqueue.model.record import Target
 from opsqueue.settings import Settings, load
 from opsqueue.store import targets
 from opsqueue.store.history import Wanted, ended
@@ -55,17 +56,14 @@ def _rows(settings: Settings, systems: Sequence[str] | None) -> tuple[list[dict[
     with opened(settings) as store:
         if store is None:
             return [], None
-        rows: list[dict[str, Any]] = []
-        seen: set[str] = set()
         with store.read() as connection:
             chosen = Wanted(type=OperationType.CAPACITY_PLANNING, system=wanted, limit=_LOOKED_THROUGH)
-            for operation in ended(connection, chosen):
-                for target in targets.of(connection, operation.id):
-                    if target.verified_at and target.host not in seen and (not wanted or target.host in wanted):
-                        seen.add(target.host)
-                        about = {"host": target.host, "operation_id": operation.id, "at": iso(target.verified_at)}
-                        rows += [about | row for row in _resources(target.metrics)]
-    return rows, len(seen)
+            every = [one for planned in ended(connection, chosen) for one in targets.of(connection, planned.id)]
+    last: dict[str, Target] = {}
+    for one in every:  # the newest first
+        if one.verified_at and (not wanted or one.host in wanted):
+            last.setdefault(one.host, one)
+    return [row for one in last.values() for row in _resources(one)], len(last)
 
 
 def _hosts(settings: Settings, systems: Sequence[str]) -> tuple[str, ...]:
@@ -75,14 +73,16 @@ def _hosts(settings: Settings, systems: Sequence[str]) -> tuple[str, ...]:
     return tuple(host.name for host in read_inventory(settings).select(systems))
 
 
-def _resources(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _resources(target: Target) -> Iterator[dict[str, Any]]:
+    metrics = target.metrics
+    about = {"host": target.host, "operation_id": target.operation_id, "at": iso(target.verified_at)}
     for name in metrics:
         if name.startswith(_FIRST):
             metric = name.removeprefix(_FIRST)
             parts = {"earliest": "_earliest", "likely": "", "latest": "_latest"}
             days = {key: metrics[f"days_to_threshold{part}:{metric}"]["value"] for key, part in parts.items()}
             growth = metrics.get(f"growth_per_day:{metric}", {"value": None, "unit": ""})
-            yield {"metric": metric, **days, "growth_per_day": growth["value"], "unit": growth["unit"]}
+            yield about | {"metric": metric, **days, "growth_per_day": growth["value"], "unit": growth["unit"]}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
