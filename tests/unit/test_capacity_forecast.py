@@ -35,7 +35,7 @@ def of(values):
     return course("disk_usage:/", points, (FIRST + len(values)) * DAY)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(COURSES, MODELS, st.integers(1, 365))
 def test_the_range_holds_what_is_likely_and_stays_in_what_there_is(values, model, ahead):
     known = of(values)
@@ -46,7 +46,7 @@ def test_the_range_holds_what_is_likely_and_stays_in_what_there_is(values, model
     assert 0 <= wide.low <= narrow.low <= narrow.likely <= narrow.high <= wide.high <= 100
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(COURSES, MODELS, st.floats(1, 100))
 def test_earliest_likely_latest_come_in_this_order(values, model, level):
     known = of(values)
@@ -58,7 +58,7 @@ def test_earliest_likely_latest_come_in_this_order(values, model, level):
     assert all(day is None or 0 <= day <= 365 for day in (days.earliest, days.likely, days.latest))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(COURSES, st.integers(-5000, 5000), MODELS)
 def test_the_forecast_does_not_hang_on_the_calendar_but_by_weeks(values, weeks, model):
     points = [Point.raw((FIRST + day) * DAY, value) for day, value in enumerate(values) if value is not None]
@@ -70,7 +70,7 @@ def test_the_forecast_does_not_hang_on_the_calendar_but_by_weeks(values, weeks, 
     assert forecast(one, model).at(30).likely == pytest.approx(forecast(other, model).at(30).likely, abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(COURSES)
 def test_the_changes_of_the_days_add_up_whatever_gaps_there_are(values):
     known = of(values)
