@@ -59,7 +59,8 @@ class Seen:
     after: Facts
     metrics: Mapping[str, Metric]
     earlier: Mapping[str, Metric]
-    """The metrics of the last operation of this type on this host; empty the first time."""
+    """The metrics of the last operation of this type on this host (with the same parameters, where the type says
+    `alike`); empty the first time."""
     thresholds: Mapping[str, float]
     """`alert_thresholds` of the configuration: cpu_usage, memory_usage, disk_usage (percent), response_time (ms)."""
     attempts: int = 1
@@ -146,6 +147,8 @@ class OperationKind:
     """What the analysis wants to see of a host's past."""
     compares: bool = False
     """Whether the analysis wants the findings of before."""
+    alike: bool = False
+    """Whether `Seen.earlier` is of an operation with the same parameters; else of any of this type."""
     analyse: Callable[[Any, Seen], Analysis] = _no_analysis
     report: Callable[[Any, Seen], tuple[Section, ...]] = _no_report
     """What `opsqueue report` shows of one target beside findings and metrics."""

@@ -32,7 +32,7 @@ class Looks:
             before=target.before,
             after=target.after,
             metrics=metrics_of(target.metrics),
-            earlier=self._earlier(operation, target),
+            earlier=self._earlier(kind, operation, target),
             thresholds=self.thresholds,
             attempts=target.attempt,
             at=at,
@@ -40,16 +40,18 @@ class Looks:
             earlier_findings=self._findings(operation, target) if kind.compares else None,
         )
 
-    def _earlier(self, operation: Operation, target: Target) -> Mapping[str, Metric]:
+    def _earlier(self, kind: OperationKind, operation: Operation, target: Target) -> Mapping[str, Metric]:
         if not target.metrics:
             return {}
+        if kind.alike:
+            return metrics_of(store_targets.latest_metrics_alike(self.connection, operation, target.host))
         return metrics_of(
             store_targets.latest_metrics(self.connection, operation.type, target.host, operation.created_at)
         )
 
     def _series(self, kind: OperationKind, operation: Operation, host: Host, at: float) -> dict[str, Series]:
         wanted = kind.series(params_for(kind, operation.parameters, host))
-        return {one.name: rollups.read(self.connection, host.name, one, at) for one in wanted}
+        return rollups.read_all(self.connection, host.name, wanted, at) if wanted else {}
 
     def _findings(self, operation: Operation, target: Target) -> tuple[Mapping[str, Any], ...] | None:
         return history.findings_before(self.connection, operation, target.host)

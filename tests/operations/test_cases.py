@@ -13,6 +13,8 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     step = 86400
     first = 20340               #   the first moment, in steps since 1970
     values = [40, "null", 41]   #   "null" is a gap; or a course: count = 60, from = 40, by = 0.5, zigzag = 0.1
+    [series.day]                # or, where only the order counts: metric = values, oldest first;
+    "x" = [1.5, { p95 = 2, count = 30 }]    # a table is the summary of a step
     [[before_raw]]              # what the host answered, fed through the fact's own `parse`:
     fact = "unit"               #   a script: stdout, stderr, exit_code (0; "null" for None), timed_out
     stdout = "LoadState=loaded"
@@ -111,7 +113,9 @@ def _null(value: Any) -> Any:
     return None if value == "null" else value
 
 
-def _series(wanted: Sequence[SeriesWanted], rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _series(wanted: Sequence[SeriesWanted], rows: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(rows, Mapping):
+        return {name: _in_order(found) for name, found in rows.items()}
     found: dict[str, dict[str, Any]] = {one.name: {} for one in wanted}
     for row in rows:
         begin, step = row["first"], row["step"]
@@ -123,6 +127,16 @@ def _series(wanted: Sequence[SeriesWanted], rows: Sequence[Mapping[str, Any]]) -
         points = (Point.raw((begin + place) * step, v) for place, v in enumerate(values) if v != "null")
         found[row["name"]][row["metric"]] = tuple(points)
     return found
+
+
+def _in_order(found: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Point, ...]]:
+    return {metric: tuple(map(_point, range(len(values)), values)) for metric, values in found.items()}
+
+
+def _point(at: int, value: Any) -> Point:
+    if not isinstance(value, Mapping):
+        return Point.raw(at, value)
+    return Point(**{"at": at, "mean": value["p95"], "low": value["p95"], "high": value["p95"], **value})
 
 
 def _raw(fact: Fact, row: Mapping[str, Any]) -> Any:
