@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsqueue.model.kind import Metric
+from opsqueue.model.kind import Metric, Seen
 from opsqueue.model.sample import Point
 from opsqueue.operations.capacity.days import DAY, course
 from opsqueue.operations.capacity.forecast import cause, crossing, forecast, lone_drops
@@ -120,6 +121,35 @@ def test_it_is_nearer_than_a_straight_line_and_its_range_holds_what_it_says():
         assert 70 <= score["opsqueue"].coverage(30, 0.8) <= 97, group
         assert 40 <= score["opsqueue"].coverage(30, 0.5) <= 80, group
     assert set(scores) == {"real growth", "made volumes", "made loads"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(COURSES, min_size=3, max_size=3), st.lists(st.floats(1e6, 1e12), min_size=20, max_size=120))
+def test_whatever_the_past_was_it_is_judged_and_shown_without_a_number_that_is_none(courses, left):
+    wanted = ("disk_usage:/var", "memory_usage", "cpu_usage")
+    end = (FIRST + 120) * DAY
+    daily = {
+        name: tuple(Point.raw(end - (len(values) - n) * DAY, v) for n, v in enumerate(values) if v is not None)
+        for name, values in zip(wanted, courses, strict=True)
+    }
+    daily["disk_available:/var"] = tuple(Point.raw(end - (len(left) - n) * DAY, v) for n, v in enumerate(left))
+    minutes = {"cpu_usage": daily["cpu_usage"], "memory_usage": daily["memory_usage"]}
+    mount = {"mount": "/var", "device": "/dev/sda1", "used": 5 << 30, "available": 5 << 30, "total": 11 << 30}
+    system = {"host": {"cpus": 4, "memory_total": 8 << 30}, "memory": {"total": 8 << 30}, "disk": {"mounts": [mount]}}
+    what_if = [{"name": "a", "mount": "/var", "expand_gib": -20}, {"name": "b", "load_pct": 50}]
+    params = CapacityPlanningParams.model_validate({"what_if": what_if})
+    seen = Seen(
+        host="h", before={}, after={"system": system}, metrics={}, earlier={}, at=end + 3600.0,
+        thresholds={"cpu_usage": 80.0, "memory_usage": 85.0, "disk_usage": 90.0},
+        series={"days": daily, "minutes": minutes, "forecasts": {}},
+    )  # fmt: skip
+    analysis = OPERATION.analyse(params, seen)
+    for finding in analysis.findings:
+        assert not re.search(r"\b(nan|inf|None)\b", f"{finding.message} {finding.advice}")
+    assert all(metric.value is None or math.isfinite(metric.value) for metric in analysis.metrics)
+    names = [metric.name for metric in analysis.metrics]
+    assert len(names) == len(set(names))
+    assert OPERATION.report(params, seen)
 
 
 def days(host, earliest, likely):
