@@ -183,12 +183,13 @@ def _axes(plot: _Plot) -> Iterator[str]:
 
 
 def _bands(plot: _Plot, chart: Chart) -> Iterator[str]:
-    for band in chart.bands:
+    for place, band in enumerate(chart.bands):
         points = _finite(band.points)
         there = [f"{plot.x(at)},{plot.y(high)}" for at, _low, high in points]
         back = [f"{plot.x(at)},{plot.y(low)}" for at, low, _high in reversed(points)]
         if points:
-            yield f'<polygon points="{" ".join([*there, *back])}" fill="{_COLOURS[0]}" fill-opacity="0.16"/>'
+            look = f'fill="{_COLOURS[0]}" fill-opacity="{_opacity(place)}"'
+            yield f'<polygon points="{" ".join([*there, *back])}" {look}/>'
 
 
 def _marks(plot: _Plot, chart: Chart) -> Iterator[str]:
@@ -236,13 +237,17 @@ def _colour(place: int) -> str:
 def _legend(chart: Chart) -> list[tuple[str, str]]:
     """For each line and band how it looks and what it is."""
     lines = [(_stroke(place, line), line.label) for place, line in enumerate(chart.lines)]
-    return lines + [(_SWATCH, band.label) for band in chart.bands]
+    return lines + [(_swatch(place), band.label) for place, band in enumerate(chart.bands)]
 
 
-_SWATCH = (
-    f'<rect x="{_LEFT}" y="{{y}}" transform="translate(0,-5)" width="28" height="10" fill="{_COLOURS[0]}" '
-    'fill-opacity="0.16"/>'
-)
+def _swatch(place: int) -> str:
+    size = 'y="{y}" transform="translate(0,-5)" width="28" height="10"'
+    return f'<rect x="{_LEFT}" {size} fill="{_COLOURS[0]}" fill-opacity="{_opacity(place)}"/>'
+
+
+def _opacity(place: int) -> str:
+    """Each further band is darker, for it lies in the one before."""
+    return f"{min(0.16 * (place + 1), 0.6):.2f}"
 
 
 def _stroke(place: int, line: Line) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from sqlalchemy import JSON, ColumnElement, Connection, Float, Integer, Select, 
 
 from opsqueue.model.names import OperationType, Outcome, Severity, Stage
 from opsqueue.model.observed import Busy, Change, Ended, Incident, Responses, Scan, Seen
-from opsqueue.store.rows import unpack
+from opsqueue.store.rows import pack, unpack
 from opsqueue.store.schema import BY_PERSON, events, operations, samples, series, targets
 
 _UP = 0.5
@@ -18,6 +17,8 @@ _UP = 0.5
 _AT_ONCE = 500
 """Hosts in one question: no database takes parameters without end."""
 _HOUR = 3600.0
+_CLOSED = frozenset({"fixed", "accepted"})
+"""Words of a scan for what needs nobody's attention any more."""
 _LONGEST = 8 * 86_400.0
 """Seconds before the end of a period in which operations are looked for that were still open at its end."""
 
@@ -224,17 +225,23 @@ def scans(connection: Connection, hosts: Sequence[str], until: float) -> tuple[S
     )
     wanted = frozenset(hosts)
     return tuple(
-        Scan(host=host, at=at, scope=scope, findings=_found(unpack(findings), host))
+        Scan(host=host, at=at, scope=_scope(scope), findings=_found(unpack(findings), host))
         for scope, findings, host, at in connection.execute(query)
         if not wanted or host in wanted
     )
 
 
 def _found(findings: Sequence[Mapping[str, Any]], host: str) -> dict[str, Severity]:
-    return {_fingerprint(one): Severity(one["severity"]) for one in findings if one.get("host") == host}
+    """What is open, by fingerprint: a finding names its own, or those of many that it only counts."""
+    found: dict[str, Severity] = {}
+    for one in findings:
+        evidence = one.get("evidence") or {}
+        if one.get("host") == host and evidence.get("status") not in _CLOSED:
+            own = [evidence["fingerprint"]] if "fingerprint" in evidence else evidence.get("fingerprints", ())
+            found |= {str(name): Severity(one["severity"]) for name in own}
+    return found
 
 
-def _fingerprint(finding: Mapping[str, Any]) -> str:
-    """What names a finding in every scan: its own fingerprint; else its code and words, but for numbers."""
-    own = (finding.get("evidence") or {}).get("fingerprint")
-    return str(own or f"{finding['code']}: {re.sub('[0-9]+', '0', finding['message'])}")
+def _scope(parameters: str) -> str:
+    """What was looked for: all parameters but the exceptions, which say only what is told of it."""
+    return str(pack({name: value for name, value in unpack(parameters).items() if name != "accept"}))
