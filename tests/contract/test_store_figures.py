@@ -68,8 +68,20 @@ def test_observations_are_by_host_in_order_and_of_up_alone(store):
     measured(store, "h1", "up", (-1, 1.0), (0, 1.0), (300, 1.0))
     measured(store, "h1", "cpu_usage", (0, 12.0))
     found = read(store, figures.observations, (), AT, AT + 300)
-    assert found == {"h1": ((AT, True),), "h2": ((AT, True), (AT + 60, False), (AT + 120, True))}
-    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((AT, True),)}
+    assert found == {"h1": ((), ((AT, True),)), "h2": ((), ((AT, True), (AT + 60, False), (AT + 120, True)))}
+    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((), ((AT, True),))}
+
+
+def test_what_health_checks_say_stands_apart_from_what_others_say(store):
+    measured(store, "h1", "up", (0, 1.0), (60, 0.0), (120, 1.0), (180, 1.0), (360, 1.0))
+    measured(store, "h1", "health_score", (60, 20.0), (360, 100.0))
+    (both,) = read(store, figures.observations, (), AT, AT + 600).values()
+    assert both == (
+        ((AT + 60, False), (AT + 360, True)),
+        ((AT, True), (AT + 120, True), (AT + 180, True)),
+    )
+    assert spans(read(store, figures.incidents, AT, AT + 600)) == [("h1", 60, 360)]
+    assert spans(read(store, figures.incidents, AT + 200, AT + 300)) == [("h1", 60, None)]
 
 
 def test_answers_come_in_rising_order_and_those_that_did_not_are_counted(store):
