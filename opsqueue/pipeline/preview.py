@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import dropwhile
 from typing import Any
 
 from opsqueue.model.fact import Fact, Probe, Reading
