@@ -43,6 +43,11 @@ def numbers(data):
 
 def test_planted_weaknesses_are_found_and_mended_ones_are_told_to_be_fixed(host):
     """Acceptance 5 of the issue, with more than 20 weaknesses."""
+    words = ("--name", "scan", "--type", "security_scan", "--systems", NAME, "--parameters", "{}")
+    (target,) = host.place.ops("plan", *words, "--output", "json").json["targets"]
+    asks = [line.partition(":")[0] for line in target["asks"]]
+    assert (asks, target["steps"]) == (["advisories", "settings", "files", "lynis"], [])
+    assert not [line for line in target["asks"] if "import" in line]
     planted = {(one.code, one.subject) for one in WEAKNESSES}
     assert len(planted) == len(WEAKNESSES) >= 20
     sound = by_subject(host.scan(), "new")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from opsqueue.model.kind import Metric, Seen
@@ -36,8 +36,9 @@ def of(values):
     return course("disk_usage:/", points, (FIRST + len(values)) * DAY)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(COURSES, MODELS, st.integers(1, 365))
+@example([None, 0.0, 0.0, 5e-174, 2.0, None, 1.0, *[0.0] * 10, None, None, 0.0], "drift", 1)  # its trend squared is 0
 def test_the_range_holds_what_is_likely_and_stays_in_what_there_is(values, model, ahead):
     known = of(values)
     if len(known.days) < 2:  # a long gap left nothing
@@ -47,7 +48,7 @@ def test_the_range_holds_what_is_likely_and_stays_in_what_there_is(values, model
     assert 0 <= wide.low <= narrow.low <= narrow.likely <= narrow.high <= wide.high <= 100
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(COURSES, MODELS, st.floats(1, 100))
 def test_earliest_likely_latest_come_in_this_order(values, model, level):
     known = of(values)
