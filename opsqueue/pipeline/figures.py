@@ -23,6 +23,7 @@ from opsqueue.model.observed import Span
 from opsqueue.model.window import Window
 from opsqueue.settings import Settings
 from opsqueue.store import figures as store_figures
+from opsqueue.store import looks
 from opsqueue.store.engine import Connection, Store
 from opsqueue.telemetry import iso
 
@@ -91,9 +92,9 @@ def _terms(settings: Settings) -> Terms:
 def _facts(
     connection: Connection, planned: Planned, hosts: Sequence[str], terms: Terms, since: float, until: float
 ) -> Facts:
-    looks = store_figures.observations(connection, hosts, since - terms.stale, until)
-    seen = {host: worst_of(both, terms.stale) for host, both in looks.items()}
-    incidents = store_figures.incidents(connection, since, until + FOLLOWS_WITHIN, hosts)
+    said = looks.observations(connection, hosts, since - terms.stale, until)
+    seen = {host: worst_of(both, terms.stale) for host, both in said.items()}
+    incidents = looks.incidents(connection, since, until + FOLLOWS_WITHIN, hosts)
     troubled = sorted({one.host for one in incidents})
     return Facts(
         seen=seen,

@@ -11,8 +11,8 @@ from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.deployment import Deployment, DeploymentState
 from opsqueue.store.gently import insert_new, put
 from opsqueue.store.rows import pack, unpack
-from opsqueue.store.schema import deployments as table
-from opsqueue.store.schema import monitored
+from opsqueue.store.schema_deployments import deployments as table
+from opsqueue.store.schema_deployments import monitored
 
 _JSON = ("systems", "check", "rollback")
 _LEAST_PREFIX = 4

@@ -8,44 +8,16 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Connection, Float, Integer, Select, cast, exists, func, select, text
 
 from opsqueue.model.names import OperationType, Outcome, Severity, Stage
-from opsqueue.model.observed import Busy, Change, Ended, Incident, Responses, Scan, Seen
+from opsqueue.model.observed import Busy, Change, Ended, Responses, Scan
+from opsqueue.store.looks import in_parts
 from opsqueue.store.rows import pack, unpack
 from opsqueue.store.schema import BY_PERSON, events, operations, samples, series, targets
 
-_UP = 0.5
-"""The metric `up` is 0 or 1."""
-_OF_CHECKS = "health_score"
-"""A metric that a health check has at the moment of its `up`, and nobody else."""
-_AT_ONCE = 500
-"""Hosts in one question: no database takes parameters without end."""
 _HOUR = 3600.0
 _CLOSED = frozenset({"fixed", "accepted"})
 """Words of a scan for what needs nobody's attention any more."""
 _LONGEST = 8 * 86_400.0
 """Seconds before the end of a period in which operations are looked for that were still open at its end."""
-
-
-def observations(
-    connection: Connection, hosts: Sequence[str], since: float, until: float
-) -> dict[str, tuple[Seen, Seen]]:
-    """When each host was looked at, and whether it was up; no hosts: all.
-
-    By host what health checks said, and what all others said: that a host is reached does not make it well.
-    """
-    scores, score = series.alias(), samples.alias()
-    query = (
-        select(series.c.host, samples.c.at, samples.c.value, score.c.at)
-        .select_from(series)
-        .join(samples, series.c.id == samples.c.series_id)
-        .outerjoin(scores, (scores.c.host == series.c.host) & (scores.c.metric == _OF_CHECKS))
-        .outerjoin(score, (score.c.series_id == scores.c.id) & (score.c.at == samples.c.at))
-        .where(series.c.metric == "up", samples.c.at >= since, samples.c.at < until)
-    )
-    found: dict[str, tuple[list[tuple[float, bool]], list[tuple[float, bool]]]] = {}
-    for some in _parts(hosts):
-        for host, at, value, checked in connection.execute(query.where(series.c.host.in_(some)) if some else query):
-            found.setdefault(host, ([], []))[checked is None].append((at, value >= _UP))
-    return {host: (tuple(sorted(one)), tuple(sorted(two))) for host, (one, two) in sorted(found.items())}
 
 
 def responses(connection: Connection, hosts: Sequence[str], since: float, until: float) -> Responses:
@@ -85,79 +57,8 @@ def _sampled(
     """The rows of a question about samples between two instants, of some hosts or of all."""
     joined = query.join_from(series, samples, series.c.id == samples.c.series_id).group_by(*groups)
     within = joined.where(samples.c.at >= since, samples.c.at < until)
-    for some in _parts(hosts):
+    for some in in_parts(hosts):
         yield from connection.execute(within.where(series.c.host.in_(some)) if some else within)
-
-
-def _parts(hosts: Sequence[str]) -> Iterator[list[str]]:
-    """The hosts in parts that a statement takes; one empty part for all."""
-    yield from ([list(hosts[at : at + _AT_ONCE]) for at in range(0, len(hosts), _AT_ONCE)] or [[]])
-
-
-def incidents(connection: Connection, since: float, until: float, hosts: Sequence[str] = ()) -> tuple[Incident, ...]:
-    """The times in which hosts were down, as far as they touch this one: from a failing sample to a good one.
-
-    One that had begun earlier is told from its beginning; one that no good sample ended before `until` is open.
-    """
-    found: list[Incident] = []
-    for host, looks in _looks(connection, hosts):
-        start = _down_since(connection, looks, since)
-        for at, up in _turns(connection, looks, since, until):
-            if up and start is not None:
-                found.append(_incident(host, start, at))
-            start = None if up else at if start is None else start
-        if start is not None:
-            found.append(_incident(host, start, None))
-    return tuple(sorted(found, key=lambda one: (one.start, one.host)))
-
-
-def _looks(connection: Connection, hosts: Sequence[str]) -> list[tuple[str, ColumnElement[bool]]]:
-    """By host the samples of health checks, and those of all others: a good one ends what its own kind began."""
-    wanted = select(series.c.host, series.c.metric, series.c.id).where(series.c.metric.in_(["up", _OF_CHECKS]))
-    ids: dict[str, dict[str, int]] = {}
-    for some in _parts(hosts):
-        for host, metric, number in connection.execute(wanted.where(series.c.host.in_(some)) if some else wanted):
-            ids.setdefault(host, {})[metric] = number
-    found: list[tuple[str, ColumnElement[bool]]] = []
-    for host, of_host in sorted(ids.items()):
-        if "up" not in of_host:
-            continue
-        all_of_it, score = samples.c.series_id == of_host["up"], samples.alias()
-        if _OF_CHECKS not in of_host:
-            found.append((host, all_of_it))
-            continue
-        checked = exists().where(score.c.series_id == of_host[_OF_CHECKS], score.c.at == samples.c.at)
-        found += [(host, all_of_it & checked), (host, all_of_it & ~checked)]
-    return found
-
-
-def _down_since(connection: Connection, looks: ColumnElement[bool], since: float) -> float | None:
-    """The first failing sample of the time in which a host was down at this instant; None: it was not."""
-    before = looks & (samples.c.at < since)
-    last = connection.execute(
-        select(samples.c.at, samples.c.value).where(before).order_by(samples.c.at.desc()).limit(1)
-    ).first()
-    if last is None or last.value >= _UP:
-        return None
-    good = select(samples.c.at).where(before, samples.c.value >= _UP).order_by(samples.c.at.desc()).limit(1)
-    after = connection.execute(good).scalar_one_or_none()
-    first = select(func.min(samples.c.at)).where(before, samples.c.at > (-1.0 if after is None else after))
-    return float(connection.execute(first).scalar_one())
-
-
-def _turns(connection: Connection, looks: ColumnElement[bool], since: float, until: float) -> list[tuple[float, bool]]:
-    """The first sample in this time, and each that differs from the one before it."""
-    up = samples.c.value >= _UP
-    before = func.lag(up).over(order_by=samples.c.at)
-    within = looks & (samples.c.at >= since) & (samples.c.at < until)
-    every = select(samples.c.at, up.label("up"), before.label("before")).where(within).subquery()
-    turned = every.c.before.is_(None) | (every.c.before != every.c.up)
-    rows = connection.execute(select(every.c.at, every.c.up).where(turned).order_by(every.c.at))
-    return [(at, bool(is_up)) for at, is_up in rows]
-
-
-def _incident(host: str, start: float, end: float | None) -> Incident:
-    return Incident(id=f"{host}@{start:.3f}", host=host, start=start, resolved=end, rule="up")
 
 
 # -- operations ---------------------------------------------------------------------------------------------
@@ -193,7 +94,9 @@ def changes(connection: Connection, hosts: Sequence[str], since: float, until: f
         .where(operations.c.finished_at >= since, operations.c.finished_at < until)
         .where(operations.c.looking.is_(False), targets.c.changed_at.is_not(None))
     )
-    rows = [row for some in _parts(hosts) if some for row in connection.execute(query.where(targets.c.host.in_(some)))]
+    rows = [
+        row for some in in_parts(hosts) if some for row in connection.execute(query.where(targets.c.host.in_(some)))
+    ]
     return tuple(Change(operation_id=one, host=host, at=at) for one, host, at in sorted(rows))
 
 

@@ -9,7 +9,7 @@ from opsqueue.model.kind import Metric
 from opsqueue.model.names import OperationPriority, Outcome, Severity, Stage, TargetState
 from opsqueue.model.observed import Busy, Change, Ended
 from opsqueue.model.record import Event, Operation, Target
-from opsqueue.store import events, figures, operations, samples
+from opsqueue.store import events, figures, looks, operations, rolling, samples
 from opsqueue.store import targets as store_targets
 
 AT = 1_800_000_000.0
@@ -67,21 +67,21 @@ def test_observations_are_by_host_in_order_and_of_up_alone(store):
     measured(store, "h2", "up", (60, 0.0), (0, 1.0), (120, 1.0))
     measured(store, "h1", "up", (-1, 1.0), (0, 1.0), (300, 1.0))
     measured(store, "h1", "cpu_usage", (0, 12.0))
-    found = read(store, figures.observations, (), AT, AT + 300)
+    found = read(store, looks.observations, (), AT, AT + 300)
     assert found == {"h1": ((), ((AT, True),)), "h2": ((), ((AT, True), (AT + 60, False), (AT + 120, True)))}
-    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((), ((AT, True),))}
+    assert read(store, looks.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((), ((AT, True),))}
 
 
 def test_what_health_checks_say_stands_apart_from_what_others_say(store):
     measured(store, "h1", "up", (0, 1.0), (60, 0.0), (120, 1.0), (180, 1.0), (360, 1.0))
     measured(store, "h1", "health_score", (60, 20.0), (360, 100.0))
-    (both,) = read(store, figures.observations, (), AT, AT + 600).values()
+    (both,) = read(store, looks.observations, (), AT, AT + 600).values()
     assert both == (
         ((AT + 60, False), (AT + 360, True)),
         ((AT, True), (AT + 120, True), (AT + 180, True)),
     )
-    assert spans(read(store, figures.incidents, AT, AT + 600)) == [("h1", 60, 360)]
-    assert spans(read(store, figures.incidents, AT + 200, AT + 300)) == [("h1", 60, None)]
+    assert spans(read(store, looks.incidents, AT, AT + 600)) == [("h1", 60, 360)]
+    assert spans(read(store, looks.incidents, AT + 200, AT + 300)) == [("h1", 60, None)]
 
 
 def test_answers_come_in_rising_order_and_those_that_did_not_are_counted(store):
@@ -104,40 +104,60 @@ def test_a_host_is_down_from_the_first_failing_sample_to_the_first_good_one(stor
     measured(store, "h1", "up", (0, 1.0), (60, 0.0), (120, 0.0), (180, 1.0), (240, 0.0))
     measured(store, "h2", "up", (0, 0.0), (60, 1.0))
     measured(store, "h3", "up", (0, 1.0))
-    found = read(store, figures.incidents, AT, AT + 300)
+    found = read(store, looks.incidents, AT, AT + 300)
     assert spans(found) == [("h2", 0, 60), ("h1", 60, 180), ("h1", 240, None)]
-    assert spans(read(store, figures.incidents, AT, AT + 300, ("h2",))) == [("h2", 0, 60)]
+    assert spans(read(store, looks.incidents, AT, AT + 300, ("h2",))) == [("h2", 0, 60)]
 
 
 def test_what_began_before_is_told_from_its_beginning(store):
     measured(store, "h1", "up", (-900, 1.0), (-600, 0.0), (-300, 0.0), (100, 1.0))
     measured(store, "never-up", "up", (-500, 0.0), (-100, 0.0))
-    assert spans(read(store, figures.incidents, AT, AT + 200)) == [("h1", -600, 100), ("never-up", -500, None)]
-    assert spans(read(store, figures.incidents, AT, AT + 100)) == [("h1", -600, None), ("never-up", -500, None)]
-    assert spans(read(store, figures.incidents, AT + 101, AT + 200)) == [("never-up", -500, None)]
+    assert spans(read(store, looks.incidents, AT, AT + 200)) == [("h1", -600, 100), ("never-up", -500, None)]
+    assert spans(read(store, looks.incidents, AT, AT + 100)) == [("h1", -600, None), ("never-up", -500, None)]
+    assert spans(read(store, looks.incidents, AT + 101, AT + 200)) == [("never-up", -500, None)]
 
 
 def test_a_late_sample_changes_what_is_told(store):
     measured(store, "h1", "up", (0, 1.0), (300, 1.0))
-    assert read(store, figures.incidents, AT, AT + 600) == ()
+    assert read(store, looks.incidents, AT, AT + 600) == ()
     measured(store, "h1", "up", (120, 0.0))
-    assert spans(read(store, figures.incidents, AT, AT + 600)) == [("h1", 120, 300)]
+    assert spans(read(store, looks.incidents, AT, AT + 600)) == [("h1", 120, 300)]
 
 
 def test_any_series_of_samples_is_told_as_one_would_by_hand(store):
     chance = random.Random(7)
     for number in range(12):
         host = f"r{number}"
-        looks = [(60 * at, float(chance.random() > 0.4)) for at in range(-10, 30)]
-        measured(store, host, "up", *looks)
+        seen = [(60 * at, float(chance.random() > 0.4)) for at in range(-10, 30)]
+        measured(store, host, "up", *seen)
         since, until = sorted(chance.sample(range(-900, 2000), 2))
         expected, start = [], None
-        for at, value in (look for look in looks if look[0] < until):
+        for at, value in (look for look in seen if look[0] < until):
             if value and start is not None and at >= since:
                 expected.append((host, start, at))
             start = None if value else at if start is None else start
         expected += [(host, start, None)] if start is not None else []
-        assert spans(read(store, figures.incidents, AT + since, AT + until, (host,))) == expected
+        assert spans(read(store, looks.incidents, AT + since, AT + until, (host,))) == expected
+
+
+def test_where_samples_are_forgotten_their_summaries_tell(store):
+    day = 86_400
+    measured(store, "h1", "up", *((60.0 * n, float(not 15 <= n < 25)) for n in range(60)))
+    measured(store, "h1", "up", (3 * day, 0.0), (20 * day, 0.0), (20 * day + 60, 1.0))
+    before = read(store, looks.incidents, AT, AT + 30 * day)
+    assert spans(before) == [("h1", 900, 1500), ("h1", 3 * day, 20 * day + 60)]
+    with store.begin() as tx:
+        while rolling.roll(tx, AT + 21 * day):
+            pass
+        while rolling.forget_samples(tx, AT + 10 * day):
+            pass
+    with store.read() as connection:
+        assert samples.read(connection, "h1", "up", AT) == [(AT + 20 * day, 0.0), (AT + 20 * day + 60, 1.0)]
+    assert read(store, looks.incidents, AT, AT + 30 * day) == before
+    assert spans(read(store, looks.incidents, AT + 19 * day, AT + 30 * day)) == [("h1", 3 * day, 20 * day + 60)]
+    assert spans(read(store, looks.incidents, AT + 20 * day + 30, AT + 30 * day)) == [("h1", 3 * day, 20 * day + 60)]
+    (both,) = read(store, looks.observations, (), AT, AT + 1800).values()
+    assert both == ((), tuple((AT + at, not 900 <= at < 1500) for at in range(0, 1800, 300)))
 
 
 # Operations
