@@ -139,7 +139,9 @@ class Scanned:
         self.folder("/var/www", 0o755)
         self.folder("/run/sshd")
         self.folder("/etc/cron.d", 0o700)
-        self.write("/etc/ssh/sshd_config", f"Include {DROP_IN}\nPermitRootLogin no\nPermitEmptyPasswords no\n", 0o600)
+        self.write(
+            "/etc/ssh/sshd_config", f"Include {DROP_IN}\nPermitRootLogin no\nPermitEmptyPasswords no\n# end\n", 0o600
+        )
         self.write(DROP_IN, "PasswordAuthentication no\n", 0o600)
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.at("/etc/ssh/ssh_host_ed25519_key"))],
@@ -175,7 +177,8 @@ class Scanned:
         """Write the package database, with these versions."""
         self.installed.update(versions)
         blocks = [
-            f"Package: {name}\nStatus: install ok installed\nMaintainer: x <x@invalid>\nArchitecture: {self.arch}\n"
+            f"Package: {name}\nStatus: {'hold' if name == 'holey' else 'install'} ok installed\n"
+            f"Maintainer: x <x@invalid>\nArchitecture: {self.arch}\n"
             f"Version: {version}\nDescription: x\n"
             for name, version in self.installed.items() if version
         ]  # fmt: skip
@@ -320,7 +323,8 @@ def _mail(host: Scanned) -> None:
 
 
 _SWAPPED: dict[str, tuple[str, str, str]] = {
-    "ssh_root_login": ("/etc/ssh/sshd_config", "PermitRootLogin no", "PermitRootLogin yes"),
+    # The whole file says no; a block at its end says otherwise for one account.
+    "ssh_root_login": ("/etc/ssh/sshd_config", "# end\n", "# end\nMatch User root\n  PermitRootLogin yes\n"),
     # The first value wins: the main file goes on saying no.
     "ssh_empty_passwords": (
         DROP_IN,

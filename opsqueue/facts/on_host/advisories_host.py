@@ -246,8 +246,9 @@ def apt(installed: list[Entry]) -> Entry:
     lists = security_lists()
     if not lists:
         raise Unanswered("apt has no package lists of a security archive: run `apt-get update` there")
-    argv = ["apt-get", "-s", "-q", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o"]
-    argv += ["Dir::Cache::srcpkgcache=", "dist-upgrade"]
+    # A package that is held back has its holes all the same. No cache and no lock: nothing is written.
+    argv = ["apt-get", "-s", "-q", "--ignore-hold", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache="]
+    argv += ["-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
     if done.returncode:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]

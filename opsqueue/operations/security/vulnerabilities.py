@@ -106,17 +106,21 @@ def _how(one: Match) -> str:
 
 
 def _old(params: SecurityScanParams, facts: Facts) -> Iterator[Found]:
+    apt = known(facts, APT)
     for subject, part, age in ages(facts):
-        if age > params.max_data_age_days:
-            yield Found(
-                code="advisories_old",
-                subject=subject,
-                part=part,
-                severity=Severity.WARNING,
-                message=f"{subject}: the newest of it is {age:.0f} days old; what was found since is not known",
-                advice="Run `apt-get update` there." if part == APT else "Bring newer advisories to the host.",
-                evidence={"age_days": age, "max_data_age_days": params.max_data_age_days},
-            )
+        ended = part == APT and apt["expired"]
+        if age <= params.max_data_age_days and not ended:
+            continue
+        why = "and no longer valid by their own word" if ended else "what was found since is not known"
+        yield Found(
+            code="advisories_old",
+            subject=subject,
+            part=part,
+            severity=Severity.WARNING,
+            message=f"{subject}: the newest of it is {age:.0f} days old; {why}",
+            advice="Run `apt-get update` there." if part == APT else "Bring newer advisories to the host.",
+            evidence={"age_days": age, "max_data_age_days": params.max_data_age_days},
+        )
 
 
 def ages(facts: Facts) -> Iterator[tuple[str, str, float]]:
