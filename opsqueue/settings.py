@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,14 +14,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from opsqueue.errors import InvalidConfig, InvalidRequest
 from opsqueue.model.host import Host, group_name, host_name
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.request import strict_json
 from opsqueue.model.window import Window, parse_window
-from opsqueue.secrets import SecretRef, literal_secrets
+from opsqueue.secrets import SecretRef
 from opsqueue.settings_blame import explain, unreadable
+from opsqueue.settings_channels import ChannelRules, Rules, doubts, rules_of
+from opsqueue.settings_file import find_config, read_config
 from opsqueue.settings_parts import (
     CoordinatorSettings,
+    DeploymentSettings,
     FlowerSettings,
     HostSettings,
+    KpiSettings,
     LoggingSettings,
     RolloutSettings,
     ScheduleSettings,
@@ -32,12 +34,6 @@ from opsqueue.settings_parts import (
     WorkerSettings,
 )
 
-_PLACES = (
-    "./opsqueue.json",
-    "./opsqueue.toml",
-    "/etc/opsqueue/opsqueue.json",
-    "/etc/opsqueue/opsqueue.toml",
-)
 _LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 _ALONE = "its own"
@@ -75,10 +71,16 @@ class Settings(BaseSettings):
     log_retention_days: int = Field(default=30, ge=1)
     backup_retention_days: int = Field(default=90, ge=1)
     history_retention_days: int = Field(default=365, ge=1)
-    sample_retention_days: int = Field(default=90, ge=1)
+    sample_retention_days: int = Field(default=7, ge=1)
+    """Of measured values; for longer, only their summaries are kept: of 5 minutes, an hour and a day."""
+    sample_5m_retention_days: int = Field(default=90, ge=1)
+    sample_1h_retention_days: int = Field(default=730, ge=1)
+    sample_1d_retention_days: int = Field(default=1825, ge=1)
     alert_thresholds: Thresholds = Thresholds()
     notification_channels: Mapping[str, str] = Field(default_factory=dict)
     notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)
+    notification_rules: Rules = Field(default_factory=dict)
+    """By channel, or `channel#recipient`: fallback, quiet hours, summaries, limits, signatures."""
     default_channels: tuple[str, ...] = ("log",)
     """Told when a request names no channel."""
     maintenance_windows: Mapping[str, str | WindowSettings] = Field(default_factory=dict)
@@ -107,6 +109,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
     flower: FlowerSettings = FlowerSettings()
+    kpi: KpiSettings = KpiSettings()
+    deployments: Mapping[str, DeploymentSettings] = Field(default_factory=dict)
+    """What follows a deployment, by the name of the service."""
 
     @classmethod
     def settings_customise_sources(
@@ -140,7 +145,26 @@ class Settings(BaseSettings):
             self.windows()
         except InvalidRequest as error:
             raise ValueError(error.message) from None
+        if wrong := list(doubts(self.notification_rules, self._recipients())):
+            raise ValueError("; ".join(wrong))
         return self
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Every channel that can be named; `log` is always one."""
+        return tuple(dict.fromkeys((*self.notification_channels, *self.notification_urls, "log")))
+
+    def _recipients(self) -> dict[str, tuple[str, ...]]:
+        """By channel those of its recipients that can be named, which are those of a channel that has several."""
+        plain = {name: [one.strip() for one in text.split(",")] for name, text in self.notification_channels.items()}
+        urls = {name: value for name, value in self.notification_urls.items() if isinstance(value, tuple)}
+        numbers = {name: [str(number) for number in range(1, len(value) + 1)] for name, value in urls.items()}
+        named = {**numbers, **{name: who for name, who in plain.items() if name not in numbers}}
+        return {name: tuple(who) if len(who := named.get(name, [])) > 1 else () for name in self.channel_names}
+
+    def rules(self, channel: str) -> ChannelRules:
+        """What counts for a channel, or for one of its recipients."""
+        return rules_of(self.notification_rules, channel)
 
     def windows(self) -> tuple[Window, ...]:
         """The maintenance windows, parsed."""
@@ -219,18 +243,10 @@ def revealed(value: str | SecretRef) -> str:
     return value.resolve() if isinstance(value, SecretRef) else value
 
 
-def find_config(explicit: str | None = None) -> Path | None:
-    """The configuration file: `--config`, OPSQUEUE_CONFIG, the working directory, /etc; else None."""
-    named = explicit or os.environ.get("OPSQUEUE_CONFIG")
-    if named:
-        return Path(named)
-    return next((Path(place) for place in _PLACES if Path(place).is_file()), None)
-
-
 def load(explicit: str | None = None) -> Settings:
     """The settings, or InvalidConfig that says which key is wrong, and the nearest known one."""
     path = find_config(explicit)
-    data = _read(path) if path else {}
+    data = read_config(path) if path else {}
     _refuse_unknown(data, where=str(path))
     _refuse_unknown_environment()
     try:
@@ -239,22 +255,6 @@ def load(explicit: str | None = None) -> Settings:
         raise InvalidConfig(explain(error, str(path or "the settings"), Settings)) from None
     except SettingsError as error:
         raise InvalidConfig(unreadable(error)) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else strict_json(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidConfig(f"the configuration {path} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise InvalidConfig(f"the configuration {path} is not an object of keys and values")
-    if found := literal_secrets(data):
-        raise InvalidConfig(
-            f"{path}: {found[0]} holds a secret in plain text. Write a reference instead: "
-            '{"$secret": "file:/path"}, {"$secret": "env:NAME"} or {"$secret": "systemd:NAME"}.'
-        )
-    return data
 
 
 def _refuse_unknown(data: Mapping[str, Any], where: str) -> None:

@@ -9,13 +9,12 @@ from dataclasses import asdict, replace
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
-from opsqueue.model.sample import Series
-from opsqueue.pipeline.collect import metrics_of, with_changed
+from opsqueue.pipeline.collect import store_measured, with_changed
 from opsqueue.pipeline.move import Known, Move
+from opsqueue.pipeline.seen import Looks
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import history, holds, rollups, samples
-from opsqueue.store import targets as store_targets
+from opsqueue.store import history, holds
 from opsqueue.store.engine import Connection
 
 _MUCH_SLOWER = 3.0
@@ -32,15 +31,16 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     worked = [target for target in targets if target.verified_at is not None]
     kind = world.kind(operation.type) if worked else None
     with world.store.read() as connection:
-        seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
+        looks = Looks(connection=connection, thresholds=world.settings.alert_thresholds.model_dump())
+        hosts = world.inventory if worked else {}
+        seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
+        analyses = _analyses(world, operation, kind, seen) if kind else {}  # a host's past is read when it is looked at
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    judged = _judged(world, operation, kind, seen) if kind else {}
-    analyses = judged.values()
-    findings.extend(finding for analysis in analyses for finding in analysis.findings)
-    numbered = [_with_metrics(target, judged[target.host]) for target in worked if _has_metrics(judged, target)]
+    findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
-    scores = [analysis.score for analysis in analyses if analysis.score is not None]
+    scores = [analysis.score for analysis in analyses.values() if analysis.score is not None]
+    told = [_with_metrics(target, analyses[target.host]) for target in worked if _tells(analyses, target)]
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
     )
@@ -49,64 +49,13 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
-        write=lambda tx: _store(tx, operation, numbered, judged),
-        targets=with_changed(targets, numbered),
+        write=lambda tx: _write(tx, operation, told),
+        targets=with_changed(targets, told),
         wake=True,
     )
 
 
-def _has_metrics(judged: Mapping[str, Analysis], target: Target) -> bool:
-    return target.host in judged and bool(judged[target.host].metrics)
-
-
-def _with_metrics(target: Target, analysis: Analysis) -> Target:
-    """With what only the analysis could tell beside what was measured."""
-    more = {metric.name: {"value": metric.value, "unit": metric.unit} for metric in analysis.metrics}
-    return replace(target, metrics={**target.metrics, **more})
-
-
-def _store(tx: Connection, operation: Operation, numbered: Sequence[Target], judged: Mapping[str, Analysis]) -> None:
-    holds.release(tx, operation.id)
-    store_targets.save_metrics(tx, numbered)
-    moments = [(target.host, target.verified_at) for target in numbered if target.verified_at is not None]
-    samples.add(
-        tx,
-        [
-            samples.Taken(host=host, at=at, metrics={one.name: one for one in judged[host].metrics})
-            for host, at in moments
-        ],
-    )
-
-
-def _seen(world: World, connection: Connection, kind: OperationKind, operation: Operation, target: Target) -> Seen:
-    thresholds = world.settings.alert_thresholds
-    created = operation.created_at
-    earlier = store_targets.latest_metrics(connection, operation.type, target.host, created) if target.metrics else {}
-    at = target.verified_at or created
-    return Seen(
-        host=target.host,
-        before=target.before,
-        after=target.after,
-        metrics=metrics_of(target.metrics),
-        earlier=metrics_of(earlier),
-        thresholds=thresholds.model_dump(),
-        attempts=target.attempt,
-        at=at,
-        series=_series(world, connection, kind, operation, target.host, at),
-        earlier_findings=history.findings_before(connection, operation, target.host) if kind.compares else None,
-    )
-
-
-def _series(
-    world: World, connection: Connection, kind: OperationKind, operation: Operation, host: str, at: float
-) -> dict[str, Series]:
-    known = world.inventory.get(host)
-    wanted = kind.series(params_for(kind, operation.parameters, known)) if known else ()
-    return {one.name: rollups.read(connection, host, one, at) for one in wanted}
-
-
-def _judged(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> dict[str, Analysis]:
-    """What the type says of each host that is still in the inventory."""
+def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> Mapping[str, Analysis]:
     return {
         one.host: _of_host(
             one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one)
@@ -114,6 +63,20 @@ def _judged(world: World, operation: Operation, kind: OperationKind, seen: Seque
         for one in seen
         if one.host in world.inventory
     }
+
+
+def _tells(analyses: Mapping[str, Analysis], target: Target) -> bool:
+    return target.host in analyses and bool(analyses[target.host].metrics)
+
+
+def _with_metrics(target: Target, analysis: Analysis) -> Target:
+    told = {one.name: {"value": one.value, "unit": one.unit} for one in analysis.metrics}
+    return replace(target, metrics={**target.metrics, **told})
+
+
+def _write(tx: Connection, operation: Operation, told: Sequence[Target]) -> None:
+    holds.release(tx, operation.id)
+    store_measured(tx, told)
 
 
 def _of_host(host: str, analysis: Analysis) -> Analysis:

@@ -156,7 +156,10 @@ OPERATION = {
         }
     ],
     "notifications": [
-        {"channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None}
+        {
+            "channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None,
+            "note": "instead of slack",
+        }
     ],
     "stage": "closed",
     "systems": ["web-1", "web-2"],
@@ -212,8 +215,8 @@ critical  web-2: nginx is down  [down]
     Look at it.
 
 notifications
-CHANNEL  STATUS    TRIES  AT                    ERROR
-log      accepted  1      2020-01-01 02:00:09Z
+CHANNEL  STATUS    TRIES  AT                    WHY
+log      accepted  1      2020-01-01 02:00:09Z  instead of slack
 """  # noqa: RUF001 - the dash of what is not known
     )
 
@@ -276,6 +279,17 @@ def test_the_state_of_a_check_is_a_word_and_the_rest_of_that_unit_a_number(capsy
     words = ["ok", "warning", "critical", "unknown", render.UNKNOWN, "1"]
     assert [line[1] for line in lines[:-1]] == words
     assert lines[-1][:3] == [render.UNKNOWN, "not", "there,"]
+
+
+def test_what_counts_as_down_is_a_word_and_a_moment_a_time(capsys):
+    named = {
+        "hard:a": {"value": 1, "unit": "state"},
+        "hard:b": {"value": 0.0, "unit": "state"},
+        "failing_since:a": {"value": 1_800_000_000.5, "unit": "UNIX time"},
+    }
+    render.metrics(Out(), {"h": named})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [line[1] for line in lines] == ["down", "up", "2027-01-15T08:00:00Z"]
 
 
 def test_no_footnote_where_everything_is_known(capsys):

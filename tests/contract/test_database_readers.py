@@ -19,7 +19,7 @@ from opsqueue.model.names import WORKED, Stage
 from opsqueue.pipeline.advance import advance
 from opsqueue.store import holds, operations
 from opsqueue.store.engine import Store
-from opsqueue.store.schema import metadata
+from opsqueue.store.schema_deployments import metadata  # all tables: this one knows the others
 from opsqueue.store.upgrade import head, revision, upgrade
 
 
