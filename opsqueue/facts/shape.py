@@ -68,7 +68,7 @@ def _reason(value: Any, where: str) -> dict[str, str] | None:
     return {key: str(_plain(one, str, where)) for key, one in value.items()}
 
 
-def _sized(value: Any, kind: type[dict[str, Any]] | type[list[Any]], where: str) -> Any:
+def _sized(value: Any, kind: type[dict[str, Any] | list[Any]], where: str) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{where} is no {'object' if kind is dict else 'list'}")  # noqa: TRY004 - it is an answer
     if len(value) > MOST:
