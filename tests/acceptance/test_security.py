@@ -92,6 +92,22 @@ def test_planted_weaknesses_are_found_and_mended_ones_are_told_to_be_fixed(host)
     assert numbers(last)["compliance"] > numbers(first)["compliance"]
     assert last["health_score"] > first["health_score"]
     nowhere_told(host)
+    reported(host, first["operation_id"], {"CIS Debian Linux 12 Benchmark", "Vulnerable packages", "New findings"})
+    reported(host, last["operation_id"], {"CIS Debian Linux 12 Benchmark", "Fixed since the last scan"})
+
+
+def reported(host, operation_id, titles):
+    """As JSON and as HTML, with the same sections and every control by its number."""
+    data = host.place.ops("report", operation_id, "--output", "json").json
+    sections = {section["title"]: section for section in data["sections"]}
+    assert titles <= set(sections)
+    page = host.place.ops("report", operation_id, "--output", "html")
+    assert page.code == 0, page.err
+    for title in titles:
+        assert f">{title}<" in page.out
+    assert "5.1.20" in json.dumps(sections["CIS Debian Linux 12 Benchmark"])
+    assert "5.1.20" in page.out
+    assert host.secret not in page.out
 
 
 def nowhere_told(host):
