@@ -18,6 +18,7 @@ from opsqueue.model.misspelt import nearest
 from opsqueue.model.request import strict_json
 from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef, literal_secrets
+from opsqueue.settings_alerts import AlertSettings
 from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_parts import (
     CoordinatorSettings,
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     history_retention_days: int = Field(default=365, ge=1)
     sample_retention_days: int = Field(default=90, ge=1)
     alert_thresholds: Thresholds = Thresholds()
+    alerts: AlertSettings = AlertSettings()
     notification_channels: Mapping[str, str] = Field(default_factory=dict)
     notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)
     default_channels: tuple[str, ...] = ("log",)

@@ -23,11 +23,12 @@ def route_of(alert: Alert, routes: Sequence[Route]) -> Route:
 
 
 def group_of(alert: Alert, route: Route, now: float) -> Group:
-    """The group in which this alert is told, as it begins: after `group_wait`."""
+    """The group in which this alert is told, as it begins: `group_wait` after it fired."""
     labels = {name: alert.all_labels().get(name, "") for name in route.group_by}
     key = f"{route.name}:{fingerprint({'route': route.name, 'labels': json.dumps(labels, sort_keys=True)})[:16]}"
     # A group that is forgotten and begins again must not use the ids of its old messages.
-    return Group(key=key, route=route.name, labels=labels, next_at=now + route.group_wait_s, number=int(now))
+    first = min(now, alert.fired_at if alert.fired_at is not None else now)
+    return Group(key=key, route=route.name, labels=labels, next_at=first + route.group_wait_s, number=int(now))
 
 
 def member(alert: Alert) -> str:

@@ -10,6 +10,7 @@ from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.sample import Series
+from opsqueue.pipeline import alerting
 from opsqueue.pipeline.collect import metrics_of
 from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.submit import params_for
@@ -34,6 +35,7 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     with world.store.read() as connection:
         seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
+        alerts = alerting.known(world, connection, [target.host for target in targets])
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
     analyses = _analyses(world, operation, kind, seen) if kind else []
     findings.extend(finding for analysis in analyses for finding in analysis.findings)
@@ -42,15 +44,21 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
     )
+    judged = alerting.judge(world, alerts, alerting.readings(world, operation, targets, findings))
     return Move(
         operation=analyzed,
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
-        write=lambda tx: holds.release(tx, operation.id),
+        write=lambda tx: _write(tx, world, operation, judged),
         targets=targets,
         wake=True,
     )
+
+
+def _write(tx: Connection, world: World, operation: Operation, judged: Sequence[alerting.Judged]) -> None:
+    holds.release(tx, operation.id)
+    alerting.write(tx, world, judged)
 
 
 def _seen(world: World, connection: Connection, kind: OperationKind, operation: Operation, target: Target) -> Seen:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opsqueue.model.record import Event
 from opsqueue.pipeline.world import World
-from opsqueue.store import events, history, holds, samples
+from opsqueue.store import alert_parts, alerts, events, history, holds, samples
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -30,6 +30,7 @@ def upkeep(world: World) -> None:
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
         samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
+    _prune_alerts(world, now - world.settings.alerts.history_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 
 
@@ -40,6 +41,14 @@ def _prune_history(world: World, before: float) -> None:
         if not gone:
             return
         _log.info("forgot %d operations that ended long ago", gone)
+
+
+def _prune_alerts(world: World, before: float) -> None:
+    with world.store.begin() as tx:
+        alerts.prune(tx, before)
+        alert_parts.prune_silences(tx, before)
+        alert_parts.prune_steps(tx, before)
+        alert_parts.prune_attempts(tx, before)
 
 
 def note_buried(world: World, total: int) -> None:

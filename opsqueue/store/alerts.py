@@ -24,10 +24,14 @@ _UPDATE = (
 )
 
 
-def of_host(connection: Connection, host: str) -> dict[str, Alert]:
-    """All that is known of this host, by fingerprint."""
-    rows = connection.execute(select(table).where(table.c.host == host).order_by(table.c.fingerprint)).mappings()
-    return {row["fingerprint"]: alert_of(row) for row in rows}
+def of_hosts(connection: Connection, hosts: Collection[str]) -> dict[str, dict[str, Alert]]:
+    """All that is known of these hosts, by host and fingerprint."""
+    wanted, found = sorted(hosts), {host: dict[str, Alert]() for host in hosts}
+    for start in range(0, len(wanted), _AT_ONCE):
+        query = select(table).where(table.c.host.in_(wanted[start : start + _AT_ONCE]))
+        for row in connection.execute(query.order_by(table.c.fingerprint)).mappings():
+            found[row["host"]][row["fingerprint"]] = alert_of(row)
+    return found
 
 
 def get(connection: Connection, fingerprint: str) -> Alert | None:
@@ -67,10 +71,10 @@ def of_incidents(connection: Connection, incidents: Collection[str]) -> list[Ale
     return found
 
 
-def active_elsewhere(connection: Connection, host: str) -> dict[str, int]:
-    """How many alerts each rule has on other hosts, those that are over left out."""
-    query = select(table.c.rule, func.count()).where(_ACTIVE, table.c.host != host).group_by(table.c.rule)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many alerts each rule has on each host, those that are over left out."""
+    query = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
+    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
 
 
 def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition] = ()) -> bool:
@@ -136,6 +140,14 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     found: dict[str, list[tuple[str, str, float]]] = {}
     for row in connection.execute(select(alert_health).order_by(alert_health.c.rule, alert_health.c.host)):
         found.setdefault(row.rule, []).append((row.host, row.error, row.at))
+    return found
+
+
+def unwell(connection: Connection) -> dict[str, set[str]]:
+    """By host: the rules that had no answer for it."""
+    found: dict[str, set[str]] = {}
+    for host, rule in connection.execute(select(alert_health.c.host, alert_health.c.rule)):
+        found.setdefault(host, set()).add(rule)
     return found
 
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
+from opsqueue.pipeline.alert_tick import tick
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.dispatch import reconcile
 from opsqueue.pipeline.upkeep import note_buried
@@ -84,6 +85,7 @@ class Reconciler:
                     note_buried(world, buried)
                     self._buried = buried
                 reconcile(world, queued)
+                tick(world)
                 self._listen(world, queued)
                 self._perhaps_end(world, queued)
             except OpsqueueError as error:

@@ -75,10 +75,10 @@ def test_an_alert_comes_back_as_it_was_written(store):
         assert alerts.save(tx, written, full)
     assert get(store, old.fingerprint) == replace(full, version=2)
     with store.read() as connection:
-        assert alerts.of_host(connection, "h1") == {old.fingerprint: replace(full, version=2)}
-        assert alerts.of_host(connection, "h2") == {}
-        assert alerts.active_elsewhere(connection, "h2") == {"cpu": 1}
-        assert alerts.active_elsewhere(connection, "h1") == {}
+        here = {old.fingerprint: replace(full, version=2)}
+        assert alerts.of_hosts(connection, ["h1", "h2"]) == {"h1": here, "h2": {}}
+        assert alerts.counts(connection) == {("cpu", "h1"): 1}
+        assert alerts.active(connection) == alerts.every(connection) == list(here.values())
         assert [one.fingerprint for one in alerts.of_incidents(connection, [full.incident, "x"])] == [old.fingerprint]
         assert [one.host for one in alerts.starting_with(connection, full.incident[:6])] == ["h1"]
 
@@ -141,6 +141,7 @@ def test_the_health_of_rules(store):
         alerts.note_health(tx, "h2", ["cpu"], {}, AT + 60)
     with store.read() as connection:
         assert alerts.health(connection) == {"cpu": [("h1", "y", AT + 60)]}
+        assert alerts.unwell(connection) == {"h1": {"cpu"}}
     with store.begin() as tx:
         alerts.forget_health(tx, ["disk"])
     with store.read() as connection:
