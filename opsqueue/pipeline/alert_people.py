@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from opsqueue.alerts.escalation import ACK_SECONDS, acknowledge, due_steps
 from opsqueue.alerts.grouping import route_of
-from opsqueue.alerts.matching import changed, expired
+from opsqueue.alerts.matching import changed, expired, new_silence
 from opsqueue.alerts.state import told
-from opsqueue.errors import Conflict, NotFound
+from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert import Alert, Kind, Silence
 from opsqueue.model.alert_rule import AlertRule, EscalationStep
+from opsqueue.model.matcher import parse_matchers
 from opsqueue.notify.alert_message import of_one
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
@@ -75,6 +76,24 @@ def one_alert(connection: Connection, beginning: str) -> Alert:
             "`opsqueue alerts list` shows them"
         )
     return found[0]
+
+
+def silence(store: Store, matchers: Sequence[str], *, now: float, seconds: float, by: str, comment: str) -> Silence:
+    """Keep quiet what all of these matchers fit; InvalidRequest. The same once more is the same silence."""
+    try:
+        found = parse_matchers(list(matchers))
+    except ValueError as error:
+        raise InvalidRequest(f"no matcher: {error}") from None
+    made = new_silence([found] if found else [], starts_at=now, ends_at=now + seconds, by=by, comment=comment, now=now)
+    with store.begin() as tx:
+        alert_parts.add_silence(tx, made)
+    return made
+
+
+def remove_rule(store: Store, name: str) -> None:
+    """Forget a rule that was added; NotFound when there is none."""
+    with store.begin() as tx:
+        alert_parts.delete_rule(tx, name)
 
 
 def move_silence(

@@ -13,6 +13,7 @@ from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.kind import Finding
 from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.collect import metrics_of
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
@@ -52,7 +53,8 @@ def rules_now(settings: Settings, connection: Connection) -> dict[str, AlertRule
     """All rules by name: built in, of the configuration, added by people; the later takes the place of the earlier."""
     given = settings.alerts
     usual = built_in(settings.alert_thresholds.model_dump()) if given.built_in else ()
-    return {rule.name: rule for rule in (*usual, *given.rules, *alert_parts.custom_rules(connection))}
+    every = (EXTERNAL, *usual, *given.rules, *alert_parts.custom_rules(connection))
+    return {rule.name: rule for rule in every}
 
 
 def limits_of(settings: Settings) -> Limits:
