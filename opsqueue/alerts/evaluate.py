@@ -126,6 +126,15 @@ def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[
     return about, Observation(labels=labels, at=now, holds=gone, note=note)
 
 
+def unheard(rule: AlertRule, host: Host, metric: str, last_at: float) -> Alert | None:
+    """An alert that is well, as it was last heard; None where the rule does not want to hear of silence."""
+    if rule.on_missing != "alert" or rule.metric is None or not covers(rule, host):
+        return None
+    reading = Reading(host=host, at=last_at, metrics={metric: Metric(name=metric, value=0.0, unit="")})
+    seen = observe(rule, reading, {})
+    return replace(begin(rule, seen[0].labels), last_at=last_at) if seen else None
+
+
 def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Limits) -> Change | None:
     """The change that one observation makes; None when it makes none."""
     old = before or begin(rule, seen.labels)

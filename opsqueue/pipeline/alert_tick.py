@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
-from opsqueue.alerts.evaluate import NO_DATA, judged, no_data, without_data
+from opsqueue.alerts.evaluate import NO_DATA, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
@@ -126,7 +126,7 @@ def _muted(before: Alert, after: Alert, now: float) -> Iterator[Transition]:
 
 def _look_for_missing(world: World, seen: View, limits: Limits) -> None:
     by_name = {alert.fingerprint: alert for alert in seen.alerts}
-    for alert in seen.alerts:
+    for alert in (*seen.alerts, *_unheard(world, seen, by_name)):
         rule = seen.rules.get(alert.rule)
         found = no_data(rule, alert, limits, seen.now) if rule else None
         if found is None:
@@ -141,6 +141,19 @@ def _look_for_missing(world: World, seen: View, limits: Limits) -> None:
         if change is not None:
             with world.store.begin() as tx:
                 alerts.save(tx, change.before, change.after, change.transitions)
+
+
+def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert]:
+    """What is well, or was, for rules to which silence is an alarm: of it nothing is written."""
+    rules = [rule for rule in seen.rules.values() if rule.on_missing == "alert" and rule.metric and rule.enabled]
+    found: list[Alert] = []
+    inventory = world.inventory
+    for rule in rules:
+        with world.store.read() as connection:
+            last = alert_parts.last_seen(connection, rule.metric or "")
+        heard = (unheard(rule, inventory[host], metric, at) for host, metric, at in last if host in inventory)
+        found += [alert for alert in heard if alert is not None and alert.fingerprint not in known]
+    return found
 
 
 # Groups

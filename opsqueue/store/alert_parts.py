@@ -13,6 +13,7 @@ from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.store.gently import insert_new, put
 from opsqueue.store.rows import pack, unpack
+from opsqueue.store.schema import samples, series
 from opsqueue.store.schema_alerts import alert_attempts, alert_escalations, alert_groups, alert_rules, silences
 
 # Custom rules
@@ -165,9 +166,14 @@ def prune_attempts(tx: Connection, before: float) -> int:
     return tx.execute(delete(alert_attempts).where(*old)).rowcount
 
 
-def count_rules(connection: Connection) -> int:
-    """How many custom rules there are."""
-    return int(connection.execute(select(func.count()).select_from(alert_rules)).scalar_one())
+def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float]]:
+    """When each host last had a number of this name (`*` at its end: of all that begin so): host, metric, moment."""
+    begins = series.c.metric.startswith(metric[:-1], autoescape=True)
+    wanted = begins if metric.endswith("*") else series.c.metric == metric
+    # One step in the key for each series; a join would go through all of their samples.
+    newest = select(func.max(samples.c.at)).where(samples.c.series_id == series.c.id).scalar_subquery()
+    rows = connection.execute(select(series.c.host, series.c.metric, newest).where(wanted))
+    return [(host, name, at) for host, name, at in rows if at is not None]
 
 
 def _silence_of(row: Mapping[Any, Any]) -> Silence:

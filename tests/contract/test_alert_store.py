@@ -14,9 +14,10 @@ from opsqueue.alerts.state import Limits, begin, step
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.alert import Attempt, Group, Kind, Observation, Transition
 from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.kind import Metric
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.model.names import Severity
-from opsqueue.store import alert_parts, alerts
+from opsqueue.store import alert_parts, alerts, samples
 
 AT = 1_800_000_000.0
 ODD = "quotes ' \" % _ \\ tabs\t lines\n Zürich 日本 🚀 \x7f"
@@ -146,6 +147,19 @@ def test_the_health_of_rules(store):
         alerts.forget_health(tx, ["disk"])
     with store.read() as connection:
         assert alerts.health(connection) == {}
+
+
+def test_when_each_host_was_last_heard(store):
+    metrics = {
+        name: Metric(name=name, value=1.0, unit="percent") for name in ("disk_usage:/", "disk_usage_x", "cpu_usage")
+    }
+    with store.begin() as tx:
+        for at in (0, 60):
+            samples.add(tx, [samples.Taken(host="h1", at=AT + at, metrics=metrics)])
+    with store.read() as connection:
+        assert alert_parts.last_seen(connection, "cpu_usage") == [("h1", "cpu_usage", AT + 60)]
+        assert alert_parts.last_seen(connection, "disk_usage:*") == [("h1", "disk_usage:/", AT + 60)]
+        assert alert_parts.last_seen(connection, "nothing") == []
 
 
 # Custom rules

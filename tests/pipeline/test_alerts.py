@@ -170,6 +170,22 @@ def test_missing_numbers_are_an_alert_of_their_own(room):
     assert {alert.rule: alert.state.value for alert in room.alerts} == {"NoData": "inactive", "high": "firing"}
 
 
+def test_a_host_that_was_well_and_falls_silent_is_an_alert_where_the_rule_says_so(room):
+    room.given["rules"] = [HIGH | {"on_missing": "alert", "severity": "critical"}, HIGH | {"name": "other"}]
+    room.see(1)
+    room.see(1)
+    room.wait(60)
+    assert room.alerts == []
+    room.wait(60)
+    assert [(alert.rule, alert.labels["nodata"], alert.severity.value) for alert in room.alerts] == [
+        ("NoData", "high", "warning")
+    ]
+    room.wait(60)
+    assert "NoData on h1: 1 firing" in room.said
+    room.see(1)
+    assert room.kinds == ["firing", "resolved"]
+
+
 # Silences, acknowledgements, escalation
 
 
