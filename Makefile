@@ -42,7 +42,7 @@ test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five s
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
 
 faults: $(VENV)/.installed-dev ## the fault stories, ten times in a row
-	@for n in 1 2 3 4 5 6 7 8 9 10; do echo "== $$n of 10"; $(BIN)/python -m pytest -q tests/acceptance/faults || exit 1; done
+	@for n in 1 2 3 4 5 6 7 8 9 10; do echo "== $$n of 10"; $(BIN)/python -m pytest -q tests/acceptance/faults -n 2 || exit 1; done
 
 check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
@@ -51,9 +51,12 @@ check: $(VENV)/.installed-dev ## lint, types, floors, circles, budgets
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/budgets.py
 
-bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain
+bench: $(VENV)/.installed-dev ## operations a second and start-up, beside a bare Celery chain; the metric store; how good the forecasts are
 	@sh tools/test_system.sh
 	@$(BIN)/python tools/bench/bench.py
+	@$(BIN)/python tools/bench/samples.py
+	@$(BIN)/python tools/bench/forecast_bench.py
+	@$(BIN)/python tools/bench/kpi.py
 
 bench-ssh: $(VENV)/.installed-dev ## the same facts from 20 and 200 hosts over SSH, beside Ansible, pyinfra and others
 	@sh tools/test_system.sh

@@ -45,6 +45,18 @@ class OperationsMCP:
         """See `Operations.history`."""
         return await asyncio.to_thread(self.sync.history, **wanted)
 
+    async def kpi(self, period: str = "month", **wanted: Any) -> dict[str, Any]:
+        """See `Operations.kpi`."""
+        return await asyncio.to_thread(self.sync.kpi, period, **wanted)
+
+    async def deployment_event(self, **event: Any) -> dict[str, Any]:
+        """See `Operations.deployment_event`."""
+        return await asyncio.to_thread(self.sync.deployment_event, **event)
+
+    async def deployment(self, event_id: str) -> dict[str, Any]:
+        """See `Operations.deployment`."""
+        return await asyncio.to_thread(self.sync.deployment, event_id)
+
     async def cancel(self, operation_id: str, *, reason: str = "") -> None:
         """See `Operations.cancel`."""
         await asyncio.to_thread(self.sync.cancel, operation_id, reason=reason)

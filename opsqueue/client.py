@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
-from opsqueue.connectors.inventory.directory import searched
+from opsqueue.client_reading import Reading
 from opsqueue.embedded.redis import running
 from opsqueue.embedded.users import using
 from opsqueue.errors import (
@@ -30,17 +30,17 @@ from opsqueue.errors import (
     StillWaiting,
 )
 from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.deployment import parse_event
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation
 from opsqueue.model.request import OperationConfig, Request, parse_request
 from opsqueue.pipeline import alert_rules, control
 from opsqueue.pipeline.preview import preview
 from opsqueue.pipeline.submit import checked
-from opsqueue.pipeline.views import brief, settled, whole
+from opsqueue.pipeline.views import settled, whole
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings, load
-from opsqueue.store import history, operations, targets
-from opsqueue.store.engine import Store
+from opsqueue.store import operations, targets
 
 _RECEIPT_WITHIN = 20.0
 _START_WITHIN = 30.0
@@ -72,16 +72,12 @@ class OperationResult(BaseModel):
     targets: list[dict[str, Any]]
 
 
-class Operations:
+class Operations(Reading):
     """The synchronous form. Errors are those of `opsqueue.errors`; each carries an exit status and a code."""
 
     def __init__(self, settings: Settings | None = None, *, config_path: str | Path | None = None) -> None:
         self.config_path = str(config_path) if config_path else None
         self.settings = settings or load(self.config_path)
-
-    @cached_property
-    def _store(self) -> Store:
-        return Store(self.settings.database)
 
     @cached_property
     def _sender(self) -> Any:
@@ -123,13 +119,24 @@ class Operations:
         with self.running_system():
             receipt = self._sender.submit(request, _RECEIPT_WITHIN)
         if receipt is None:
-            raise StillWaiting(
-                f"no worker took the request within {_RECEIPT_WITHIN:g} s; it waits in the intake as "
-                f"{request.operation_id}. Start one with `opsqueue worker`, and look with `opsqueue doctor`."
-            )
+            raise _not_taken("request", request.operation_id)
         if not receipt["accepted"]:
             raise self._refusal(request, receipt["error"])
         return str(receipt["operation_id"])
+
+    def deployment_event(self, **event: Any) -> dict[str, Any]:
+        """Tell of a deployment, with the fields of `DeploymentEvent`; how it stands, as `deployment` tells it.
+
+        The same `event_id` again is the same deployment. Raises as `submit` does.
+        """
+        told = parse_event({"requested_by": actor(), **event})
+        with self.running_system():
+            receipt = self._sender.deployment_event(told, _RECEIPT_WITHIN)
+        if receipt is None:
+            raise _not_taken("event", told.event_id)
+        if not receipt["accepted"]:
+            raise _error(receipt["error"])
+        return {key: value for key, value in receipt.items() if key != "accepted"}
 
     def _refusal(self, request: Request, error: Mapping[str, Any]) -> OpsqueueError:
         """The error of the intake; where we would have accepted the request, what the workers have to do with it."""
@@ -189,21 +196,6 @@ class Operations:
         with self._store.read() as connection:
             one = operations.get(connection, operation_id)
         return one.stage, one.token, one.holder, one.hold, one.outcome, one.attempts
-
-    def get(self, operation_id: str) -> dict[str, Any]:
-        """The JSON of one operation; NotFound when there is none."""
-        return whole(self._store, operation_id, time.time())
-
-    def history(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Operations that ended, newest first; the fields of `store.history.Wanted` narrow it.
-
-        `system` is a host, or a group or tag of the inventory.
-        """
-        if isinstance(word := wanted.get("system"), str):
-            wanted["system"] = searched(self.settings, word)
-        with self._store.read() as connection:
-            found = history.ended(connection, history.Wanted(**wanted))
-        return [brief(operation, time.time()) for operation in found]
 
     def cancel(self, operation_id: str, *, reason: str = "") -> None:
         """Stop an operation: nothing that is not begun is begun. Conflict when it has ended."""
@@ -291,6 +283,13 @@ def _request(
     extra = {"operation_id": str(operation_id)} if operation_id else {}
     told = {"reason": reason} if reason else {}
     return parse_request({"requested_by": actor(), **data, **extra, **told})
+
+
+def _not_taken(what: str, its_id: UUID) -> StillWaiting:
+    return StillWaiting(
+        f"no worker took the {what} within {_RECEIPT_WITHIN:g} s; it waits in the intake as {its_id}. "
+        "Start one with `opsqueue worker`, and look with `opsqueue doctor`."
+    )
 
 
 def _error(error: Mapping[str, Any]) -> OpsqueueError:

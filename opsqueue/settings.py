@@ -20,10 +20,13 @@ from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef, literal_secrets
 from opsqueue.settings_alerts import AlertSettings
 from opsqueue.settings_blame import explain, unreadable
+from opsqueue.settings_channels import ChannelRules, Rules, doubts, rules_of
 from opsqueue.settings_parts import (
     CoordinatorSettings,
+    DeploymentSettings,
     FlowerSettings,
     HostSettings,
+    KpiSettings,
     LoggingSettings,
     RolloutSettings,
     ScheduleSettings,
@@ -76,11 +79,17 @@ class Settings(BaseSettings):
     log_retention_days: int = Field(default=30, ge=1)
     backup_retention_days: int = Field(default=90, ge=1)
     history_retention_days: int = Field(default=365, ge=1)
-    sample_retention_days: int = Field(default=90, ge=1)
+    sample_retention_days: int = Field(default=7, ge=1)
+    """Of measured values; for longer, only their summaries are kept: of 5 minutes, an hour and a day."""
+    sample_5m_retention_days: int = Field(default=90, ge=1)
+    sample_1h_retention_days: int = Field(default=730, ge=1)
+    sample_1d_retention_days: int = Field(default=1825, ge=1)
     alert_thresholds: Thresholds = Thresholds()
     alerts: AlertSettings = AlertSettings()
     notification_channels: Mapping[str, str] = Field(default_factory=dict)
     notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)
+    notification_rules: Rules = Field(default_factory=dict)
+    """By channel, or `channel#recipient`: fallback, quiet hours, summaries, limits, signatures."""
     default_channels: tuple[str, ...] = ("log",)
     """Told when a request names no channel."""
     maintenance_windows: Mapping[str, str | WindowSettings] = Field(default_factory=dict)
@@ -109,6 +118,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     logging: LoggingSettings = LoggingSettings()
     flower: FlowerSettings = FlowerSettings()
+    kpi: KpiSettings = KpiSettings()
+    deployments: Mapping[str, DeploymentSettings] = Field(default_factory=dict)
+    """What follows a deployment, by the name of the service."""
 
     @classmethod
     def settings_customise_sources(
@@ -142,7 +154,26 @@ class Settings(BaseSettings):
             self.windows()
         except InvalidRequest as error:
             raise ValueError(error.message) from None
+        if wrong := list(doubts(self.notification_rules, self._recipients())):
+            raise ValueError("; ".join(wrong))
         return self
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Every channel that can be named; `log` is always one."""
+        return tuple(dict.fromkeys((*self.notification_channels, *self.notification_urls, "log")))
+
+    def _recipients(self) -> dict[str, tuple[str, ...]]:
+        """By channel those of its recipients that can be named, which are those of a channel that has several."""
+        plain = {name: [one.strip() for one in text.split(",")] for name, text in self.notification_channels.items()}
+        urls = {name: value for name, value in self.notification_urls.items() if isinstance(value, tuple)}
+        numbers = {name: [str(number) for number in range(1, len(value) + 1)] for name, value in urls.items()}
+        named = {**numbers, **{name: who for name, who in plain.items() if name not in numbers}}
+        return {name: tuple(who) if len(who := named.get(name, [])) > 1 else () for name in self.channel_names}
+
+    def rules(self, channel: str) -> ChannelRules:
+        """What counts for a channel, or for one of its recipients."""
+        return rules_of(self.notification_rules, channel)
 
     def windows(self) -> tuple[Window, ...]:
         """The maintenance windows, parsed."""

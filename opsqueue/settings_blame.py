@@ -14,7 +14,9 @@ from opsqueue.secrets import literal_secrets
 
 PREFIX = "OPSQUEUE_"
 _MOST = 12
-_SECRET = frozenset({"broker_url", "database_url", "notification_urls", "notification_channels", "key_passphrase"})
+_SECRET = frozenset(
+    {"broker_url", "database_url", "notification_urls", "notification_channels", "notification_rules", "key_passphrase"}
+)
 """Settings whose value may be a secret, and so is never repeated."""
 
 Loc = Sequence[str | int]

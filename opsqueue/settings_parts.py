@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from opsqueue.model.deployment import Rollback
 from opsqueue.model.rollout import Rollout
 from opsqueue.secrets import SecretRef
 
@@ -156,6 +157,28 @@ class LoggingSettings(_Part):
     """Default: `logs` in the state directory."""
     format: Literal["json", "plain"] = "plain"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class KpiSettings(_Part):
+    """What key figures are held against."""
+
+    slo: float = Field(default=99.9, gt=0, lt=100)
+    """The service level objective: percent of the time, without planned maintenance, in which a host is to be up."""
+    min_samples: int = Field(default=20, ge=1)
+    """A number of fewer samples is told to be one of few samples."""
+
+
+class DeploymentSettings(_Part):
+    """What follows a deployment of one service."""
+
+    health_check: Mapping[str, Any] = Field(default_factory=dict)
+    """Parameters of the health check that runs after it; an event may bring its own."""
+    rollback: Rollback | None = None
+    """The operation that leads back when the check fails; an event may bring its own."""
+    notify: tuple[str, ...] | None = None
+    """Channels that hear of both operations; default: `default_channels`."""
+    monitor: bool = True
+    """Whether the checks of a healthy deployment become part of every later health check of its hosts."""
 
 
 class FlowerSettings(_Part):

@@ -30,6 +30,11 @@ def _found(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *postgres]))
 
 
+def program(name: str) -> str:
+    """Where it is; PostgreSQL's own are not on the PATH."""
+    return _found(name) or name
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -104,6 +109,7 @@ class Postgres:
     directory: Path
     port: int
     owner: str
+    listen: str = ""
 
     def sql(self, text: str, database: str = "postgres", *, check: bool = True) -> str:
         argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "-p", str(self.port)]
@@ -121,21 +127,31 @@ class Postgres:
 
     def start(self) -> None:
         """Start it again after it was stopped."""
-        options = f"-c listen_addresses= -c unix_socket_directories={self.directory} -c port={self.port} -c fsync=off"
-        self.ctl("-l", str(self.directory / "log2"), "-o", options, "start")
+        where = f"-c listen_addresses={self.listen} -c unix_socket_directories={self.directory} -c port={self.port}"
+        self.ctl("-l", str(self.directory / "log2"), "-o", f"{where} -c fsync=off", "start")
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*access: str, settings: Sequence[str] = ()) -> Iterator[Postgres]:
+    """Over its socket alone; with lines for its pg_hba.conf over 127.0.0.1 too. `settings` are NAME=VALUE."""
+    listen = "127.0.0.1" if access else ""
     owner, port = user("postgres"), free_port()
     with place(owner) as directory:
         data = str(directory / "data")
         programs = Path(_found("initdb") or "initdb").parent
         run(as_user(owner, [str(programs / "initdb"), "-D", data, "-A", "peer", "-E", "UTF8", "--locale=C", "-N"]))
-        options = ("listen_addresses=", f"unix_socket_directories={directory}", f"port={port}", "fsync=off")
+        with (directory / "data/pg_hba.conf").open("a+") as file:
+            file.seek(0)
+            before = file.read()
+            file.truncate(0)
+            file.write("".join(f"{line}\n" for line in access) + before)
+        options = (
+            *(f"listen_addresses={listen}", f"unix_socket_directories={directory}", f"port={port}", "fsync=off"),
+            *settings,
+        )
         words = [word for option in options for word in ("-c", option)]
         argv = as_user(owner, [str(programs / "postgres"), "-D", data, *words])
-        server = Postgres(directory, port, owner)
+        server = Postgres(directory, port, owner, listen)
         with _running(argv, directory / "log"):
             try:
                 until(lambda: run(_ready(server), check=False).startswith("1"), what="PostgreSQL")

@@ -15,6 +15,7 @@ need service sysvinit-utils
 need nginx nginx-light
 need unshare util-linux
 need sshd openssh-server
+need openssl openssl
 need sudo sudo
 need csh csh
 need systemd-nspawn systemd-container

@@ -17,18 +17,19 @@ from opsqueue.cli.times import length, utc
 from opsqueue.embedded.redis import find_server, running
 from opsqueue.errors import OpsqueueError
 from opsqueue.settings import Settings
-from opsqueue.store import holds
+from opsqueue.store import holds, tellings
 from opsqueue.store.upgrade import head, revision
 from opsqueue.tasks.broker import connect, queue_lengths
 from opsqueue.tasks.dead import dead_count, dead_list
 
 _SHOWN = 3
+_MOST_UNTOLD = 1000
 
 
 def all_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which one would mend."""
     looks: tuple[Callable[[Settings], Looks], ...] = (
-        _state_dir, _database, _redis_server, _broker, _workers, _channels, hosts,
+        _state_dir, _database, _redis_server, _broker, _workers, _channels, _untold, hosts,
     )  # fmt: skip
     return [check for look in looks for check in look(settings)]
 
@@ -127,6 +128,22 @@ def _channels(settings: Settings) -> Looks:
         return (Check(check="notification channels", state="ok", message="each can be resolved"),)
     mend = "set what it names in the configuration"
     return tuple(Check(check="notification channels", state="warn", message=doubt, mend=mend) for doubt in doubts)
+
+
+def _untold(settings: Settings) -> Looks:
+    try:
+        with opened(settings) as store:
+            if store is None:
+                return ()
+            with store.read() as connection:
+                dead = [row for row in tellings.newest(connection, _MOST_UNTOLD, every=False) if row.status == "dead"]
+    except OpsqueueError:
+        return ()  # said above
+    lost = [row for row in dead if not row.fallback]
+    if not lost:
+        return (Check(check="messages", state="ok", message="none without an operation was given up"),)
+    message = f"{len(lost)} without an operation were given up; the newest: {lost[0].channel}: {lost[0].error}"
+    return (Check(check="messages", state="warn", message=message, mend="opsqueue notify test; opsqueue notify list"),)
 
 
 def config_check(path: Path | None) -> Check:

@@ -23,6 +23,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{**defaults, **kwargs})
         self.statuses: tuple[int, ...] = ()
         self.examples: tuple[str, ...] = ()
+        self.forms: tuple[str, ...] = FORMS
+        """How its results can be printed."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the usage error."""
@@ -72,7 +74,8 @@ def add_common(parser: argparse.ArgumentParser, *, top: bool = False) -> None:
     absent: Any = None if top else argparse.SUPPRESS
     group = parser.add_argument_group("everywhere")
     group.add_argument("--config", metavar="FILE", default=absent, help="the configuration (JSON or TOML)")
-    group.add_argument("--output", choices=FORMS, default=absent, help="how results are printed (default: table)")
+    forms = parser.forms if isinstance(parser, Parser) else FORMS
+    group.add_argument("--output", choices=forms, default=absent, help="how results are printed (default: table)")
     group.add_argument(
         "--no-color", action="store_true", default=False if top else absent, help="no colours; NO_COLOR does the same"
     )

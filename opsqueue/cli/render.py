@@ -12,6 +12,7 @@ from opsqueue.cli.scripts import Scripts
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 from opsqueue.model.alike import alike
+from opsqueue.model.amount import size
 from opsqueue.model.rollout import Rollout, count_of
 from opsqueue.telemetry import counted
 
@@ -19,7 +20,6 @@ Json = Mapping[str, Any]
 Metrics = Mapping[str, Mapping[str, Json]]
 """By host and name."""
 
-_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE = 60
 _THOUSAND = 1000
 _BARE = frozenset({"", "count", "state", "score", "ratio", "load", "load/CPU"})
@@ -46,21 +46,13 @@ def number(value: float | None, unit: str) -> str:
     if value is None:
         return UNKNOWN
     if unit.startswith("bytes"):
-        return _size(value) + unit.removeprefix("bytes")
+        return size(value) + unit.removeprefix("bytes")
     if unit == "s" and value >= _MINUTE:
         return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
     digits = f"{value:.4g}" if abs(value) < _THOUSAND else f"{value:.0f}"
     return digits if unit in _BARE else f"{digits} {safe(unit)}"
-
-
-def _size(value: float) -> str:
-    for unit in _SIZES:
-        if abs(value) < 1024 or unit == _SIZES[-1]:  # noqa: PLR2004 - of binary units
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError
 
 
 def waits_for(operation: Json, now: float) -> str:
@@ -214,11 +206,13 @@ def unknown(out: Out, rows: Iterable[Sequence[object]], where: str = "") -> None
 
 def notifications(out: Out, given: Iterable[Json]) -> None:
     """Who was told."""
-    rows = [
-        (one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), one["error"] or "") for one in given
-    ]
-    narrow = Narrow(beneath=("ERROR",), drops=("TRIES", "AT"))
-    _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "ERROR"), rows, narrow)
+    rows = [(one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), _why_told(one)) for one in given]
+    narrow = Narrow(beneath=("WHY",), drops=("TRIES", "AT"))
+    _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "WHY"), rows, narrow)
+
+
+def _why_told(one: Json) -> str:
+    return "; ".join(word for word in (one["error"], one.get("note")) if word)
 
 
 def plan(out: Out, data: Json) -> None:

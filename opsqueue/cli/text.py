@@ -11,8 +11,23 @@ from opsqueue.telemetry import printable
 # They turn the order of letters round or are not seen at all, so that a text can show another than it is.
 _DECEIVING = re.compile("[\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _PALETTE: Mapping[str, str] = {
-    **dict.fromkeys(("succeeded", "unchanged", "ok", "pass", "open", "accepted", "✓"), "32"),
-    **dict.fromkeys(("waiting", "retrying", "warn", "hold", "warning", "partial", "queued", "coming", "skipped"), "33"),
+    **dict.fromkeys(("succeeded", "unchanged", "ok", "healthy", "pass", "open", "accepted", "✓"), "32"),
+    **dict.fromkeys(
+        (
+            "waiting",
+            "checking",
+            "rolling_back",
+            "retrying",
+            "warn",
+            "hold",
+            "warning",
+            "partial",
+            "queued",
+            "coming",
+            "skipped",
+        ),
+        "33",
+    ),
     **dict.fromkeys(
         (
             "failed",
@@ -23,6 +38,7 @@ _PALETTE: Mapping[str, str] = {
             "unknown",
             "unreachable",
             "rolled_back",
+            "rollback_failed",
             "dead",
             "✗",
             "active",

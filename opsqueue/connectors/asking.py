@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from opsqueue.connectors.confidential import concealed, revealed
+from opsqueue.connectors.confidential import concealed, hidden, revealed
 from opsqueue.connectors.probes import answer
 from opsqueue.connectors.script import compose, scripts, seconds_of, secret_names, split
 from opsqueue.errors import InvalidConfig
@@ -41,8 +42,11 @@ def has_probes(facts: Sequence[Fact]) -> bool:
 def ask_probes(facts: Sequence[Fact]) -> dict[str, Any]:
     """The raw answers of the probes by name; they are made from this worker, whatever host is asked about."""
     asked = [(fact.name, fact.ask) for fact in facts if isinstance(fact.ask, Probe)]
-    found = answer([probe for _name, probe in asked]) if asked else []
-    return {name: one for (name, _probe), one in zip(asked, found, strict=True)}
+    told: dict[str, Any] = {name: _told(probe) for name, probe in asked}
+    refused = {name: unknown(error.message) for name, error in told.items() if isinstance(error, InvalidConfig)}
+    ready = [(name, told[name], probe) for name, probe in asked if name not in refused]
+    found = answer([replace(probe, options={**probe.options, **values}) for _name, values, probe in ready])
+    return refused | {name: hidden(one, values.values()) for (name, values, _), one in zip(ready, found, strict=True)}
 
 
 def ask_scripts(facts: Sequence[Fact], run: Run) -> dict[str, Any]:
@@ -54,9 +58,9 @@ def ask_scripts(facts: Sequence[Fact], run: Run) -> dict[str, Any]:
     return found | _run_scripts(facts, {fact.name: told[fact.name] for fact in facts}, run) if facts else found
 
 
-def _told(script: Script) -> dict[str, str] | InvalidConfig:
+def _told(ask: Script | Probe) -> dict[str, str] | InvalidConfig:
     try:
-        return revealed(script.secrets)
+        return revealed(ask.secrets)
     except InvalidConfig as error:
         return error
 

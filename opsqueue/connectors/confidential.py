@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.plan import Result
@@ -49,3 +50,19 @@ def concealed(result: Result, values: Iterable[str]) -> Result:
         if len(value) >= _SHORTEST:
             out, err = out.replace(value, "[secret]"), err.replace(value, "[secret]")
     return result if (out, err) == (result.stdout, result.stderr) else replace(result, stdout=out, stderr=err)
+
+
+def hidden(answer: Any, values: Iterable[str]) -> Any:
+    """An answer as JSON without the values, should a server send back what it was told."""
+    kept = [value for value in values if len(value) >= _SHORTEST]
+    return _hidden(answer, kept) if kept else answer
+
+
+def _hidden(answer: Any, values: Sequence[str]) -> Any:
+    if isinstance(answer, str):
+        for value in values:
+            answer = answer.replace(value, "[secret]")
+        return answer
+    if isinstance(answer, Mapping):
+        return {key: _hidden(child, values) for key, child in answer.items()}
+    return [_hidden(child, values) for child in answer] if isinstance(answer, list) else answer

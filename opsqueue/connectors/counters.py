@@ -43,7 +43,8 @@ def cpu_shares(first: Mapping[str, float], second: Mapping[str, float]) -> dict[
         return dict.fromkeys(("user", "system", "iowait", "steal", "idle", "busy"))
 
     def share(*parts: str) -> float:
-        return 100.0 * sum(max(0.0, spent[part]) for part in parts) / total
+        # Of floats the whole may be a last digit more than 100 percent of itself.
+        return min(100.0, 100.0 * sum(max(0.0, spent[part]) for part in parts) / total)
 
     return {
         "user": share("user", "nice"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from opsqueue.connectors.asking import ANSWER_MOST, ask_probes, ask_scripts, sid
 from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.deadline import all_within
 from opsqueue.connectors.process import run_process
+from opsqueue.connectors.reading import with_way
 from opsqueue.connectors.script import answers
 from opsqueue.connectors.shell import still_wanted
 from opsqueue.connectors.system import read_system
@@ -138,8 +140,12 @@ def _ask_readings(facts: Sequence[Fact]) -> dict[str, Any]:
             options = fact.ask.options
             # /proc of a process that is stuck in the kernel can hang as well as a mount can.
             call = {fact.name: partial(read_system, options)}
+            began = time.monotonic()
             value = all_within(fact.ask.timeout, call)[fact.name]
-            found[fact.name] = unknown(f"{value}") if isinstance(value, Exception) else value
+            if isinstance(value, Exception):
+                found[fact.name] = unknown(f"{value}")
+            else:
+                found[fact.name] = with_way(value, options, connect_s=0.0, reading_s=time.monotonic() - began)
     return found
 
 

@@ -79,6 +79,18 @@ def assemble(
     return found
 
 
+def with_way(
+    found: Mapping[str, Any], options: Mapping[str, Any], *, connect_s: float, reading_s: float
+) -> dict[str, Any]:
+    """The reading with the subject `way`, if that was asked for: how long the way there took, and the reading itself.
+
+    Only whoever went there can tell; seconds, and no time at all for the connection to this machine.
+    """
+    if "way" not in options.get("subjects", ()):
+        return dict(found)
+    return {**found, "way": {"connect_s": max(0.0, connect_s), "reading_s": max(0.0, reading_s)}}
+
+
 _STRANGE = (OSError, KeyError, IndexError, ArithmeticError, RuntimeError)
 
 

@@ -44,7 +44,7 @@ def process_fact(name: str, *, how: Literal["name", "cmdline", "pidfile"], wante
     counted apart; stuck are those in uninterruptible sleep.
     """
     ask = Script(text=_PROCESS, args=(_MARK, how, wanted), timeout=seconds)
-    return Fact(name=name, ask=ask, parse=lambda raw: _processes(raw, how, wanted))
+    return Fact(name=name, ask=ask, parse=lambda raw: _processes(raw, how, wanted), about=f"process {how} {wanted}")
 
 
 def _processes(raw: Result, how: str, wanted: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Each is one script without side effects of its own; a command check runs what it
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,8 +46,16 @@ _DISK = r"""
 printf '@blocks\n'; df -P -k -- "$1" || exit 3
 printf '@inodes\n'; df -P -i -- "$1" 2>/dev/null
 printf '@mounts\n'; cut -d ' ' -f 2,4 /proc/self/mounts 2>/dev/null
+[ "$2" ] || exit 0
+printf '@written\n'
+work=$(mktemp -d "$1/.opsqueue-write-test.XXXXXX" 2>&1) || { echo "no: $work"; exit 0; }
+trap 'rm -f probe; cd / && rmdir -- "$work"' EXIT; trap 'exit 1' HUP INT TERM
+cd -- "$work" && [ -O . ] || { trap - EXIT; echo "no: somebody else took the directory away"; exit 0; }
+said=$(echo opsqueue | dd of=probe conv=fsync 2>&1) && [ "$(cat probe)" = opsqueue ] && said=
+[ "$said" ] && printf 'no: %s\n' "$said" || echo ok
 exit 0
 """
+# In a directory of our own, entered before anything is written: nobody can lead the file elsewhere by a link.
 
 _COMMAND = r"""
 limit=$1; most=$2; shift 2
@@ -66,22 +75,25 @@ _SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
 
 def service_fact(name: str, unit: str, *, seconds: int) -> Fact:
     """`{"manager", "known", "active", "detail", "result", "restarts"}`; restarts only where systemd counts them."""
-    return Fact(name=name, ask=Script(text=_SERVICE, args=(unit,), timeout=seconds), parse=_service)
+    ask = Script(text=_SERVICE, args=(unit,), timeout=seconds)
+    return Fact(name=name, ask=ask, parse=_service, about=f"service {unit}")
 
 
-def disk_fact(name: str, path: str, *, seconds: int) -> Fact:
-    """`{"mount", "device", "size", "free", "percent", "inode_percent", "read_only"}`, bytes and percent.
+def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False) -> Fact:
+    """`{"mount", "device", "size", "free", "percent", "inode_percent", "read_only", "written"}`, bytes and percent.
 
-    Percent is used / (used + available), as df counts; `None` where the file system has no such number.
+    Percent is used / (used + available), as df counts; `None` where the file system has no such number. `written` is
+    `ok` or what went wrong; `None` when nothing was to be written.
     """
-    return Fact(name=name, ask=Script(text=_DISK, args=(path,), timeout=seconds), parse=_disk)
+    ask = Script(text=_DISK, args=(path, "write" if write_test else ""), timeout=seconds)
+    return Fact(name=name, ask=ask, parse=_disk, about=f"disk {path}{', a file written' if write_test else ''}")
 
 
 def command_fact(name: str, argv: Sequence[str], *, seconds: int) -> Fact:
     """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments."""
     # The script's own limit is a little later, so that the answer says which command took too long.
     ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3)
-    return Fact(name=name, ask=ask, parse=_command)
+    return Fact(name=name, ask=ask, parse=_command, about=shlex.join(argv))
 
 
 def _service(raw: Result) -> dict[str, Any]:
@@ -157,6 +169,7 @@ def _disk(raw: Result) -> dict[str, Any]:
         "percent": _percent(used, free),
         "inode_percent": _percent(inodes[2], inodes[3]),
         "read_only": _read_only(sections.get("mounts", ""), mount),
+        "written": " ".join(sections["written"].split())[:300] if "written" in sections else None,
     }
 
 

@@ -9,12 +9,15 @@ from opsqueue.model.fact import Fact, Facts, Reading, unknown, why_unknown
 from opsqueue.model.kind import Metric
 
 NAME = "system"
+UP = "up"
+"""The metric that is 1 where a host answered, and 0, with no other beside it, where it could not be reached."""
 
 SUBJECTS = (
     "host", "clock", "cpu", "memory", "swap", "disk", "load",
     "network", "io", "pressure", "processes", "fd", "cgroup",
 )  # fmt: skip
-"""All that can be read; each is an object, or `{"unknown": reason}`."""
+"""All that can be read; each is an object, or `{"unknown": reason}`. `way`, how long it took to get there and to read,
+is told beside them when it is named among the subjects."""
 
 
 def system_reading(*, timeout: int = 30, **options: Any) -> Fact:
@@ -70,6 +73,12 @@ def _host(part: Mapping[str, Any]) -> Rows:
 
 def _clock(part: Mapping[str, Any]) -> Rows:
     yield "clock_skew", part.get("skew_s"), "s"
+
+
+def _way(part: Mapping[str, Any]) -> Rows:
+    for name, key in (("connect_time", "connect_s"), ("reading_time", "reading_s")):
+        seconds = part.get(key)
+        yield name, None if seconds is None else seconds * 1000, "ms"
 
 
 def _cpu(part: Mapping[str, Any]) -> Rows:
@@ -158,4 +167,5 @@ _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Rows]] = {
     "cgroup": _cgroup,
     "clock": _clock,
     "host": _host,
+    "way": _way,
 }

@@ -39,10 +39,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Something tried over the network from the worker: `kind` is http, tcp, tls or dns."""
+    """Something tried over the network from the worker: `kind` is http, tcp, tls, dns, ssh, postgres or redis."""
 
     kind: str
     options: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Option to reference; the connector reads it at the last moment."""
     timeout: float = 5.0
     """Seconds in total, whatever the other side does."""
 
@@ -61,6 +63,8 @@ class Fact:
     name: str
     ask: Ask
     parse: Callable[[Any], Any] = _as_is
+    about: str = ""
+    """What it looks at, for the people who read a plan; empty: the arguments or options say it."""
 
 
 def bounded(fact: Fact, seconds: int) -> Fact:

@@ -59,7 +59,8 @@ class Seen:
     after: Facts
     metrics: Mapping[str, Metric]
     earlier: Mapping[str, Metric]
-    """The metrics of the last operation of this type on this host; empty the first time."""
+    """The metrics of the last operation of this type on this host (with the same parameters, where the type says
+    `alike`); empty the first time."""
     thresholds: Mapping[str, float]
     """`alert_thresholds` of the configuration: cpu_usage, memory_usage, disk_usage (percent), response_time (ms)."""
     attempts: int = 1
@@ -78,6 +79,8 @@ class Analysis:
 
     findings: tuple[Finding, ...] = ()
     score: float | None = None
+    metrics: tuple[Metric, ...] = ()
+    """Numbers that only the past tells, such as a trend; kept beside those that were measured."""
 
 
 def _nothing_to_plan(_params: Any, _facts: Facts) -> Plan:
@@ -112,6 +115,10 @@ def _no_report(_params: Any, _seen: Seen) -> tuple[Section, ...]:
     return ()
 
 
+def _no_overview(_metrics: Mapping[str, Mapping[str, Metric]]) -> tuple[Section, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationKind:
     """What the kernel asks of a kind of work. All functions are pure: no clock, no random, no I/O."""
@@ -140,9 +147,13 @@ class OperationKind:
     """What the analysis wants to see of a host's past."""
     compares: bool = False
     """Whether the analysis wants the findings of before."""
+    alike: bool = False
+    """Whether `Seen.earlier` is of an operation with the same parameters; else of any of this type."""
     analyse: Callable[[Any, Seen], Analysis] = _no_analysis
     report: Callable[[Any, Seen], tuple[Section, ...]] = _no_report
     """What `opsqueue report` shows of one target beside findings and metrics."""
+    overview: Callable[[Mapping[str, Mapping[str, Metric]]], tuple[Section, ...]] = _no_overview
+    """What it shows of all targets together, from their metrics by host and name."""
     risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
 
     @property

@@ -123,17 +123,25 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One message for one channel; unique by (operation, event, channel)."""
+    """One message for one recipient of a channel; unique by (operation, event, channel)."""
 
     operation_id: str
+    """Empty for a message that belongs to no operation."""
     event: str
     channel: str
     status: str = "queued"
-    """queued, accepted, failed (tried again), dead (given up), acknowledged (a person knows)."""
+    """queued, sending, accepted, failed (tried again), dead (given up), acknowledged (a person knows), suppressed (the
+    same was told just before), summary (told with others in one message, or waiting for that)."""
     attempts: int = 0
     next_at: float = 0.0
     at: float | None = None
     error: str = ""
+    fallback: str = ""
+    """The channel that it went down to when it was given up; empty: none, or none yet."""
+    note: str = ""
+    """What people should know of it: why it waits, or instead of which channel it was sent."""
+    summary: str = ""
+    """The event of the message that tells it together with others; empty: it is told alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

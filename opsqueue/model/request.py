@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -21,8 +21,8 @@ from opsqueue.model.rollout import Rollout
 _MOST_BYTES = 64 * 1024
 _DEEPEST = 24
 
-_LINE = in_words("one line, without control characters")
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _LINE]
+LINE = in_words("one line, without control characters")
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), LINE]
 
 
 class OperationConfig(BaseModel):
@@ -65,7 +65,7 @@ class Request(OperationConfig):
 
     operation_id: UUID = Field(default_factory=uuid4)
     reason: str = Field(default="", max_length=2000)
-    requested_by: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _LINE] = "unknown"
+    requested_by: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), LINE] = "unknown"
     """Who says to be asking. A claim: nothing that arrives over the broker proves it."""
 
     def digest(self) -> str:
@@ -73,21 +73,29 @@ class Request(OperationConfig):
         return digest_of(self.model_dump(mode="json", exclude={"operation_id", "requested_by", "reason"}))
 
 
+Wanted = TypeVar("Wanted", bound=BaseModel)
+
+
 def parse_request(data: Any) -> Request:
     """The request in a JSON object or text; InvalidRequest names each field that is wrong.
 
     Never raises anything else, however hostile the input.
     """
+    return parsed(data, Request, "request", "name, type and target_systems")
+
+
+def parsed(data: Any, model: type[Wanted], what: str, needs: str) -> Wanted:
+    """What a JSON object or text holds, as a value of `model`; InvalidRequest, and nothing else, otherwise."""
     if isinstance(data, str | bytes):
         data = _load(data)
     if not isinstance(data, Mapping):
-        raise InvalidRequest(f"a request is a JSON object with name, type and target_systems; found {kind_of(data)}")
+        raise InvalidRequest(f"a {what} is a JSON object with {needs}; found {kind_of(data)}")
     _check_depth(data)
     _check_size(data)
     try:
-        return Request.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise InvalidRequest(explain(error, "the request", Request)) from None
+        raise InvalidRequest(explain(error, f"the {what}", model)) from None
 
 
 def strict_json(text: str | bytes) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -43,3 +43,49 @@ class SeriesWanted:
 
 Series = Mapping[str, tuple[Point, ...]]
 """Points by the name of the metric, oldest first; a metric without any is left out."""
+
+
+LEVELS = (300, 3600, 86_400)
+"""Seconds of the steps for which summaries are kept beside the measured values; they begin at multiples, in UTC."""
+DAY = LEVELS[-1]
+
+
+def summary(at: float, values: Sequence[float]) -> Point:
+    """What these measured values of one step come to; all of it exact. There is at least one."""
+    ordered = sorted(values)
+    rank = max(0, -(-len(ordered) * 95 // 100) - 1)
+    mean = sum(ordered) / len(ordered)
+    return Point(at=at, mean=mean, low=ordered[0], high=ordered[-1], p95=ordered[rank], count=len(ordered))
+
+
+def merged(at: float, points: Sequence[Point]) -> Point:
+    """The summary of several steps as one; there is at least one. All of it is exact but p95, which is a bound.
+
+    Percentiles cannot be averaged. The highest of the parts is certainly not exceeded by more than 5 of 100 values of
+    the whole, because it is not by more than 5 of 100 in any part: the true one is that, or lower.
+    """
+    count = sum(point.count for point in points)
+    return Point(
+        at=at,
+        mean=sum(point.mean * point.count for point in points) / count,
+        low=min(point.low for point in points),
+        high=max(point.high for point in points),
+        p95=max(point.p95 for point in points),
+        count=count,
+    )
+
+
+def stepped(points: Iterable[Point], step: float) -> tuple[Point, ...]:
+    """Points, in their order, as summaries of longer steps."""
+    steps: dict[float, list[Point]] = {}
+    for point in points:
+        steps.setdefault(point.at // step * step, []).append(point)
+    return tuple(merged(at, found) for at, found in steps.items())
+
+
+def summaries(values: Iterable[tuple[float, float]], step: float) -> tuple[Point, ...]:
+    """Measured values (UNIX time, value), in their order, as summaries of steps."""
+    steps: dict[float, list[float]] = {}
+    for at, value in values:
+        steps.setdefault(at // step * step, []).append(value)
+    return tuple(summary(at, found) for at, found in steps.items())

@@ -13,6 +13,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 from opsqueue.model.names import Severity
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, final_smtp, refused
+from opsqueue.notify.sms import fitted
 from opsqueue.notify.text import one_line, shorten
 
 # Only Apprise's debug lines tell a refused mailbox (550) from a busy one (451). They also hold whole messages
@@ -47,8 +48,8 @@ def knows(url: str) -> bool:
     return Apprise.instantiate(url) is not None
 
 
-def deliver(url: str, message: Message, *, sms: bool, event_id: str, timeout: float) -> Receipt:
-    """Send the message to one URL, once, in at most about `timeout` seconds.
+def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeout: float) -> Receipt:
+    """Send the message to one URL, once, in at most about `timeout` seconds; with `sms_parts` its short form.
 
     The error of the receipt may still hold pieces of the URL: whoever shows it masks it.
     """
@@ -56,7 +57,7 @@ def deliver(url: str, message: Message, *, sms: bool, event_id: str, timeout: fl
     service = _service(url, event_id, timeout, asset)
     if service is None:
         return refused("Apprise cannot understand the URL: check its scheme, tokens and recipients", permanent=True)
-    title, body = _wording(service, message, sms=sms)
+    title, body = _wording(service, message, sms_parts)
     sender = Apprise(asset=asset)
     sender.add(service)
     result = sender.notify(
@@ -94,9 +95,9 @@ def _with_event(url: str, event_id: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}+X-Opsqueue-Event={quote(one_line(event_id, 200), safe='')}"
 
 
-def _wording(service: NotifyBase, message: Message, *, sms: bool) -> tuple[str, str]:
-    if sms:
-        return "", message.short
+def _wording(service: NotifyBase, message: Message, sms_parts: int) -> tuple[str, str]:
+    if sms_parts:
+        return "", fitted(message.short, sms_parts)
     title, body = message.title, message.body
     if service.title_maxlen <= 0:
         # This medium has no titles; Apprise would put it above the text, and count it there.

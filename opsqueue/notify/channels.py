@@ -46,6 +46,12 @@ class Channel:
     """Addresses with their secrets, therefore never shown."""
     recipients: tuple[str, ...] = ()
     """Who is behind each address, in the same order; empty when only the address knows."""
+    signing_key: str = field(default="", repr=False)
+    """Webhooks are signed with it; empty: they are not."""
+    private: bool = False
+    """Whether the public name of a webhook may lead to a private address."""
+    parts: int = 2
+    """Parts that one message may cost on a telephone."""
 
     @property
     def sms(self) -> bool:

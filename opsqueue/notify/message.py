@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from opsqueue.model.advice import with_id
+from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.names import Outcome, Severity, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.notify.text import one_line, shorten
@@ -80,6 +81,19 @@ class Message:
     """A JSON object for other systems."""
     short: str
     """One line of at most 160 characters, for a telephone."""
+    at: float | None = None
+    """When it happened, UNIX seconds; shown in the recipient's time zone where one is configured."""
+    alike: str = ""
+    """What two messages have in common that say the same; empty: their title and body."""
+
+
+def with_time(message: Message, timezone: str) -> Message:
+    """The message with the time at which it happened, in this zone and in UTC; itself where either is not known."""
+    if not timezone or message.at is None:
+        return message
+    first, *rest = message.body.split("\n")
+    line = f"Time: {local_text(message.at, timezone)} ({utc_text(message.at)})"
+    return replace(message, body=shorten("\n".join((first, line, *rest)), MOST_BODY))
 
 
 def compose(
@@ -102,6 +116,8 @@ def compose(
         severity=_severity(operation, worst),
         payload=_payload(operation, targets, worst, reasons, event),
         short=_short(operation, targets, worst),
+        at=_ended(operation, targets),
+        alike="\n".join((_title(operation, targets, worst), *_hosts(targets), *_findings(operation.findings))),
     )
 
 

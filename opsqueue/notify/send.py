@@ -53,13 +53,19 @@ def _one(channel: Channel, url: str, message: Message, event_id: str, timeout: f
         _LOG.log(_LEVEL[message.severity], "%s (event %s)", message.title, one_line(event_id))
         return ACCEPTED
     if is_web(url) and channel.name == "webhook":
-        return post(url, message.payload, event_id=event_id, timeout=timeout)
+        return _posted(channel, url, message, event_id, timeout)
     # Apprise takes 0.1 s to import and 0.2 s to find its services: `opsqueue history` has 0.4 s for everything.
     from opsqueue.notify import by_apprise  # noqa: PLC0415 - measured start-up time, see above
 
     if is_web(url) and not by_apprise.knows(url):
-        return post(url, message.payload, event_id=event_id, timeout=timeout)
-    return by_apprise.deliver(url, message, sms=channel.sms, event_id=event_id, timeout=timeout)
+        return _posted(channel, url, message, event_id, timeout)
+    parts = channel.parts if channel.sms else 0
+    return by_apprise.deliver(url, message, sms_parts=parts, event_id=event_id, timeout=timeout)
+
+
+def _posted(channel: Channel, url: str, message: Message, event_id: str, timeout: float) -> Receipt:
+    key, private = channel.signing_key, channel.private
+    return post(url, message.payload, event_id=event_id, timeout=timeout, key=key, private=private)
 
 
 def _together(channel: Channel, receipts: Sequence[Receipt]) -> Receipt:

@@ -11,13 +11,17 @@ import http.client
 import json
 import queue
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from opsqueue.notify.address import origin, web_problem
+from opsqueue.notify.guard import Refused, reach
 from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, refused
+from opsqueue.notify.signature import signed
 from opsqueue.notify.text import one_line
 
 _MOST_ANSWER = 512
@@ -25,8 +29,12 @@ _OK = range(200, 300)
 _REDIRECT = range(300, 400)
 
 
-def post(url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float) -> Receipt:
+def post(
+    url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float, key: str = "", private: bool = False
+) -> Receipt:
     """Send the payload; `event_id` is the idempotency key of the receiver. At most `timeout` seconds in total.
+
+    With a `key` it is signed; `private`: a public name may lead to an address of the inside.
 
     The error of the receipt may still hold pieces of the address: whoever shows it masks it.
     """
@@ -34,13 +42,12 @@ def post(url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float)
     if problem:
         return refused(f"this is no address of a webhook: {problem}", permanent=True)
     parts = urlsplit(url)
-    connection = _connection(parts, timeout)
+    connection = _connection(parts, timeout, private=private)
     body = json.dumps(payload, allow_nan=False).encode()
+    headers = {**_headers(parts, event_id), **(signed(key, body, time.time()) if key else {})}
     answers: queue.SimpleQueue[Receipt] = queue.SimpleQueue()
     # The time limits of sockets begin anew with each byte, and looking up a name has none at all.
-    threading.Thread(
-        target=lambda: answers.put(_exchange(connection, url, body, _headers(parts, event_id))), daemon=True
-    ).start()
+    threading.Thread(target=lambda: answers.put(_exchange(connection, url, body, headers)), daemon=True).start()
     try:
         return answers.get(timeout=timeout)
     except queue.Empty:
@@ -48,9 +55,29 @@ def post(url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float)
         return refused(f"{origin(url)} gave no answer within {timeout:g} s; it may still have got the message")
 
 
-def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
-    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return make(parts.hostname or "", parts.port, timeout=timeout)
+class _Plain(http.client.HTTPConnection):
+    """To an address that was looked at before it is connected to."""
+
+    private = False
+
+    def connect(self) -> None:
+        self.sock = reach(self.host, self.port, self.timeout or 0.0, private=self.private)
+
+
+class _Tls(_Plain):
+    """Likewise, and its certificate is that of the name."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _connection(parts: SplitResult, timeout: float, *, private: bool) -> http.client.HTTPConnection:
+    connection = (_Tls if parts.scheme == "https" else _Plain)(parts.hostname or "", parts.port, timeout=timeout)
+    connection.private = private
+    return connection
 
 
 def _headers(parts: SplitResult, event_id: str) -> dict[str, str]:
@@ -75,6 +102,8 @@ def _exchange(connection: http.client.HTTPConnection, url: str, body: bytes, hea
     try:
         connection.request("POST", _path(urlsplit(url)), body=body, headers=dict(headers))
         return _judge(connection.getresponse(), origin(url))
+    except Refused as error:
+        return refused(str(error), permanent=True)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return refused(f"{origin(url)} could not be asked: {type(error).__name__}: {error}")
     finally:

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from opsqueue.model.kind import OperationKind
 from opsqueue.operations.backup_operation import OPERATION as BACKUP_OPERATION
+from opsqueue.operations.capacity_planning import OPERATION as CAPACITY_PLANNING
 from opsqueue.operations.database_maintenance import OPERATION as DATABASE_MAINTENANCE
 from opsqueue.operations.health_check import OPERATION as HEALTH_CHECK
 from opsqueue.operations.log_rotation import OPERATION as LOG_ROTATION
@@ -22,6 +23,7 @@ OWN = (
     BACKUP_OPERATION,
     PERFORMANCE_TUNING,
     HEALTH_CHECK,
+    CAPACITY_PLANNING,
 )
 
 

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from opsqueue.facts.system import NAME, system_metrics, system_reading
+from opsqueue.facts.system import NAME, UP, system_metrics, system_reading
 from opsqueue.model.fact import Fact, Facts, Probe
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params, Seen
 from opsqueue.model.names import Sort
+from opsqueue.model.sample import SeriesWanted
+from opsqueue.operations.system_past import unlike_last_week, wanted
 from opsqueue.operations.system_rules import View, judge, restarted, state, unreadable
 
 Subject = Literal[
@@ -106,8 +108,9 @@ def facts(params: SystemMonitoringParams) -> tuple[Fact, ...]:
             "interfaces_exclude", "top_processes",
         }
     )  # fmt: skip
-    wanted = ["disk" if name == "inodes" else name for name in params.metrics]
-    subjects = tuple(dict.fromkeys(["host", *wanted, *(["cgroup"] if {"cpu", "memory"} & set(wanted) else [])]))
+    named = ["disk" if name == "inodes" else name for name in params.metrics]
+    limits = ["cgroup"] if {"cpu", "memory"} & set(named) else []
+    subjects = tuple(dict.fromkeys(["host", *named, *limits, "clock", "way"]))
     timeout = params.timeout_s + int(params.sample_gap_s)
     reading = system_reading(timeout=timeout, subjects=subjects, **options)
     return (reading, *(_probe(target, params.timeout_s) for target in dict.fromkeys(params.response_targets)))
@@ -138,7 +141,7 @@ def _found(before: Facts, after: Facts) -> Facts:
 
 
 def measure(params: SystemMonitoringParams, before: Facts, after: Facts) -> tuple[Metric, ...]:
-    """The numbers of the reading, and `response_time` (the slowest) and `response_time:TARGET` in ms."""
+    """That it is up, the numbers of the reading, and `response_time` (the slowest) and `response_time:TARGET` in ms."""
     found = _found(before, after)
     times = {target: _response_ms(found, target) for target in dict.fromkeys(params.response_targets)}
     rows = [Metric(name=f"response_time:{target}", value=value, unit="ms") for target, value in times.items()]
@@ -148,12 +151,22 @@ def measure(params: SystemMonitoringParams, before: Facts, after: Facts) -> tupl
     hidden = () if "inodes" in params.metrics else ("inode_usage",)
     shown = hidden if "disk" in params.metrics else (*hidden, "disk_usage", "disk_available")
     system = (metric for metric in system_metrics(found) if metric.name.partition(":")[0] not in shown)
-    return (*system, *rows)
+    up = [Metric(name=UP, value=1.0, unit="state")] if NAME in found else []
+    return (*up, *system, *rows)
 
 
 def _response_ms(found: Facts, target: str) -> float | None:
     answer = found.get(f"response:{target}", {})
     return answer.get("phases", {}).get("total") if answer.get("ok") else None
+
+
+def series(params: SystemMonitoringParams) -> tuple[SeriesWanted, ...]:
+    """The last hours and days of what has limits, and the same hour of last week."""
+    return wanted(_asked(params))
+
+
+def _asked(params: SystemMonitoringParams) -> list[str]:
+    return [*dict.fromkeys(params.metrics), *(["response"] if params.response_targets else [])]
 
 
 # -- findings -----------------------------------------------------------------------------------------------
@@ -163,9 +176,12 @@ def analyse(params: SystemMonitoringParams, seen: Seen) -> Analysis:
     """Findings of all subjects, and a score that never hides a critical one."""
     own = {name: value for name, value in params.thresholds.model_dump().items() if value is not None}
     view = View(seen=seen, found=_found(seen.before, seen.after), limits={**seen.thresholds, **own})
-    asked = [*dict.fromkeys(params.metrics), *(["response"] if params.response_targets else [])]
+    asked = _asked(params)
     judged = [judge(name, view) for name in asked]
-    findings = [*unreadable(view), *restarted(view), *(finding for found, _state in judged for finding in found)]
+    # The clock is always looked at: what is measured is filed under the worker's time.
+    clock = [] if "clock" in asked or view.value("clock_skew") is None else judge("clock", view)[0]
+    found = [*(finding for some, _state in judged for finding in some), *clock, *unlike_last_week(asked, seen)]
+    findings = [*unreadable(view), *restarted(view), *found]
     return Analysis(findings=tuple(findings), score=_score([one for _found, one in judged], findings))
 
 
@@ -185,5 +201,6 @@ OPERATION = OperationKind(
     params=SystemMonitoringParams,
     facts=facts,
     measure=measure,
+    series=series,
     analyse=analyse,
 )

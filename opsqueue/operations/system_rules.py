@@ -13,6 +13,7 @@ from opsqueue.facts.system import NAME, subject
 from opsqueue.model.fact import Facts, unknown, why_unknown
 from opsqueue.model.kind import Finding, Seen
 from opsqueue.model.names import Severity
+from opsqueue.operations.system_past import in_words, lasted
 
 _FAR_ABOVE = 95.0
 """Percent of CPU, memory, disk, inodes or files from where a breached threshold is critical."""
@@ -73,15 +74,18 @@ class _Rule:
     critical: float | None = None
     unit: str = " %"
 
-    def over(self, view: View, value: float | None, **evidence: Any) -> Found:
-        """The finding, when the value is known and above the limit."""
-        limit = view.limits.get(self.limit)
+    def over(self, view: View, metric: str, **evidence: Any) -> Found:
+        """The finding, when the metric is known and above the limit, and for how long it has been."""
+        found, limit = view.value(metric), view.limits.get(self.limit)
+        value = None if found is None else abs(found)  # a clock is wrong either way
         if value is None or limit is None or value <= limit:
             return
         severity = Severity.CRITICAL if self.critical is not None and value >= self.critical else Severity.WARNING
         what = self.what.format(**evidence)
-        message = f"{what} is {value:.4g}{self.unit}, more than {limit:.4g}{self.unit}"
-        yield view.finding(severity, self.code, message, self.advice, value=value, threshold=limit, **evidence)
+        long = lasted(view.seen, metric, limit)
+        message = f"{what} is {value:.4g}{self.unit}, more than {limit:.4g}{self.unit}{in_words(long)}"
+        known = evidence if long is None else {**evidence, "for_s": long}
+        yield view.finding(severity, self.code, message, self.advice, value=value, threshold=limit, **known)
 
 
 _CPU = _Rule(
@@ -148,21 +152,21 @@ _CLOCK = _Rule(
 def _cpu(view: View) -> Found:
     if view.value("cpu_usage") is None:
         yield _not_known(view, "cpu_usage", "there are no two samples that can be compared")
-    yield from _CPU.over(view, view.value("cpu_usage"), top=view.part("processes").get("top_cpu", []))
-    yield from _IOWAIT.over(view, view.value("cpu_iowait"))
-    yield from _STEAL.over(view, view.value("cpu_steal"))
+    yield from _CPU.over(view, "cpu_usage", top=view.part("processes").get("top_cpu", []))
+    yield from _IOWAIT.over(view, "cpu_iowait")
+    yield from _STEAL.over(view, "cpu_steal")
 
 
 def _memory(view: View) -> Found:
     top = view.part("processes").get("top_memory", [])
-    yield from _MEMORY.over(view, view.value("memory_usage"), top=top, available=view.value("memory_available"))
-    yield from _MEMORY_LIMIT.over(view, view.value("memory_limit_usage"), top=top)
+    yield from _MEMORY.over(view, "memory_usage", top=top, available=view.value("memory_available"))
+    yield from _MEMORY_LIMIT.over(view, "memory_limit_usage", top=top)
 
 
 def _swap(view: View) -> Found:
     # Old pages rest in swap for weeks while there is plenty of memory; only both together are a sign.
     if (view.value("memory_usage") or 100.0) > _MOST_SWAP_AND_MEMORY:
-        yield from _SWAP.over(view, view.value("swap_usage"))
+        yield from _SWAP.over(view, "swap_usage")
 
 
 def _disk(view: View) -> Found:
@@ -172,7 +176,7 @@ def _disk(view: View) -> Found:
             advice = "Look whether its server can be reached; processes that use it hang as well."
             yield view.finding(Severity.WARNING, "mount_unknown", message, advice, mount=row["mount"])
     for mount, value in view.parts("disk_usage").items():
-        yield from _DISK.over(view, value, mount=mount, available=view.value(f"disk_available:{mount}"))
+        yield from _DISK.over(view, f"disk_usage:{mount}", mount=mount, available=view.value(f"disk_available:{mount}"))
         yield from _growth(view, mount, value)
 
 
@@ -185,36 +189,35 @@ def _growth(view: View, mount: str, value: float) -> Found:
 
 
 def _inodes(view: View) -> Found:
-    for mount, value in view.parts("inode_usage").items():
-        yield from _INODES.over(view, value, mount=mount)
+    for mount in view.parts("inode_usage"):
+        yield from _INODES.over(view, f"inode_usage:{mount}", mount=mount)
 
 
 def _load(view: View) -> Found:
-    yield from _LOAD.over(view, view.value("load_per_cpu_5m"))
+    yield from _LOAD.over(view, "load_per_cpu_5m")
 
 
 def _network(view: View) -> Found:
     for name, rates in view.part("network").get("interfaces", {}).items():
         if (rates.get("packets") or 0) >= _FEWEST_PACKETS:
-            yield from _NETWORK.over(view, view.value(f"network_errors:{name}"), interface=name)
+            yield from _NETWORK.over(view, f"network_errors:{name}", interface=name)
 
 
 def _pressure(view: View) -> Found:
     for name in ("cpu", "memory", "io"):
-        yield from _PRESSURE.over(view, view.value(f"pressure_{name}"), resource=name)
+        yield from _PRESSURE.over(view, f"pressure_{name}", resource=name)
 
 
 def _processes(view: View) -> Found:
-    yield from _ZOMBIES.over(view, view.value("zombies"))
+    yield from _ZOMBIES.over(view, "zombies")
 
 
 def _fd(view: View) -> Found:
-    yield from _FILES.over(view, view.value("open_files_usage"))
+    yield from _FILES.over(view, "open_files_usage")
 
 
 def _clock(view: View) -> Found:
-    skew = view.value("clock_skew")
-    yield from _CLOCK.over(view, None if skew is None else abs(skew))
+    yield from _CLOCK.over(view, "clock_skew")
 
 
 def _response(view: View) -> Found:
@@ -248,8 +251,7 @@ def _slow(view: View, target: str, answer: Mapping[str, Any]) -> Found:
         critical=None if limit is None else 2 * limit,
         advice="The evidence says in which phase the time was lost.",
     )  # fmt: skip
-    value = view.value(f"response_time:{target}")
-    yield from rule.over(view, value, target=target, phases=answer.get("phases", {}))
+    yield from rule.over(view, f"response_time:{target}", target=target, phases=answer.get("phases", {}))
 
 
 _RULES: Mapping[str, Callable[[View], Found]] = {

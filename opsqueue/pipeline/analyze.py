@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
-from opsqueue.model.sample import Series
 from opsqueue.pipeline import alerting
-from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.collect import store_measured, with_changed
 from opsqueue.pipeline.move import Known, Move
+from opsqueue.pipeline.seen import Looks
 from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import history, holds, rollups
-from opsqueue.store import targets as store_targets
+from opsqueue.store import history, holds
 from opsqueue.store.engine import Connection
 
 _MUCH_SLOWER = 3.0
@@ -33,67 +32,58 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     worked = [target for target in targets if target.verified_at is not None]
     kind = world.kind(operation.type) if worked else None
     with world.store.read() as connection:
-        seen = [_seen(world, connection, kind, operation, target) for target in worked if kind]
+        looks = Looks(connection=connection, thresholds=world.settings.alert_thresholds.model_dump())
+        hosts = world.inventory if worked else {}
+        seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
         alerts = alerting.known(world, connection, [target.host for target in targets])
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    analyses = _analyses(world, operation, kind, seen) if kind else []
-    findings.extend(finding for analysis in analyses for finding in analysis.findings)
+    analyses = _analyses(world, operation, kind, seen) if kind else {}
+    findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
-    scores = [analysis.score for analysis in analyses if analysis.score is not None]
+    scores = [analysis.score for analysis in analyses.values() if analysis.score is not None]
+    told = [_with_metrics(target, analyses[target.host]) for target in worked if _tells(analyses, target)]
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
     )
-    judged = alerting.judge(world, alerts, alerting.readings(world, operation, targets, findings))
+    changed = with_changed(targets, told)
+    judged = alerting.judge(world, alerts, alerting.readings(world, operation, changed, findings))
     return Move(
         operation=analyzed,
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
-        write=lambda tx: _write(tx, world, operation, judged),
-        targets=targets,
+        write=lambda tx: _write(tx, world, operation, told, judged),
+        targets=changed,
         wake=True,
     )
 
 
-def _write(tx: Connection, world: World, operation: Operation, judged: Sequence[alerting.Judged]) -> None:
-    holds.release(tx, operation.id)
-    alerting.write(tx, world, judged)
-
-
-def _seen(world: World, connection: Connection, kind: OperationKind, operation: Operation, target: Target) -> Seen:
-    thresholds = world.settings.alert_thresholds
-    created = operation.created_at
-    earlier = store_targets.latest_metrics(connection, operation.type, target.host, created) if target.metrics else {}
-    at = target.verified_at or created
-    return Seen(
-        host=target.host,
-        before=target.before,
-        after=target.after,
-        metrics=metrics_of(target.metrics),
-        earlier=metrics_of(earlier),
-        thresholds=thresholds.model_dump(),
-        attempts=target.attempt,
-        at=at,
-        series=_series(world, connection, kind, operation, target.host, at),
-        earlier_findings=history.findings_before(connection, operation, target.host) if kind.compares else None,
-    )
-
-
-def _series(
-    world: World, connection: Connection, kind: OperationKind, operation: Operation, host: str, at: float
-) -> dict[str, Series]:
-    known = world.inventory.get(host)
-    wanted = kind.series(params_for(kind, operation.parameters, known)) if known else ()
-    return {one.name: rollups.read(connection, host, one, at) for one in wanted}
-
-
-def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> list[Analysis]:
-    return [
-        _of_host(one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one))
+def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> Mapping[str, Analysis]:
+    return {
+        one.host: _of_host(
+            one.host, kind.analyse(params_for(kind, operation.parameters, world.inventory[one.host]), one)
+        )
         for one in seen
         if one.host in world.inventory
-    ]
+    }
+
+
+def _tells(analyses: Mapping[str, Analysis], target: Target) -> bool:
+    return target.host in analyses and bool(analyses[target.host].metrics)
+
+
+def _with_metrics(target: Target, analysis: Analysis) -> Target:
+    told = {one.name: {"value": one.value, "unit": one.unit} for one in analysis.metrics}
+    return replace(target, metrics={**target.metrics, **told})
+
+
+def _write(
+    tx: Connection, world: World, operation: Operation, told: Sequence[Target], judged: Sequence[alerting.Judged]
+) -> None:
+    holds.release(tx, operation.id)
+    store_measured(tx, told)
+    alerting.write(tx, world, judged)
 
 
 def _of_host(host: str, analysis: Analysis) -> Analysis:

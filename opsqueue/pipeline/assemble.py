@@ -9,7 +9,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.error import HTTPError
 from uuid import uuid4
@@ -23,11 +23,12 @@ from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
-from opsqueue.notify.message import Message
+from opsqueue.notify.message import Message, with_time
 from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
+from opsqueue.pipeline.monitored import Monitored
 from opsqueue.pipeline.reach import Reach
 from opsqueue.pipeline.world import Coordinator, World
 from opsqueue.settings import Settings
@@ -50,8 +51,9 @@ def assemble(
     """The world of one process. Raises InvalidConfig for what the settings ask for and cannot be honoured."""
     kinds = catalogue()
     directory = directory or known_hosts(settings, kinds)
+    store = Store(settings.database)
     return World(
-        store=Store(settings.database),
+        store=store,
         settings=settings,
         kinds=kinds,
         connect=Reach(settings, lambda name: directory.now()[name], own_host),
@@ -64,7 +66,7 @@ def assemble(
         worker=worker,
         own_host=own_host,
         seat=seat,
-        directory=directory.now,
+        directory=Monitored(directory.now, store, kinds),
         windows=settings.windows(),
     )
 
@@ -95,7 +97,13 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     found = resolve(channel, settings.notification_channels, settings.notification_urls)
     if isinstance(found, NotConfigured):
         return refused(found.why, permanent=True)
-    return send(found, message, event_id=event_id)
+    rules = settings.rules(channel)
+    try:
+        key = rules.signing_key.resolve() if rules.signing_key else ""
+    except InvalidConfig as error:  # unsigned it would be refused, or believed by who should not
+        return refused(f"notification_rules.{channel}.signing_key: {error.message}", permanent=True)
+    way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)
+    return send(way, with_time(message, rules.timezone or ""), event_id=event_id)
 
 
 def recipients(settings: Settings, channel: str) -> tuple[str, ...]:

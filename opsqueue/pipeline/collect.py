@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from opsqueue.errors import HostNotTrusted, HostUnreachable
-from opsqueue.facts.system import system_metrics
+from opsqueue.facts.system import UP, system_metrics
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.names import Stage, TargetState
@@ -26,19 +26,22 @@ from opsqueue.telemetry import counted
 _metrics_log = logging.getLogger("opsqueue.metrics")
 _WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
 
+_DOWN = Metric(name=UP, value=0.0, unit="state")
+
 
 def collect(world: World, operation: Operation, known: Known = None) -> Move:
     """Measure every target that was worked on."""
     targets = world.targets(operation, known)
     worked = [target for target in targets if target.state in _WORKED and target.started_at]
     left = [_not_begun(world, operation, target) for target in targets if not target.state.settled]
+    away = [target for target in targets if target.state is TargetState.UNREACHABLE]
     if not worked:
         return Move(
             operation=operation,
             to=Stage.ANALYZE,
             result="skipped",
-            write=lambda tx: store_targets.save(tx, left),
-            targets=_with(targets, left),
+            write=lambda tx: _store(tx, [], left, away),
+            targets=with_changed(targets, left),
         )
     kind = world.kind(operation.type)
     measured = _side_by_side(world, operation, kind, worked)
@@ -50,12 +53,13 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
         to=Stage.ANALYZE,
         result="measured",
         why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
-        write=lambda tx: _store(tx, measured, left),
-        targets=_with(targets, [*measured, *left]),
+        write=lambda tx: _store(tx, measured, left, away),
+        targets=with_changed(targets, [*measured, *left]),
     )
 
 
-def _with(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+def with_changed(targets: Sequence[Target], changed: Sequence[Target]) -> tuple[Target, ...]:
+    """All of these, those that changed as they are now."""
     now = {target.host: target for target in changed}
     return tuple(now.get(target.host, target) for target in targets)
 
@@ -97,11 +101,20 @@ def _of_host(world: World, host: Host, target: Target) -> dict[str, Metric]:
     return {**before, **after}
 
 
-def _store(tx: Connection, targets: list[Target], left: list[Target]) -> None:
+def _store(tx: Connection, targets: Sequence[Target], left: Sequence[Target], away: Sequence[Target]) -> None:
     store_targets.save(tx, left)
+    store_measured(tx, targets, away)
+
+
+def store_measured(tx: Connection, targets: Sequence[Target], away: Sequence[Target] = ()) -> None:
+    """Write the numbers of these targets, and each known one as a sample of the moment at which it was found.
+
+    Of a host that was `away`, not reached, that is all that is known: it is not up, and nothing of it is 0.
+    """
     store_targets.save_metrics(tx, targets)
-    moments = [(target, target.verified_at) for target in targets if target.verified_at is not None]
-    samples.add(tx, [samples.Taken(host=t.host, at=at, metrics=metrics_of(t.metrics)) for t, at in moments])
+    found = [(target, target.verified_at, metrics_of(target.metrics)) for target in targets]
+    found += [(target, target.finished_at, {UP: _DOWN}) for target in away]
+    samples.add(tx, [samples.Taken(host=t.host, at=at, metrics=known) for t, at, known in found if at is not None])
 
 
 def metrics_of(stored: Mapping[str, Any]) -> dict[str, Metric]:

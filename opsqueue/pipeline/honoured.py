@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 
 from croniter import croniter
+from pydantic import ValidationError
 
 from opsqueue.beat_schedule import Entry, build, built_in_names
 from opsqueue.errors import InvalidConfig, InvalidRequest, NotFound
@@ -14,6 +15,7 @@ from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
+from opsqueue.model.request import explain
 from opsqueue.pipeline.alert_rules import wrong_with
 from opsqueue.settings import Settings
 
@@ -30,6 +32,7 @@ def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: 
         *_windows(settings, inventory),
         *_schedule(settings, kinds, inventory),
         *_alerts(settings, kinds),
+        *_deployments(settings, kinds),
     ]
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
@@ -57,6 +60,8 @@ def _types(settings: Settings, kinds: Mapping[str, OperationKind], inventory: In
     named += [("max_concurrent_by_type", kind) for kind in settings.max_concurrent_by_type]
     named += [("rollout.types", kind) for kind in settings.rollout.types]
     named += [(f"hosts.{host.name}.parameters", kind) for host in inventory.values() for kind in host.parameters]
+    rollbacks = ((name, given.rollback) for name, given in settings.deployments.items())
+    named += [(f"deployments.{name}.rollback.type", one.type) for name, one in rollbacks if one]
     known = {*kinds, *(each.value for each in OperationType)}
     for where, kind in named:
         if kind not in known:
@@ -118,6 +123,21 @@ def _never(cron: str) -> str:
     except (ValueError, KeyError) as error:
         return f"{cron[:80]!r} cannot be read, or never comes: {error}"
     return ""
+
+
+def _deployments(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+    channels = {"log", *settings.notification_channels, *settings.notification_urls}
+    health_check = kinds.get(OperationType.HEALTH_CHECK.value)
+    for name, given in settings.deployments.items():
+        where = f"deployments.{name}"
+        yield from (
+            _no(f"{where}.notify", "channel", one, channels) for one in given.notify or () if one not in channels
+        )
+        if health_check is not None:
+            try:
+                health_check.params.model_validate(dict(given.health_check))
+            except ValidationError as error:
+                yield explain(error, f"{where}.health_check", health_check.params)
 
 
 def _no(where: str, what: str, word: str, known: Collection[str]) -> str:

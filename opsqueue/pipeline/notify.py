@@ -10,16 +10,19 @@ from opsqueue.gates import AT_EXIT, ask, combined
 from opsqueue.model.names import Stage
 from opsqueue.model.record import Delivery, Event, Operation, Target
 from opsqueue.model.verdict import Hold, Pass
-from opsqueue.notify.message import compose
-from opsqueue.notify.receipt import MOST_ATTEMPTS, Receipt, retry_after
+from opsqueue.notify.channels import LOG
+from opsqueue.notify.message import Message, compose
 from opsqueue.pipeline.evidence import gather, recorded
 from opsqueue.pipeline.move import InTransaction, Known, Move
+from opsqueue.pipeline.postbox import after, begin, begun, ended, key_of, next_hops
 from opsqueue.pipeline.world import World
 from opsqueue.store import deliveries as store_deliveries
 from opsqueue.store import events, holds, operations
 from opsqueue.store.engine import Connection
 
 _EVENT = "ended"
+_TRYING = frozenset({"queued", "failed", "sending"})
+_TOLD = frozenset({"accepted", "suppressed"})
 
 
 def notify(world: World, operation: Operation, known: Known = None) -> Move | InTransaction:
@@ -33,7 +36,7 @@ def notify(world: World, operation: Operation, known: Known = None) -> Move | In
     if not outbox:
         outbox = _fill_outbox(world, operation)
         _write_down(world, operation, outbox)
-    sent = tuple(_send(world, operation, targets, delivery) for delivery in outbox)
+    sent = _send_all(world, operation, compose(operation, targets), outbox)
     return lambda tx: _exit(tx, world, operation, targets, sent)
 
 
@@ -60,27 +63,50 @@ def _fill_outbox(world: World, operation: Operation) -> tuple[Delivery, ...]:
     )
 
 
-def _send(world: World, operation: Operation, targets: tuple[Target, ...], delivery: Delivery) -> Delivery:
-    now = world.now()
-    if delivery.status not in {"queued", "failed", "sending"} or delivery.next_at > now:
+def _send_all(
+    world: World, operation: Operation, message: Message, outbox: tuple[Delivery, ...]
+) -> tuple[Delivery, ...]:
+    """Each delivery after its try, and those that take the place of what was given up."""
+    sent = {row.channel: _send(world, operation, message, row) for row in outbox}
+    while hops := next_hops(world, tuple(sent.values())):
+        _lead_down(world, operation, hops)
+        sent.update({row.channel: _send(world, operation, message, row) for row in hops})
+    return tuple(sent.values())
+
+
+def _lead_down(world: World, operation: Operation, hops: tuple[Delivery, ...]) -> None:
+    with world.store.begin() as tx:
+        operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
+        for row in hops:
+            store_deliveries.save(tx, row)
+
+
+def _send(world: World, operation: Operation, message: Message, delivery: Delivery) -> Delivery:
+    if delivery.status not in _TRYING or delivery.next_at > world.now():
         return delivery
-    attempt = replace(delivery, status="sending", attempts=delivery.attempts + 1)
-    if delivery.channel != "log":  # written before it is sent: a crash leaves a trace of the try
-        with world.store.begin() as tx:
-            operations.renew(tx, operation, now + world.settings.worker.lease_seconds)
-            store_deliveries.save(tx, attempt)
-    event_id = f"{operation.id}:{delivery.event}:{delivery.channel}"
-    receipt = world.tell(delivery.channel, compose(operation, targets), event_id)
-    return _after(attempt, receipt, world.now(), event_id)
+    if delivery.channel == LOG:  # it is written at the exit: a line that stands there twice harms nobody
+        attempt = replace(delivery, status="sending", attempts=delivery.attempts + 1)
+        return after(attempt, world.tell(LOG, message, key_of(delivery)), world.now())
+    attempt = _noted(world, operation, delivery, message)
+    if attempt.status != "sending":
+        return attempt
+    receipt = world.tell(delivery.channel, message, key_of(delivery))
+    with world.store.begin() as tx:  # at once: a crash with the next channel must not have this one told again
+        operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
+        done = after(attempt, receipt, world.now())
+        store_deliveries.save(tx, done)
+        ended(tx, world, done)
+    return done
 
 
-def _after(delivery: Delivery, receipt: Receipt, now: float, event_id: str) -> Delivery:
-    if receipt.status == "accepted":
-        return replace(delivery, status="accepted", at=now, error="")
-    if receipt.permanent or delivery.attempts >= MOST_ATTEMPTS:
-        return replace(delivery, status="dead", at=now, error=receipt.error)
-    due = now + max(retry_after(delivery.attempts, event_id), receipt.wait)
-    return replace(delivery, status="failed", at=now, error=receipt.error, next_at=due)
+def _noted(world: World, operation: Operation, delivery: Delivery, message: Message) -> Delivery:
+    """The try, written before it is made: a crash leaves a trace of it; or the delivery as it waits."""
+    with world.store.begin() as tx:
+        operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
+        attempt = begin(tx, world, delivery, message)
+        store_deliveries.save(tx, attempt)
+        begun(tx, world, attempt, message)
+    return attempt
 
 
 def _exit(
@@ -90,7 +116,7 @@ def _exit(
     verdict = combined(verdicts)
     judged = replace(operation, verdicts=(*_other_gates(operation), *recorded(verdicts)))
     if isinstance(verdict, Pass):
-        told = ", ".join(delivery.channel for delivery in outbox)
+        told = ", ".join(_told(delivery) for delivery in outbox)
         return Move(
             operation=judged,
             to=Stage.CLOSED,
@@ -115,13 +141,19 @@ def _other_gates(operation: Operation) -> tuple[Mapping[str, Any], ...]:
 
 
 def _keep(tx: Connection, outbox: tuple[Delivery, ...]) -> None:
+    """The log's; every other was written when it was tried, and may have been told with others since."""
     for delivery in outbox:
-        store_deliveries.save(tx, delivery)
+        if delivery.channel == LOG:
+            store_deliveries.save(tx, delivery)
+
+
+def _told(delivery: Delivery) -> str:
+    return f"{delivery.channel} (given up, {delivery.fallback} instead)" if delivery.fallback else delivery.channel
 
 
 def _acknowledged(tx: Connection, operation: Operation, outbox: tuple[Delivery, ...], now: float) -> Move:
     """A person who was not reached, or who had to look, says that they know."""
-    known = [replace(d, status="acknowledged", at=now) for d in outbox if d.status != "accepted"]
+    known = [replace(d, status="acknowledged", at=now) for d in outbox if d.status not in _TOLD]
     for delivery in known:
         store_deliveries.save(tx, delivery)
     holds.release(tx, operation.id)

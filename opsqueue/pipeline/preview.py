@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from itertools import dropwhile
 from typing import Any
 
-from opsqueue.model.fact import Fact, Reading, Script
+from opsqueue.model.fact import Fact, Probe, Reading
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
@@ -59,14 +58,27 @@ def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed)
 
 
 def _in_words(fact: Fact) -> str:
+    """Its name, what is asked, how long that may take, and who asks."""
     name, ask = fact.name.removeprefix("check:"), fact.ask
+    if isinstance(ask, Probe):
+        return f"{name}: {_probe(ask)}, from the worker"
     if isinstance(ask, Reading):
-        return f"{name}: {', '.join(map(str, ask.options.get('subjects', ()))) or 'its metrics'}, on the host"
-    if isinstance(ask, Script):
-        about = dropwhile(str.isdigit, ask.args)  # how long, and how much of its answer
-        return f"{name}: {' '.join(about) or 'a script'}, on the host"
-    what = ask.options.get("url") or ":".join(str(ask.options[key]) for key in ("host", "port") if key in ask.options)
-    return f"{name}: {ask.kind} {what or ask.options.get('name', '')}, from the worker".replace(" ,", ",")
+        what = ", ".join(map(str, ask.options.get("subjects", ()))) or "its metrics"
+    else:
+        what = fact.about or " ".join(ask.args) or "a script"
+    return f"{name}: {what}, {ask.timeout:g} s, on the host"
+
+
+def _probe(ask: Probe) -> str:
+    options = ask.options
+    where = options.get("url") or ":".join(str(options[key]) for key in ("host", "port") if key in options)
+    user = [f"as {options['user']}"] if options.get("user") else []
+    server = [f"at {options['resolver']}"] if options.get("resolver") else []
+    told = [f"with {option} <{reference}>" for option, reference in ask.secrets.items()]
+    tries = 1 + int(options.get("retries", 0))
+    limit = f"{options.get('attempt_timeout', ask.timeout):g} s"
+    what = " ".join([ask.kind, str(where or options.get("name", "")), *user, *server, *told])
+    return f"{what}, {limit}" if tries == 1 else f"{what}, at most {tries} times {limit}"
 
 
 def _target(survey: Surveyed, asks: list[str]) -> dict[str, Any]:

@@ -49,8 +49,7 @@ def submit(world: World, request: Request, *, schedule: str | None = None, slot:
 def checked(world: World, request: Request) -> tuple[OperationKind, tuple[Host, ...]]:
     """The type and the hosts of a request that can be honoured; InvalidRequest or NotFound otherwise."""
     kind = world.kind(request.type)
-    if not all(_can_be_kept(text) for text in _texts(request.model_dump())):
-        raise InvalidRequest("the request holds a NUL, or half of a character (a lone surrogate): take it out")
+    refuse_unkept(request.model_dump())
     if found := literal_secrets(request.parameters, "parameters"):
         raise InvalidRequest(f'{found[0]} holds a secret in plain text; give a reference: {{"$secret": "file:/path"}}')
     hosts = world.hosts(request.target_systems)
@@ -64,6 +63,12 @@ def checked(world: World, request: Request) -> tuple[OperationKind, tuple[Host, 
                 f"there is no notification channel {channel!r}; the configuration has: {', '.join(sorted(known))}"
             )
     return kind, hosts
+
+
+def refuse_unkept(value: Any) -> None:
+    """Raise InvalidRequest when a value of JSON holds a text that no database, or no program, would take."""
+    if not all(_can_be_kept(text) for text in _texts(value)):
+        raise InvalidRequest("the request holds a NUL, or half of a character (a lone surrogate): take it out")
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opsqueue.model.record import Event
+from opsqueue.model.sample import LEVELS
+from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import alert_parts, alerts, events, history, holds, samples
+from opsqueue.store import alert_parts, alerts, deployments, events, history, holds, rolling, sends, tellings
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
 BURIED = "messages_buried"
 _DAY = 86_400.0
 _CHUNKS = 20
+_MOST_SAMPLES = 5_000_000
+"""Summarised in one turn at most; the rest, such as that of years before an upgrade, in the next ones."""
 _EVERY = 3600.0
 
 
@@ -28,8 +32,12 @@ def upkeep(world: World) -> None:
             return
         holds.drop_leases(tx, before=now - _DAY)
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
+    _prune_messages(world, now - world.settings.history_retention_days * _DAY)
     with world.store.begin() as tx:
-        samples.prune(tx, now - world.settings.sample_retention_days * _DAY)
+        sends.prune(tx, now - keep_for(world))
+        deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
+    _roll(world, now)
+    _prune_samples(world, now)
     _prune_alerts(world, now - world.settings.alerts.history_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 
@@ -49,6 +57,40 @@ def _prune_alerts(world: World, before: float) -> None:
         alert_parts.prune_silences(tx, before)
         alert_parts.prune_steps(tx, before)
         alert_parts.prune_attempts(tx, before)
+
+
+def _prune_messages(world: World, before: float) -> None:
+    for _ in range(_CHUNKS):
+        with world.store.begin() as tx:
+            if not tellings.prune(tx, before):
+                return
+
+
+def _roll(world: World, now: float) -> None:
+    """Summarise the samples of steps that are over; whoever dies in the middle leaves the rest to the next turn."""
+    left = _MOST_SAMPLES
+    while left > 0:
+        with world.store.begin(lasting=False) as tx:
+            taken = rolling.roll(tx, now)
+        if taken is None:
+            return
+        left -= max(1, taken)
+
+
+def _prune_samples(world: World, now: float) -> None:
+    settings = world.settings
+    gone = 1
+    while gone:
+        with world.store.begin(lasting=False) as tx:
+            gone = rolling.forget_samples(tx, now - settings.sample_retention_days * _DAY)
+    days = (settings.sample_5m_retention_days, settings.sample_1h_retention_days, settings.sample_1d_retention_days)
+    before = {step: now - kept * _DAY for step, kept in zip(LEVELS, days, strict=True)}
+    after: int | None = 0
+    while after is not None:
+        with world.store.begin(lasting=False) as tx:
+            after = rolling.forget_rollups(tx, before, after)
+    with world.store.begin() as tx:
+        rolling.forget_empty(tx)
 
 
 def note_buried(world: World, total: int) -> None:

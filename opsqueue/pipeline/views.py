@@ -114,6 +114,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "at": iso(delivery.at),
         "error": delivery.error or None,
+        "note": delivery.note or None,
     }
 
 
@@ -163,5 +164,6 @@ def settled(data: Mapping[str, Any]) -> bool:
     """Whether one who waits has what it waits for: it is closed, or decided and every delivery was tried."""
     if data["stage"] == Stage.CLOSED:
         return True
-    tried = data["notifications"] and all(note["attempts"] for note in data["notifications"])
+    # What waits by a rule, such as quiet hours, was looked at as well: nobody wants to wait for the morning with it.
+    tried = data["notifications"] and all(note["attempts"] or note["note"] for note in data["notifications"])
     return data["outcome"] is not None and data["stage"] == Stage.NOTIFY and bool(tried) and bool(data["waits_for"])

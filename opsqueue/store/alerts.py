@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from opsqueue.model.alert import Alert, AlertState, Kind, Transition
 from opsqueue.model.names import Severity
 from opsqueue.store.gently import insert_new, put
-from opsqueue.store.rows import pack, unpack
+from opsqueue.store.rows import kept, pack, unpack
 from opsqueue.store.schema_alerts import alert_health, alert_history
 from opsqueue.store.schema_alerts import alerts as table
 
@@ -166,7 +166,7 @@ def alert_of(row: Mapping[Any, Any]) -> Alert:
 def alert_row(alert: Alert) -> dict[str, Any]:
     """The columns of an alert."""
     data = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
-    packed = {"labels": pack(alert.labels), "muted_by": pack(alert.muted_by), "note": _kept(alert.note)}
+    packed = {"labels": pack(alert.labels), "muted_by": pack(alert.muted_by), "note": kept(alert.note)}
     return {**data, **packed, "host": alert.host}
 
 
@@ -177,8 +177,4 @@ def _line_of(row: Mapping[Any, Any]) -> Transition:
 
 def _line_row(line: Transition) -> dict[str, Any]:
     data = {name: getattr(line, name) for name in Transition.__dataclass_fields__ if name != "id"}
-    return {**data, "reason": _kept(line.reason)}
-
-
-def _kept(text: str) -> str:
-    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
+    return {**data, "reason": kept(line.reason)}

@@ -27,6 +27,11 @@ def put(tx: Connection, table: Table, row: Mapping[str, Any]) -> None:
     tx.execute(_put(table, tx.dialect.name), row)
 
 
+def put_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or make those with their keys the same as they are."""
+    tx.execute(_put(table, tx.dialect.name), rows)
+
+
 @cache
 def _insert_new(table: Table, dialect: str) -> Any:
     return _insert(table, dialect).on_conflict_do_nothing()

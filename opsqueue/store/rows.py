@@ -39,7 +39,7 @@ def pack(value: Any) -> str | None:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-def _kept(text: str) -> str:
+def kept(text: str) -> str:
     """The text without what no database keeps: NUL, and halves of surrogate pairs, are made visible."""
     return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
 
@@ -109,7 +109,7 @@ def event_of(row: Mapping[Any, Any]) -> Event:
 def event_row(event: Event) -> dict[str, Any]:
     """The columns of an event that is yet to get its id."""
     data = {name: getattr(event, name) for name in Event.__dataclass_fields__ if name != "id"}
-    return {**data, "message": _kept(event.message), "data": pack(event.data)}
+    return {**data, "message": kept(event.message), "data": pack(event.data)}
 
 
 def delivery_of(row: Mapping[Any, Any]) -> Delivery:

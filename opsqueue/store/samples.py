@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, select, update
 
 from opsqueue.model.kind import Metric
 from opsqueue.store.gently import insert_new_rows
 from opsqueue.store.schema import samples, series
+from opsqueue.store.turns import together
 
 _AT_ONCE = 500
 """Hosts in one question: no database takes parameters without end."""
-_IDS = select(series.c.host, series.c.metric, series.c.id).where(series.c.host.in_(bindparam("hosts", expanding=True)))
+_PLACES = select(series.c.host, series.c.metric, series.c.id, series.c.rolled_until, series.c.raw_from).where(
+    series.c.host.in_(bindparam("hosts", expanding=True))
+)
+_ANEW = (
+    update(series)
+    .where(series.c.id == bindparam("the_series"), series.c.rolled_until > bindparam("since"))
+    .values(rolled_until=bindparam("since"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The numbers of one host at one moment, UNIX time."""
+    """The numbers of one host at one moment, UNIX time; what two workers took in the same second is one moment."""
 
     host: str
     at: float
     metrics: Mapping[str, Metric]
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A series: its id, until when it is summarised, and from when on it takes samples."""
+
+    number: int
+    rolled_until: float
+    raw_from: float
+
+
 def add(tx: Connection, readings: Sequence[Taken]) -> int:
-    """Store the known numbers of these readings; a moment that is there already is left alone. Returns how many."""
+    """Store the known numbers of these readings; a second that has one already is left alone. Returns how many.
+
+    One that comes late, for a step that was summarised already, has that step summarised anew. One that is older than
+    the samples that are kept is dropped: the summaries of its day could not be made again.
+    """
     known = [(one, metric) for one in readings for metric in one.metrics.values() if metric.value is not None]
     if not known:
         return 0
-    ids = _series_ids(tx, {(one.host, metric.name): metric.unit for one, metric in known})
-    rows = [{"series_id": ids[one.host, m.name], "at": one.at, "value": m.value} for one, m in known]
-    insert_new_rows(tx, samples, rows)
+    together(tx)
+    places = _places(tx, {(one.host, metric.name): metric.unit for one, metric in known})
+    rows, late = [], dict[int, float]()
+    for one, metric in known:
+        place, at = places[one.host, metric.name], float(math.floor(one.at))
+        if at >= place.raw_from:
+            rows.append({"series_id": place.number, "at": at, "value": metric.value})
+        if place.raw_from <= at < place.rolled_until:
+            late[place.number] = min(at, late.get(place.number, at))
+    if rows:
+        insert_new_rows(tx, samples, rows)
+    if late:  # in one order, so that no two wait for each other
+        tx.execute(_ANEW, [{"the_series": number, "since": late[number]} for number in sorted(late)])
     return len(rows)
 
 
-def _series_ids(tx: Connection, wanted: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], int]:
-    """The ids by host and metric; series that are not there yet are made, with their unit."""
+def _places(tx: Connection, wanted: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], _Place]:
+    """The series by host and metric; those that are not there yet are made, with their unit."""
     hosts = list(dict.fromkeys(host for host, _name in wanted))
-    ids = _known_ids(tx, hosts)
-    if fresh := sorted(key for key in wanted if key not in ids):  # in one order, so that no two wait for each other
+    found = _known_places(tx, hosts)
+    if fresh := sorted(key for key in wanted if key not in found):  # in one order, so that no two wait for each other
         insert_new_rows(tx, series, [{"host": host, "metric": m, "unit": wanted[host, m]} for host, m in fresh])
-        ids = _known_ids(tx, hosts)
-    return ids
+        found = _known_places(tx, hosts)
+    return found
 
 
-def _known_ids(connection: Connection, hosts: Sequence[str]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
+def _known_places(connection: Connection, hosts: Sequence[str]) -> dict[tuple[str, str], _Place]:
+    found: dict[tuple[str, str], _Place] = {}
     for start in range(0, len(hosts), _AT_ONCE):
-        rows = connection.execute(_IDS, {"hosts": list(hosts[start : start + _AT_ONCE])})
-        found.update({(host, name): number for host, name, number in rows})
+        rows = connection.execute(_PLACES, {"hosts": list(hosts[start : start + _AT_ONCE])})
+        found.update({(host, name): _Place(*place) for host, name, *place in rows})
     return found
 
 
@@ -63,10 +95,3 @@ def read(connection: Connection, host: str, metric: str, since: float) -> list[t
         .order_by(samples.c.at)
     )
     return [(at, value) for at, value in rows]
-
-
-def prune(tx: Connection, before: float) -> int:
-    """Forget samples older than that, series by series as the key lies; returns how many."""
-    ids = tx.execute(select(series.c.id)).scalars().all()
-    old = delete(samples).where(samples.c.series_id == bindparam("the_series"), samples.c.at < before)
-    return sum(tx.execute(old, {"the_series": number}).rowcount for number in ids)

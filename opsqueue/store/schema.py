@@ -83,6 +83,12 @@ Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
 Index("ix_operations_outcome_created", operations.c.outcome, operations.c.created_at)
 Index("ix_operations_name_created", operations.c.name, operations.c.created_at)
+Index(
+    "ix_operations_finished",
+    operations.c.finished_at,
+    sqlite_where=text("finished_at IS NOT NULL"),
+    postgresql_where=text("finished_at IS NOT NULL"),
+)
 
 targets = Table(
     "targets",
@@ -137,6 +143,9 @@ events = Table(
     Column("data", Text, nullable=False),  # JSON
 )
 Index("ix_events_operation", events.c.operation_id, events.c.id)
+#: What a person did to an operation after it was asked for; in a query it must stand to the letter, for the index.
+BY_PERSON = "kind IN ('acknowledged', 'approved', 'cancel_asked', 'rejected', 'retry_asked')"
+Index("ix_events_by_person", events.c.operation_id, sqlite_where=text(BY_PERSON), postgresql_where=text(BY_PERSON))
 
 locks = Table(
     "locks",
@@ -182,7 +191,57 @@ deliveries = Table(
     Column("next_at", Double, nullable=False),
     Column("at", Double),
     Column("error", Text, nullable=False),
+    Column("fallback", Text, nullable=False, server_default=""),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("summary", Text, nullable=False, server_default=""),
 )
+#: As text, for the same words in a partial index and in queries let the planner use it.
+GATHERED = text("status = 'summary'")
+Index("ix_deliveries_summary", deliveries.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("event", Text, primary_key=True),  # also the idempotency key
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("short", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON
+    Column("alike", Text, nullable=False),
+    Column("at", Double, nullable=False),  # when it happened
+    Column("created_at", Double, nullable=False),
+)
+Index("ix_messages_created", messages.c.created_at)
+
+tellings = Table(
+    "tellings",
+    metadata,
+    Column("event", Text, ForeignKey("messages.event", ondelete="CASCADE"), primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("at", Double),
+    Column("error", Text, nullable=False),
+    Column("fallback", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+)
+UNTOLD = text("status IN ('queued', 'sending', 'failed')")
+Index("ix_tellings_due", tellings.c.next_at, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
+Index("ix_tellings_summary", tellings.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
+
+sends = Table(
+    "sends",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("at", Double, nullable=False),  # of the last try
+    Column("content", Text, nullable=False),  # a digest of what it said
+    Column("accepted", Boolean, nullable=False),
+)
+Index("ix_sends_channel_at", sends.c.channel, sends.c.at)
 
 leases = Table(
     "leases",
@@ -206,6 +265,8 @@ series = Table(
     Column("host", Text, nullable=False),
     Column("metric", Text, nullable=False),
     Column("unit", Text, nullable=False),
+    Column("rolled_until", Double, nullable=False, server_default="0"),  # all before it is summarised in `rollups`
+    Column("raw_from", Double, nullable=False, server_default="0"),  # samples before it are forgotten, whole days
     UniqueConstraint("host", "metric"),
 )
 
@@ -216,4 +277,55 @@ samples = Table(
     Column("at", Double, primary_key=True),
     Column("value", Double, nullable=False),
     sqlite_with_rowid=False,  # half the size, and a read of one series touches neighbouring pages
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("series_id", BigInteger, primary_key=True),
+    Column("step", Integer, primary_key=True),  # seconds: 300, 3600 or 86400
+    Column("at", Double, primary_key=True),  # its beginning
+    Column("low", Double, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("p95", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", Text, primary_key=True),  # of the event, also the idempotency key
+    Column("digest", Text, nullable=False),  # of what the event says
+    Column("service", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("systems", Text, nullable=False),  # JSON, as the event names them
+    Column("status", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("check", Text, nullable=False),  # JSON, the request of the health check
+    Column("rollback", Text),  # JSON, the request that leads back
+    Column("state", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("finished_at", Double),
+)
+Index("ix_deployments_service_created", deployments.c.service, deployments.c.created_at)
+Index("ix_deployments_created", deployments.c.created_at)
+Index(
+    "ix_deployments_open",
+    deployments.c.created_at,
+    sqlite_where=text("finished_at IS NULL"),
+    postgresql_where=text("finished_at IS NULL"),
+)
+
+monitored = Table(
+    "monitored",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("host", Text, primary_key=True),
+    Column("checks", Text, nullable=False),  # JSON
+    Column("deployment_id", Text, nullable=False),
+    Column("since", Double, nullable=False),
 )

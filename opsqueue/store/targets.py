@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from opsqueue.model.names import TargetState
-from opsqueue.model.record import Target
+from opsqueue.model.record import Operation, Target
 from opsqueue.store.rows import pack, target_of, target_row, unpack
 from opsqueue.store.schema import operations
 from opsqueue.store.schema import targets as table
@@ -78,14 +78,15 @@ _LATELY = (
     .limit(_FAR_BACK)
     .subquery()
 )
-_LATEST = (
+_LATEST_OF_ALL = (
     select(table.c.metrics)
     .join(_LATELY, (_LATELY.c.operation_id == table.c.operation_id) & (table.c.host == bindparam("the_host")))
     .join(operations, operations.c.id == table.c.operation_id)
     .where(operations.c.type == bindparam("the_type"))
     .order_by(_LATELY.c.started_at.desc())
-    .limit(1)
 )
+_LATEST = _LATEST_OF_ALL.limit(1)
+_LATEST_ALIKE = _LATEST_OF_ALL.where(operations.c.parameters == bindparam("the_parameters")).limit(1)
 
 
 def latest_metrics(connection: Connection, operation_type: str, host: str, before: float) -> dict[str, object]:
@@ -93,6 +94,14 @@ def latest_metrics(connection: Connection, operation_type: str, host: str, befor
     asked = {"the_type": operation_type, "the_host": host, "before": before}
     found = connection.execute(_LATEST, asked).scalar_one_or_none()
     return dict(unpack(found)) if found else {}
+
+
+def latest_metrics_alike(connection: Connection, operation: Operation, host: str) -> dict[str, object]:
+    """Likewise of the last one before this operation that was asked for with the same parameters."""
+    asked = {"the_type": operation.type, "the_host": host, "before": operation.created_at}
+    found = connection.execute(_LATEST_ALIKE, {**asked, "the_parameters": pack(operation.parameters)})
+    metrics = found.scalar_one_or_none()
+    return dict(unpack(metrics)) if metrics else {}
 
 
 def _changes(target: Target) -> dict[str, object]:

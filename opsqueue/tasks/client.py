@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from opsqueue.errors import BrokerUnreachable
+from opsqueue.model.deployment import DeploymentEvent
 from opsqueue.model.names import WORKED, Stage
 from opsqueue.model.record import Operation, Shard
 from opsqueue.model.request import Request
@@ -41,11 +42,22 @@ class Sender:
 
         Raises BrokerUnreachable.
         """
+        data = request.model_dump(mode="json", exclude_unset=True) | {"operation_id": str(request.operation_id)}
+        return self._asked("opsqueue.submit", data, str(request.operation_id), request.name, timeout)
+
+    def deployment_event(self, event: DeploymentEvent, timeout: float) -> Mapping[str, Any] | None:
+        """Tell of a deployment through the intake; the receipt as of `submit`. Raises BrokerUnreachable."""
+        data = event.model_dump(mode="json", exclude_unset=True) | {"event_id": str(event.event_id)}
+        return self._asked("opsqueue.deployment_event", data, str(event.event_id), event.service, timeout)
+
+    def _asked(
+        self, task: str, data: Mapping[str, Any], name: str, title: str, timeout: float
+    ) -> Mapping[str, Any] | None:
         self._reach()
         task_id, until = str(uuid4()), time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
             try:
-                receipt = _receipt(self._request(request, task_id), min(left, _ASK_AGAIN))
+                receipt = _receipt(self._request(task, data, name, title, task_id), min(left, _ASK_AGAIN))
             except (*_AWAY, RuntimeError) as error:  # a RuntimeError is how Celery says that Redis went away meanwhile
                 raise unreachable(error) from error
             if receipt is not None:
@@ -60,17 +72,16 @@ class Sender:
         except _AWAY as error:
             raise unreachable(error) from error
 
-    def _request(self, request: Request, task_id: str) -> Any:
-        data = request.model_dump(mode="json", exclude_unset=True) | {"operation_id": str(request.operation_id)}
+    def _request(self, task: str, data: Mapping[str, Any], name: str, title: str, task_id: str) -> Any:
         return self.app.send_task(
-            "opsqueue.submit",
+            task,
             args=[data],
             queue="intake",
             task_id=task_id,
             ignore_result=False,
-            argsrepr=f"({str(request.operation_id)!r},)",  # parameters are nobody's business in Flower
+            argsrepr=f"({name!r},)",  # parameters are nobody's business in Flower
             kwargsrepr="{}",
-            shadow=f"opsqueue.submit {request.name}",
+            shadow=f"{task} {title}",
         )
 
     def dispatch(self, operation: Operation) -> None:

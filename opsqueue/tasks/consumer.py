@@ -47,6 +47,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]  # Celery is untyped
         """What is called with each message; never raises. Called once for each connection."""
         self._take_over()
         receive = super().create_task_handler(*args, **kwargs)
+        self._taken.note()  # from here on it could take one
 
         def on_task_received(message: Any) -> None:
             self._taken.note()

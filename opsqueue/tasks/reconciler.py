@@ -21,22 +21,26 @@ from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
 from opsqueue.pipeline.alert_tick import tick
 from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.deployments import step_all
 from opsqueue.pipeline.dispatch import reconcile
 from opsqueue.pipeline.upkeep import note_buried
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
-from opsqueue.store import history
+from opsqueue.store import history, tellings
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
 from opsqueue.tasks.dead import dead_total
 from opsqueue.tasks.stages import nudge, nudge_shard
 from opsqueue.tasks.taken import forget_old, last_taken
+from opsqueue.tasks.teller import start_telling
 
 _log = logging.getLogger("opsqueue.reconciler")
 _PULSE = 1.0
 _IDLE_AFTER = 3.0
 _SOON = 60.0
 _BEGIN_AGAIN = 5.0
+_STARTING = 60.0
+"""Seconds that a worker may take to start, on a busy machine, before it counts as deaf."""
 
 
 class Reconciler:
@@ -78,6 +82,8 @@ class Reconciler:
         if world is None:
             return
         forget_old(self._settings)
+        if not any(queue.startswith("host.") for queue in self._queues):  # a host's own worker knows no mail server
+            start_telling(world, self._stopping)
         while not self._stopping.wait(_PULSE):
             try:
                 queued, buried = self._ask_redis()
@@ -86,6 +92,7 @@ class Reconciler:
                     self._buried = buried
                 reconcile(world, queued)
                 tick(world)
+                step_all(world)
                 self._listen(world, queued)
                 self._perhaps_end(world, queued)
             except OpsqueueError as error:
@@ -131,7 +138,10 @@ class Reconciler:
                     os.killpg(child.pid, signal.SIGKILL)
 
     def _for_long(self, child: Status, now: float) -> bool:
-        return now - self._deaf_since.setdefault(child.name, now) > self._settings.worker.deaf_seconds
+        began = last_taken(self._settings, child.name) >= time.time() - child.up_seconds
+        deaf = self._settings.worker.deaf_seconds
+        most = deaf if began else max(deaf, _STARTING)
+        return now - self._deaf_since.setdefault(child.name, now) > most
 
     def _took_something(self, name: str) -> bool:
         """Whether this worker took a message since it was last looked at."""
@@ -167,4 +177,5 @@ class Reconciler:
 
 def _due_soon(world: World) -> bool:
     with world.store.read() as connection:
-        return history.due_soon(connection, world.now() + _SOON)
+        until = world.now() + _SOON
+        return history.due_soon(connection, until) or tellings.due_soon(connection, until)

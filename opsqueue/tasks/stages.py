@@ -14,10 +14,11 @@ from celery import Celery, Task
 from opsqueue.beat_schedule import build
 from opsqueue.connectors.inventory.directory import Directory
 from opsqueue.errors import BrokerUnreachable, DatabaseUnreachable, OpsqueueError
+from opsqueue.model.deployment import parse_event
 from opsqueue.model.names import WORKED, Stage
 from opsqueue.model.record import Operation, Shard
 from opsqueue.model.request import parse_request
-from opsqueue.pipeline import schedule
+from opsqueue.pipeline import deployments, schedule
 from opsqueue.pipeline.advance import advance
 from opsqueue.pipeline.assemble import assemble, known_hosts
 from opsqueue.pipeline.shard import run_shard
@@ -92,6 +93,9 @@ def register(app: Celery, hands: Hands) -> None:
     def submit(task: Task, request: Any = None, *_rest: Any, **_more: Any) -> Mapping[str, Any]:
         return _submit(hands, request, str(task.request.id))
 
+    def deployment_event(task: Task, event: Any = None, *_rest: Any, **_more: Any) -> Mapping[str, Any]:
+        return _deployment(hands, event, str(task.request.id))
+
     def tick(name: Any = None, *_rest: Any, **_more: Any) -> None:
         _tick(hands, str(name))
 
@@ -105,6 +109,7 @@ def register(app: Celery, hands: Hands) -> None:
     # died is taken by another. It may well come twice: that is the same operation.
     late = {"acks_late": True, "reject_on_worker_lost": True}
     app.task(submit, name="opsqueue.submit", bind=True, ignore_result=False, typing=False, **late)
+    app.task(deployment_event, name="opsqueue.deployment_event", bind=True, ignore_result=False, typing=False, **late)
     app.task(tick, name="opsqueue.tick", typing=False)
     app.task(upkeep, name="opsqueue.upkeep", typing=False)
     app.task(execute_shard, name="opsqueue.execute_shard", typing=False)
@@ -130,6 +135,19 @@ def _submit(hands: Hands, asked: Any, message_id: str) -> Mapping[str, Any]:
         _log.warning("a request was refused: %s", error.message)
         return {"accepted": False, "error": error.as_json()}
     return {"operation_id": operation.id, "accepted": True}
+
+
+def _deployment(hands: Hands, told: Any, message_id: str) -> Mapping[str, Any]:
+    """The receipt, as of a request, with `event_id` and the state of the deployment; never raises."""
+    try:
+        event = parse_event(told)
+        if "event_id" not in event.model_fields_set:
+            event = event.model_copy(update={"event_id": _as_uuid(message_id)})
+        found = deployments.take_in(hands.world, event)
+    except OpsqueueError as error:
+        _log.warning("a deployment event was refused: %s", error.message)
+        return {"accepted": False, "error": error.as_json()}
+    return {"accepted": True, **deployments.as_json(found)}
 
 
 def _as_uuid(message_id: str) -> UUID:

@@ -1,4 +1,4 @@
-"""When each worker of this machine last took a message: a file's time, by which its keeper tells deaf from busy."""
+"""When each worker of this machine last took a message, or began to: a file's time, by which deaf is told from busy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Taken:
         self._noted = 0.0
 
     def note(self) -> None:
-        """A message was taken just now; never raises."""
+        """A message was taken just now, or can be from now on; never raises."""
         now = time.monotonic()
         if self._path is None or now - self._noted < _FINE_ENOUGH:
             return
@@ -37,7 +37,7 @@ def place(settings: Settings, worker: str) -> Path:
 
 
 def last_taken(settings: Settings, worker: str) -> float:
-    """When this worker last took a message, in UNIX seconds; 0 when it never did."""
+    """When this worker last took a message or began to take them, in UNIX seconds; 0 when it never did."""
     try:
         return place(settings, worker).stat().st_mtime
     except OSError:

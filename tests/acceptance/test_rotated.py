@@ -82,6 +82,25 @@ def nginx(make_place):
     return place
 
 
+@pytest.mark.skipif(shutil.which("logrotate", path="/usr/sbin:/usr/bin") is None, reason="not installed: logrotate")
+def test_what_logrotate_rotates_already_is_left_to_it(nginx):
+    """The real logrotate tells which logs it has; nothing is sent until somebody takes one over."""
+    config = nginx.directory / "logrotate.conf"
+    config.write_text(f"{nginx.access} {{\n  daily\n  rotate 7\n}}\n")
+    config.chmod(0o644)
+    parameters = {"paths": [str(nginx.access)], "logrotate_config": str(config)}
+    urllib.request.urlopen(f"http://127.0.0.1:{nginx.port}/?n=1", timeout=30).close()
+    before = snapshot(nginx.access.parent)
+    refused = nginx.ops("execute", *ROTATE.split(), "--wait", "--parameters", json.dumps(parameters))
+    assert refused.code == 3, refused
+    assert f"{nginx.access} is rotated by logrotate" in refused.out + refused.err
+    assert snapshot(nginx.access.parent) == before
+    taken = {**parameters, "allow_managed": True}
+    done = nginx.ops("execute", *ROTATE.split(), "--wait", "--parameters", json.dumps(taken))
+    assert done.code == 0, done
+    assert len(generations(nginx.access)) == 1
+
+
 def test_the_logs_of_nginx_while_it_serves(nginx):
     """The dry run changes nothing and prints what is then sent; each request has its line, once and in order."""
     requests = Requests(nginx.port)

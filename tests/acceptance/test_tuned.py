@@ -112,6 +112,27 @@ def test_what_is_kept_and_what_is_led_back(room):
 
 
 @needs_room
+@pytest.mark.skipif(not all(map(shutil.which, ("sysbench", "fio"))), reason="not installed: sysbench or fio")
+def test_sysbench_and_fio_measure_before_and_after(room):
+    """What the change has nothing to do with is no better and no worse; `show` has both numbers of each tool."""
+    place = room()
+    system = place.start("opsqueue", "up", "--no-flower")
+    until(lambda: running(place.state / "redis"), 60, lambda: f"the system: {place.said(system)}")
+    other = str(int(place.value()) * 2)
+    tools = [{"tool": "sysbench_cpu", "events": 200}, {"tool": "fio_randread", "size_mb": 1}]
+    asked = {"task": "apply", "sysctl": {KEY: other}, "benchmarks": tools, "benchmark_seconds": 1}
+    for _ in range(4):  # where others are at work beside it, each measuring may meet them
+        done = place.tune("execute", "--wait", "--retry-count", "0", **asked)
+        if done.json["status"] == "succeeded":
+            break
+    assert done.json["status"] == "succeeded", done.json["targets"]
+    assert place.value() == other
+    metrics = place.ops("show", done.json["operation_id"], "--output", "json").json["metrics"]["web-server-1"]
+    for tool in ("sysbench_cpu", "fio_randread"):
+        assert all(metrics[f"benchmark:{tool}:{when}"]["value"] > 0 for when in ("before", "after")), metrics
+
+
+@needs_room
 def test_a_worker_that_is_killed_while_it_measures(room):
     """Every process of the system gets SIGKILL; a new worker waits for what still runs, and leads back."""
     place = room(worker={"lease_seconds": 3})

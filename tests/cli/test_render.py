@@ -156,7 +156,10 @@ OPERATION = {
         }
     ],
     "notifications": [
-        {"channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None}
+        {
+            "channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None,
+            "note": "instead of slack",
+        }
     ],
     "stage": "closed",
     "systems": ["web-1", "web-2"],
@@ -212,8 +215,8 @@ critical  web-2: nginx is down  [down]
     Look at it.
 
 notifications
-CHANNEL  STATUS    TRIES  AT                    ERROR
-log      accepted  1      2020-01-01 02:00:09Z
+CHANNEL  STATUS    TRIES  AT                    WHY
+log      accepted  1      2020-01-01 02:00:09Z  instead of slack
 """  # noqa: RUF001 - the dash of what is not known
     )
 

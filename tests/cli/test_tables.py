@@ -30,10 +30,13 @@ MONITOR = [
     ("database-server-1", "12.3 %", "45.1 %", "0.0 %", "81.0 %", "0.5", "93", "2 h 6 min", "1.1 KiB/s", "2 B/s", ""),
     ("web-server-1", *[""] * 9, "the host did not answer within 10 s; look whether its sshd runs"),
 ]
+_PAST = "▁▂▃▄▅▆▇█▁▂▃▄▅▆▇█▁▂▃▄"
+LIVE = [(row[0], row[1], _PAST, row[2], _PAST, *row[3:6], _PAST, *row[6:]) for row in MONITOR]
 LISTS = {
     "history": (history.HEADERS, HISTORY, history.NARROW, ("ID", "STATUS")),
     "status": (status.HEADERS, STATUS, status.NARROW, ("ID", "STATUS")),
     "monitor": (monitor.HEADERS, MONITOR, monitor.NARROW, ("HOST",)),
+    "live monitor": (monitor.LIVE_HEADERS, LIVE, monitor.LIVE_NARROW, ("HOST",)),
 }
 
 
@@ -87,6 +90,7 @@ def test_a_column_stays_where_it_fits():
 def test_columns_that_are_dropped_exist():
     pairs = [
         (history.HEADERS, history.NARROW), (status.HEADERS, status.NARROW), (monitor.HEADERS, monitor.NARROW),
+        (monitor.LIVE_HEADERS, monitor.LIVE_NARROW),
         (freeze.HEADERS, freeze.NARROW), (hosts.HEADERS, hosts.NARROW), (schedule.HEADERS, schedule.NARROW),
     ]  # fmt: skip
     assert all({*one.beneath, *one.drops, *one.last} < set(headers) for headers, one in pairs)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy import select
 
 from opsqueue.pipeline import alerting
 from opsqueue.pipeline.alert_tick import look
-from opsqueue.pipeline.tell_later import TOLD
-from opsqueue.store import alerts, events, operations
+from opsqueue.store import alerts, operations, schema
 
 HOSTS = ("h1", "h2", "h3")
 GIVEN = {
@@ -86,6 +86,7 @@ def test_many_who_look_at_once_tell_and_call_once(story):
     story.clock.at += 600
     at_once([lambda number=number: look(story.world(f"worker-{number}", alerts=GIVEN)) for number in range(4)])
     with story.store.read() as connection:
-        told = sorted(line.message.removeprefix("[opsqueue] ") for line in events.latest(connection, TOLD))
+        titles = connection.execute(select(schema.messages.c.title)).scalars()
+        told = sorted(title.removeprefix("[opsqueue] ") for title in titles)
     assert told == ["high: 3 firing", *[f"not acknowledged: high on {host}" for host in HOSTS], "text: 3 firing"]
     assert [kind for kind, _, _ in lines(story)].count("escalated") == 3

@@ -16,9 +16,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from opsqueue import errors, settings_alerts, settings_parts
+from opsqueue import errors, settings_alerts, settings_channels, settings_parts
 from opsqueue.cli import schema
+from opsqueue.kpi.definitions import DEFINITIONS
 from opsqueue.model.alert_rule import AlertRule, RemediationPolicy, Route
+from opsqueue.model.deployment import DeploymentEvent, DeploymentState, Rollback
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
 from opsqueue.model.window import parse_window
@@ -36,11 +38,14 @@ PARTS = {
     "ssh": settings_parts.SshSettings,
     "rollout": settings_parts.RolloutSettings,
     "maintenance_windows": settings_parts.WindowSettings,
+    "notification_rules": settings_channels.ChannelRules,
     "verification": settings_parts.CoordinatorSettings,
     "schedule": settings_parts.ScheduleSettings,
     "worker": settings_parts.WorkerSettings,
     "logging": settings_parts.LoggingSettings,
     "flower": settings_parts.FlowerSettings,
+    "kpi": settings_parts.KpiSettings,
+    "deployments": settings_parts.DeploymentSettings,
 }
 
 
@@ -244,6 +249,32 @@ def test_every_exit_status_of_an_error_stands_in_the_table_of_the_command_line()
     told = {int(number) for number in re.findall(r"^\| (\d+) \|", section("docs/cli.md", "Exit status"), re.MULTILINE)}
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.OpsqueueError)]
     assert {one.exit_code for one in classes} <= told
+
+
+def test_every_key_figure_has_its_row_with_the_definition_that_is_printed() -> None:
+    said = rows(section("docs/kpi.md", "Figures"))
+    assert [[f"`{one.name}`", one.unit, one.meaning, one.sample] for one in DEFINITIONS] == [
+        said.get(one.name) for one in DEFINITIONS
+    ]
+
+
+# -- deployments --------------------------------------------------------------------------------------------
+
+
+def test_every_field_of_an_event_has_its_row() -> None:
+    assert list(rows(section("docs/deployments.md", "The event"))) == list(DeploymentEvent.model_fields)
+
+
+def test_every_key_of_a_rollback_has_its_row() -> None:
+    assert list(rows(section("docs/deployments.md", "Configuration"))) == list(Rollback.model_fields)
+
+
+def test_every_state_of_a_deployment_has_its_row_and_says_whether_it_is_over() -> None:
+    said = {
+        name: cells[2].startswith("over")
+        for name, cells in rows(section("docs/deployments.md", "What follows")).items()
+    }
+    assert said == {state.value: state.over for state in DeploymentState}
 
 
 # -- links, words, fences -----------------------------------------------------------------------------------

@@ -294,6 +294,16 @@ def test_all_kinds_of_facts_are_answered_at_once(shell):
     assert "no_such_option" in found["odd"]["unknown"]
 
 
+def test_the_way_is_told_apart_from_the_reading_where_that_is_asked_for(shell):
+    beside = _script("script", "echo")
+    for facts in ([], [beside]):  # a reading that is asked for alone goes another way
+        found = shell.ask([system_reading(subjects=["cpu", "way"], sample_gap_s=0.3), *facts])["system"]
+        assert set(found) == {"cpu", "way"}
+        assert found["way"]["connect_s"] >= 0
+        assert found["way"]["reading_s"] >= 0.3  # the seconds between its two samples are in it
+    assert "way" not in shell.ask([system_reading(subjects=["load"])])["system"]
+
+
 def test_a_script_has_its_output_errors_and_exit_code(shell):
     fact = Fact(name="x", ask=Script(text="echo out; echo err >&2; exit 3"), parse=lambda result: result)
     found = shell.ask((fact,))["x"]

@@ -318,6 +318,21 @@ def test_the_metrics_before_are_those_of_the_last_operation_of_the_type(store):
         assert store_targets.latest_metrics(connection, "backup", "h1", AT + 3) == {}
 
 
+def test_the_metrics_before_may_be_those_of_the_same_parameters(store):
+    for number, parameters in ((1, {"a": 1, "b": [2]}), (2, {"a": 2}), (3, {"a": 1, "b": [2]})):
+        create(store, an_operation(f"op-{number}", created_at=AT + number, parameters=parameters))
+        metrics = {"n": {"value": number, "unit": "count"}}
+        target = replace(a_target(), operation_id=f"op-{number}", metrics=metrics, started_at=AT + number)
+        with store.begin() as tx:
+            store_targets.replace_all(tx, target.operation_id, [target])
+    with store.read() as connection:
+        last = operations.get(connection, "op-3")
+        assert store_targets.latest_metrics_alike(connection, last, "h1") == {"n": {"value": 1, "unit": "count"}}
+        assert store_targets.latest_metrics_alike(connection, last, "h2") == {}
+        other = replace(last, parameters={"a": 3})
+        assert store_targets.latest_metrics_alike(connection, other, "h1") == {}
+
+
 def test_events_are_read_in_the_order_in_which_they_were_written(store):
     create(store, an_operation())
     lines = [Event(operation_id="op-1", at=AT - n, kind="stage", message=ODD, data={"n": n}) for n in range(3)]
@@ -515,10 +530,6 @@ def test_samples_of_one_moment_are_stored_once(store):
         assert samples.read(connection, "h1", "cpu", AT + 1) == [(AT + 60, 1.5)]
         assert samples.read(connection, "h1", "load", 0) == [(AT, 0.0), (AT + 60, 0.0)]
         assert samples.read(connection, "h1", "none", 0) == samples.read(connection, "h2", "cpu", 0) == []
-    with store.begin() as tx:
-        assert samples.prune(tx, AT + 1) == 2
-    with store.read() as connection:
-        assert samples.read(connection, "h1", "cpu", 0) == [(AT + 60, 1.5)]
 
 
 def test_samples_of_many_workers_at_once_share_their_series(store):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,28 @@ def test_a_disk_agrees_with_the_kernel(shell: tuple[str, ...], tmp_path: Path) -
 
 def test_a_path_that_is_not_there_is_unknown(shell: tuple[str, ...]) -> None:
     assert "/no/such/path" in ask(disk_fact("d", "/no/such/path", seconds=5), shell)["unknown"]
+
+
+def test_a_write_test_writes_and_leaves_nothing(shell: tuple[str, ...], tmp_path: Path) -> None:
+    assert ask(disk_fact("d", str(tmp_path), seconds=5), shell)["written"] is None
+    assert ask(disk_fact("d", str(tmp_path), seconds=5, write_test=True), shell)["written"] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_test_where_nothing_can_be_written_says_why(shell: tuple[str, ...]) -> None:
+    found = ask(disk_fact("d", "/proc", seconds=5, write_test=True), shell)
+    assert found["written"].startswith("no: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_seen_by_a_write_test(tmp_path: Path) -> None:
+    """As root it takes a file system of one's own; here the file's place is taken by a disk that is always full."""
+    fact = disk_fact("d", str(tmp_path), seconds=5, write_test=True)
+    assert isinstance(fact.ask, Script)
+    text = fact.ask.text.replace("of=probe", "of=/dev/full")
+    found = ask(replace(fact, ask=replace(fact.ask, text=text)))
+    assert "No space left" in found["written"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def command(*argv: str, seconds: int = 3) -> Fact:

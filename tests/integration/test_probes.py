@@ -18,6 +18,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -290,6 +292,22 @@ def test_a_banner_is_sent_for_heard_and_compared() -> None:
     assert (bad["ok"], bad["expected"], bad["banner"]) == (True, False, "+PONG PING\r\n")
 
 
+def test_the_time_of_an_answer_is_that_of_the_attempt_that_got_it() -> None:
+    calls = []
+
+    def talk(connection: socket.socket) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            connection.recv(100)  # until the other side gives up
+        else:
+            connection.sendall(b"here")
+
+    with speaker(talk) as port:
+        found = ask("tcp", timeout=30, host="127.0.0.1", port=port, expect="here", retries=3, attempt_timeout=3)
+    assert (found["ok"], found["attempts"]) == (True, 2)
+    assert found["phases"]["total"] < 3000  # both together took longer
+
+
 def test_a_connection_that_is_cut_is_a_reset() -> None:
     def cut(connection: socket.socket) -> None:
         connection.recv(100)
@@ -530,6 +548,26 @@ def test_starttls_comes_before_the_certificate(authority: Authority, before: Cal
         kind = before.__name__.strip("_")
         found = ask("tls", host="localhost", port=port, ca_file=str(authority.file), starttls=kind)
     assert (found["ok"], found["trusted"]) == (True, True)
+
+
+def test_a_real_mail_server_upgrades_before_it_shows_its_certificate(authority: Authority) -> None:
+    context = authority.context(certificate("localhost", days=20, signer=authority.pair))
+
+    class Here(Controller):
+        def factory(self) -> SMTP:
+            return SMTP(self.handler, tls_context=context, require_starttls=True, hostname="mail.test")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mail = Here(object(), hostname="127.0.0.1", port=port)
+    mail.start()
+    try:
+        found = ask("tls", timeout=20, host="localhost", port=port, ca_file=str(authority.file), starttls="smtp")
+    finally:
+        mail.stop()
+    assert (found["ok"], found["trusted"], found["name_ok"]) == (True, True, True)
+    assert found["days_left"] == pytest.approx(20, abs=0.1)
 
 
 def test_starttls_that_is_not_offered_is_a_failure() -> None:

@@ -417,6 +417,14 @@ def test_all_facts_are_one_round_trip_on_one_kept_shell(farm, make_ways):
     assert (farm.logins(), farm.sessions()) == (1, 2)
 
 
+def test_the_connection_is_no_part_of_the_time_that_a_reading_took(farm, make_ways):
+    ways = make_ways(farm)
+    asked = [system_reading(subjects=["load", "way"])]
+    cold, *warm = [ways.shell(farm.host()).ask(asked)["system"]["way"]["connect_s"] for _ in range(6)]
+    assert farm.logins() == 1
+    assert min(warm) < cold  # there was none to open any more
+
+
 def test_probes_alone_need_no_connection(farm, make_ways):
     probe = Fact(name="x", ask=Probe(kind="tcp", options={"host": farm.addresses[0], "port": farm.port}))
     with Odd("refuses", farm.key_file) as off:

@@ -7,6 +7,14 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     [params]                    # as in a request
     [thresholds]                # optional, laid over cpu_usage 80, memory 85, disk 90, response_time 5000
     [earlier]                   # optional: metrics of the last operation, name = number
+    [[series]]                  # optional: what the type wanted of the past; `at` above is the moment of the operation
+    name = "days"
+    metric = "disk_usage:/"
+    step = 86400
+    first = 20340               #   the first moment, in steps since 1970
+    values = [40, "null", 41]   #   "null" is a gap; or a course: count = 60, from = 40, by = 0.5, zigzag = 0.1
+    [series.day]                # or, where only the order counts: metric = values, oldest first;
+    "x" = [1.5, { p95 = 2, count = 30 }]    # a table is the summary of a step
     [[before_raw]]              # what the host answered, fed through the fact's own `parse`:
     fact = "unit"               #   a script: stdout, stderr, exit_code (0; "null" for None), timed_out
     stdout = "LoadState=loaded"
@@ -29,6 +37,7 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     messages = ["fragment"]     # each stands in the message or advice of some finding
     score = 49                  # or "null"
     risk = "read_only"
+    report = ["fragment"]       # each stands in a title, a paragraph, a cell or a chart of what the type reports
     metrics = { cpu_usage = 12.5, "disk_usage:/" = "null", gone = "absent" }   # a subset; "null" is not known
     [expect.before]             # parsed answers by fact, a subset of the names and of each object's keys
     [expect.after]
@@ -52,14 +61,16 @@ from pydantic import ValidationError
 from opsqueue.model.fact import Fact, Script, read, unknown
 from opsqueue.model.kind import Analysis, Metric, OperationKind, Seen
 from opsqueue.model.plan import Plan, Result
+from opsqueue.model.report import Section
 from opsqueue.model.request import explain
+from opsqueue.model.sample import Point, SeriesWanted
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*/*.toml"))
 THRESHOLDS = {"cpu_usage": 80.0, "memory_usage": 85.0, "disk_usage": 90.0, "response_time": 5000.0}
 SECTIONS = {
     "title", "host", "attempts", "params", "thresholds", "earlier",
-    "before", "before_raw", "after", "after_raw", "expect",
+    "before", "before_raw", "after", "after_raw", "expect", "at", "series",
 }  # fmt: skip
 
 
@@ -80,8 +91,11 @@ class Case:
         return named
 
     def analysis(self) -> Analysis:
+        return self.kind.analyse(self.params, self.seen())
+
+    def seen(self) -> Seen:
         earlier = self.data.get("earlier", {})
-        seen = Seen(
+        return Seen(
             host=self.data.get("host", "web-1"),
             before=self.before,
             after=self.after,
@@ -89,13 +103,40 @@ class Case:
             earlier={name: Metric(name=name, value=_null(value), unit="") for name, value in earlier.items()},
             thresholds=THRESHOLDS | self.data.get("thresholds", {}),
             attempts=self.data.get("attempts", 1),
+            at=float(self.data.get("at", 0)),
+            series=_series(self.kind.series(self.params), self.data.get("series", ())),
         )
-        return self.kind.analyse(self.params, seen)
 
 
 def _null(value: Any) -> Any:
     """TOML has no null, so cases write "null"."""
     return None if value == "null" else value
+
+
+def _series(wanted: Sequence[SeriesWanted], rows: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(rows, Mapping):
+        return {name: _in_order(found) for name, found in rows.items()}
+    found: dict[str, dict[str, Any]] = {one.name: {} for one in wanted}
+    for row in rows:
+        begin, step = row["first"], row["step"]
+        assert set(row) <= {"name", "metric", "first", "step", "values", "count", "from", "by", "zigzag"}, row
+        values = row.get("values") or [
+            row["from"] + row.get("by", 0) * place + row.get("zigzag", 0) * (-1) ** place
+            for place in range(row["count"])
+        ]
+        points = (Point.raw((begin + place) * step, v) for place, v in enumerate(values) if v != "null")
+        found[row["name"]][row["metric"]] = tuple(points)
+    return found
+
+
+def _in_order(found: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Point, ...]]:
+    return {metric: tuple(map(_point, range(len(values)), values)) for metric, values in found.items()}
+
+
+def _point(at: int, value: Any) -> Point:
+    if not isinstance(value, Mapping):
+        return Point.raw(at, value)
+    return Point(**{"at": at, "mean": value["p95"], "low": value["p95"], "high": value["p95"], **value})
 
 
 def _raw(fact: Fact, row: Mapping[str, Any]) -> Any:
@@ -171,12 +212,23 @@ def _same(found: Any, wanted: Any) -> Any:
 
 
 def _metrics(case: Case, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    found = case.metrics()
+    found = case.metrics() | {metric.name: metric for metric in case.analysis().metrics}
     return {name: _same(found[name].value, value) if name in found else "absent" for name, value in wanted.items()}
 
 
 def _score(case: Case, wanted: Any) -> Any:
     return _same(case.analysis().score, wanted)
+
+
+def _report(case: Case, wanted: Sequence[str]) -> list[str]:
+    sections = case.kind.report(case.params, case.seen())
+    texts = [text for section in sections for text in (section.title, *section.text, *_shown_in(section))]
+    return [part if any(part in text for text in texts) else f"not in {texts}" for part in wanted]
+
+
+def _shown_in(section: Section) -> list[str]:
+    rows = [" | ".join(map(str, row)) for grid in section.grids for row in (grid.columns, *grid.rows)]
+    return rows + [chart.title for chart in section.charts]
 
 
 def _subset(found: Any, wanted: Any) -> Any:
@@ -211,6 +263,7 @@ CHECKS: Mapping[str, Callable[[Case, Any], Any]] = {
     "score": _score,
     "risk": lambda case, _: case.kind.risk(case.params).value,
     "metrics": _metrics,
+    "report": _report,
     "before": lambda case, wanted: _subset(case.before, wanted),
     "after": lambda case, wanted: _subset(case.after, wanted),
 }

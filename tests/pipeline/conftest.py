@@ -22,6 +22,7 @@ from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params
 from opsqueue.model.names import WORKED, Risk, Severity, Sort, Stage
 from opsqueue.model.plan import NOTHING, Command, Plan, Result, Step
 from opsqueue.model.request import parse_request
+from opsqueue.model.sample import SeriesWanted
 from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline.advance import advance
 from opsqueue.pipeline.shard import run_shard
@@ -180,6 +181,27 @@ LOOKING = OperationKind(
     ),
 )
 
+#: Whose analysis tells what it was shown of the host's past.
+LOOKING_BACK = replace(
+    LOOKING,
+    name="look_back",
+    series=lambda params: (SeriesWanted(name="day", metrics=("val*",), ago=86_400, step=3600),),
+    compares=True,
+    analyse=lambda params, seen: Analysis(
+        findings=(
+            Finding(
+                severity=Severity.INFO,
+                code="shown",
+                message="",
+                evidence={
+                    "points": [(p.low, p.mean, p.high, p.count) for p in seen.series["day"].get("value", ())],
+                    "before": seen.earlier_findings and [one["code"] for one in seen.earlier_findings],
+                },
+            ),
+        )
+    ),
+)
+
 
 @dataclass
 class Clock:
@@ -278,7 +300,7 @@ class Story:
         return World(
             store=self.store,
             settings=chosen,
-            kinds={kind.name: kind for kind in (CHANGING, REDO, LOOKING, FREE_TEXT)},
+            kinds={kind.name: kind for kind in (CHANGING, REDO, LOOKING, LOOKING_BACK, FREE_TEXT)},
             connect=lambda host: self._connect(host, worker),
             tell=self._tell,
             dispatch=lambda operation: self.nudges.append((operation.id, operation.stage)),

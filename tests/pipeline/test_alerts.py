@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 
 import pytest
+from sqlalchemy import select
 
 from opsqueue.alerts.matching import new_silence
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_tick import look, tick
-from opsqueue.pipeline.tell_later import TOLD
-from opsqueue.store import alert_parts, alerts, events, history, operations
+from opsqueue.pipeline.telling import send_due
+from opsqueue.store import alert_parts, alerts, history, operations, schema, tellings
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 60, "clear": 5}
 
@@ -67,13 +69,23 @@ class Room:
     @property
     def said(self):
         """The titles of what is to be told, oldest first."""
-        with self.story.store.read() as connection:
-            return [line.message.removeprefix("[opsqueue] ") for line in events.latest(connection, TOLD)][::-1]
+        return [one["title"].removeprefix("[opsqueue] ") for one in self.messages]
 
     @property
     def messages(self):
+        """What is to be told, oldest first, and to whom."""
         with self.story.store.read() as connection:
-            return [line.data for line in events.latest(connection, TOLD)][::-1]
+            rows = connection.execute(select(schema.messages).order_by(schema.messages.c.created_at)).mappings()
+            return [
+                {
+                    "event_id": row["event"],
+                    "title": row["title"],
+                    "body": row["body"],
+                    "payload": json.loads(row["payload"]),
+                    "channels": [one.channel for one in tellings.of(connection, row["event"])],
+                }
+                for row in rows
+            ]
 
     def operations(self, kind="set_value"):
         with self.story.store.read() as connection:
@@ -103,6 +115,21 @@ def test_a_number_becomes_a_message_and_its_end_another(room):
     room.see(1, wait=300)
     assert room.kinds == ["pending", "firing", "resolved"]
     assert room.said == ["high on h1: 1 firing", "high on h1: 1 resolved"]
+
+
+def test_it_reaches_the_channel_once_though_the_sender_dies(room):
+    """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    room.see(9)
+    for number in (1, 2, 3, 4):
+        room.dying(number, lambda: send_due(room.world()), kept=True)
+        room.story.clock.at += 600
+    send_due(room.world())
+    told = {event for channel, event, title in room.story.told if "high on h1" in title}
+    assert len(told) == 1, "told perhaps twice, but as the same event"
+    with room.story.store.read() as connection:
+        (one,) = tellings.of(connection, room.messages[0]["event_id"])
+    assert one.status == "accepted"
 
 
 def test_many_hosts_are_one_message(room):

@@ -17,14 +17,21 @@ ASK = ("--name", "n", "--type")
 def test_a_plan_of_a_type_that_looks_says_what_is_asked(line):
     checks = (
         '{"checks": [{"kind": "disk", "name": "root", "path": "/"}, {"kind": "command", "name": "own", '
-        '"argv": ["/etc/opsqueue/checks/own", "-v"]}, {"kind": "tcp", "name": "ssh", "host": "db", "port": 22}]}'
+        '"argv": ["/etc/opsqueue/checks/own", "-v"]}, {"kind": "tcp", "name": "ssh", "host": "db", "port": 22}, '
+        '{"kind": "dns", "name": "names", "query": "db.test", "resolver": "192.0.2.53", "timeout_s": 2, "retries": 2}, '
+        '{"kind": "process", "name": "cron", "process": "cron"}, {"kind": "postgres", "name": "db", "host": "db", '
+        '"user": "watch", "password": {"$secret": "env:CHECK_DB"}}, {"kind": "memory", "name": "memory"}]}'
     )
     said = line("plan", *ASK, "health_check", "--systems", "h1", "--parameters", checks)
-    assert said.out.splitlines()[3:7] == [
+    assert said.out.splitlines()[3:11] == [
         "h1",
-        "asks  root: /, on the host",
-        "asks  own: /etc/opsqueue/checks/own -v, on the host",
-        "asks  ssh: tcp db:22, from the worker",
+        "asks  root: disk /, 5 s, on the host",
+        "asks  own: /etc/opsqueue/checks/own -v, 8 s, on the host",
+        "asks  ssh: tcp db:22, 5 s, from the worker",
+        "asks  names: dns db.test at 192.0.2.53, at most 3 times 2 s, from the worker",
+        "asks  cron: process name cron, 5 s, on the host",
+        "asks  db: postgres db:5432 as watch with password <env:CHECK_DB>, 5 s, from the worker",
+        "asks  system: memory, 30 s, on the host",
     ]
     assert "asks  system: host, cpu" in line("plan", *ASK, "system_monitoring", "--systems", "h1").out
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsqueue.model.fact import Probe, Reading, Script, read, unknown
+from opsqueue.model.kind import Seen
+from opsqueue.model.sample import Point
 from opsqueue.operations.health.checks import TcpCheck
-from opsqueue.operations.health.judge import State
+from opsqueue.operations.health.problem import State
 from opsqueue.operations.health.score import Judged, in_order, is_up, score_of
 from opsqueue.operations.health_check import OPERATION, HealthCheckParams
 
@@ -91,6 +93,47 @@ def test_a_fact_that_is_not_there_is_unknown() -> None:
     assert metrics == {
         "up": None, "health_score": None, "state:disk": 3, "state:memory": 3, "state:load": 3,
     }  # fmt: skip
+
+
+def test_the_past_is_wanted_of_checks_with_response_times_only() -> None:
+    params = HealthCheckParams.model_validate({"checks": [{"kind": "tcp", "name": "t", "host": "h.test", "port": 1}]})
+    day, week = OPERATION.series(params)
+    assert (day.metrics, day.ago, day.step) == (("response_time:t", "state:t"), 86_400, 0)
+    assert (week.metrics, week.ago, week.until, week.step) == (("response_time:t",), 691_200, 172_800, 86_400)
+    assert OPERATION.series(HealthCheckParams()) == ()
+
+
+def test_a_report_has_a_row_for_each_check_and_charts_where_there_is_a_past() -> None:
+    checks = [{"kind": "tcp", "name": "t", "host": "h.test", "port": 1}, {"kind": "disk", "name": "d"}]
+    params = HealthCheckParams.model_validate({"checks": checks})
+    after = {"check:t": {"ok": True, "phases": {"total": 7.0}}, "check:d": unknown("no")}
+    day = {"response_time:t": tuple(Point.raw(n, 5.0) for n in range(30)), "state:t": (Point.raw(0, 0.0),)}
+    metrics = {metric.name: metric for metric in OPERATION.measure(params, after, after)}
+    seen = Seen(
+        host="h1",
+        before=after,
+        after=after,
+        metrics=metrics,
+        earlier={},
+        thresholds={},
+        series={"day": day, "week": {}},
+    )
+    [section] = OPERATION.report(params, seen)
+    [grid] = section.grids
+    assert grid.rows == (
+        ("t", "ok", "up", 7.0, 5.0, 5.0, 5.0, None, 0, None),
+        ("d", "unknown", None, None, None, None, None, None, None, None),
+    )
+    assert {len(row) for row in grid.rows} == {len(grid.columns)}
+    assert [chart.title.split(":")[0] for chart in section.charts] == ["t", "t"]
+    assert [(mark.label, mark.value) for mark in section.charts[0].marks] == [("warn_ms", 1000), ("crit_ms", 5000)]
+
+
+def test_a_password_reaches_a_probe_as_a_reference_only() -> None:
+    check = {"kind": "redis", "name": "r", "host": "h.test", "password": {"$secret": "env:CHECK_R"}}
+    [fact] = facts_of(check).values()
+    assert fact.ask.secrets == {"password": "env:CHECK_R"}
+    assert "password" not in fact.ask.options
 
 
 def check(name: str, weight: float = 1, *depends_on: str, critical: bool = False) -> TcpCheck:

@@ -269,3 +269,40 @@ def test_a_gateway_that_all_have_is_told_by_its_setting(given, monkeypatch):
         read_inventory(given({"hosts": {"h1": {}}}))
     with pytest.raises(InvalidConfig, match="gateway of h1 is 'own'"):
         read_inventory(given({"hosts": {"h1": {"gateway": "own"}}}))
+
+
+CHANNELS = {"notification_channels": {"email": "a@b.co, c@b.co", "slack": "#ops", "webhook": "http://localhost:8000/"}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"slak": {}}, "there is no channel 'slak'; did you mean 'slack'?"),
+        ({"slack": {"fallback": ["mail"]}}, "there is no channel 'mail'; did you mean 'email'?"),
+        ({"slack": {"fallback": ["slack"]}}, "is the channel itself"),
+        ({"slack": {"fallback": ["email", "email"]}}, "stands there twice"),
+        ({"email#d@b.co": {}}, "'email' has no recipient 'd@b.co' among others (a@b.co, c@b.co)"),
+        ({"slack##ops": {}}, "it has not several"),
+        ({"log": {"most_per_minute": 1}}, "nothing limits the log"),
+        ({"slack": {"quiet": ["25:00-07:00"]}}, "notification_rules.slack.quiet"),
+        ({"slack": {"quiet": ["00:00-24:00"]}}, "never end"),
+        ({"slack": {"timezone": "Mars/Olympus"}}, "notification_rules.slack.timezone"),
+        ({"slack": {"quiet_unless": "urgent"}}, "quiet_unless"),
+        ({"slack": {"digest_above": 0}}, "digest_above"),
+        ({"slack": {"sms_segments": 0}}, "sms_segments"),
+        ({"webhook": {"signing_key": "hunter2-CANARY"}}, "signing_key"),
+        ({"slack": {"quite": ["22:00-07:00"]}}, "did you mean 'quiet'?"),
+    ],
+)
+def test_rules_of_channels_that_cannot_be_kept_are_refused(given, rules, why):
+    said = refused(given, {**CHANNELS, "notification_rules": rules})
+    assert why in said
+    assert "CANARY" not in said
+
+
+def test_rules_of_channels(given):
+    rules = {"slack": {"fallback": ["email", "log"]}, "email#a@b.co": {"quiet": ["Sunday 00:00-24:00", "22:00-07:00"]}}
+    settings = given({**CHANNELS, "notification_rules": rules})
+    assert settings.rules("slack").fallback == ("email", "log")
+    assert [window.spec for window in settings.rules("email#a@b.co").windows("UTC")] == rules["email#a@b.co"]["quiet"]
+    assert settings.rules("email#c@b.co").quiet == ()

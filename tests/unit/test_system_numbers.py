@@ -33,6 +33,10 @@ def test_cpu_shares_that_cannot_be_told_are_none(second):
     assert set(cpu_shares({"user": 10.0, "idle": 10.0}, second).values()) == {None}
 
 
+def test_no_share_is_a_last_digit_above_the_whole():
+    assert cpu_shares({"user": 0.0, "idle": 0.0}, {"user": 0.0, "system": 1.38, "idle": 0.0})["busy"] == 100.0
+
+
 def test_a_tick_backwards_is_noise():
     assert cpu_shares({"user": 0.0, "iowait": 5.0}, {"user": 1.0, "iowait": 4.99})["busy"] == 100.0
 

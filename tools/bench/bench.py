@@ -271,7 +271,7 @@ def main() -> int:
             shapes = [Bare(stack, folder, redis)]
             for database in ("", pg) if pg else ("",):
                 for in_process in (True, False):
-                    fresh = database and _fresh_database(database)
+                    fresh = database and fresh_database(database)
                     shapes.append(Ours(stack, folder, redis, in_process=in_process, database=fresh))
             report(shapes, given.rounds, given.count)
             for shape in shapes[1:]:
@@ -282,7 +282,8 @@ def main() -> int:
     return 0
 
 
-def _fresh_database(url: str) -> str:
+def fresh_database(url: str) -> str:
+    """The URL of a new database on this server."""
     import psycopg  # noqa: PLC0415
 
     name = f"bench_{uuid4().hex[:6]}"

@@ -1,16 +1,19 @@
-"""The system metrics of the hosts, live on a terminal, one reading when piped; nothing is recorded."""
+"""The system metrics of the hosts, live on a terminal with their past, one reading when piped; nothing is recorded."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from opsqueue.cli import render
 from opsqueue.cli.exit_status import FAILED
+from opsqueue.cli.monitor_past import TOPS, MonitorPast, drawn
 from opsqueue.cli.output import Out, put
 from opsqueue.cli.parsing import Parser, seconds
 from opsqueue.cli.tables import Narrow
@@ -32,6 +35,14 @@ _SHOWN = ("cpu_usage", "memory_usage", "swap_usage", "disk_usage", "load_per_cpu
 HEADERS = ("HOST", "CPU", "MEMORY", "SWAP", "DISK", "LOAD/CPU", "PROCS", "UP", "IN", "OUT", "ERROR")
 NARROW = Narrow(
     beneath=("ERROR",), drops=("PROCS", "SWAP", "OUT", "IN", "UP"), last=("LOAD/CPU", "DISK", "MEMORY", "CPU")
+)
+_PAST = {"CPU": "cpu_usage", "MEMORY": "memory_usage", "LOAD/CPU": "load_per_cpu_1m"}
+"""The columns that have a sparkline beside them."""
+LIVE_HEADERS = tuple(name for one in HEADERS for name in ((one, f"{one} PAST") if one in _PAST else (one,)))
+LIVE_NARROW = Narrow(
+    beneath=("ERROR",),
+    drops=("PROCS", "SWAP", "OUT", "IN", "LOAD/CPU PAST", "MEMORY PAST", "UP", "CPU PAST"),
+    last=("LOAD/CPU", "DISK", "MEMORY", "CPU"),
 )
 
 
@@ -58,13 +69,36 @@ def run(given: Namespace) -> int:
     hosts, connect = inventory.select(given.systems), connector(settings, inventory.__getitem__)
     if given.once or not out.terminal or out.json:
         return _once(out, read(hosts, connect))
+    past = MonitorPast(settings) if drawn() else None
     while True:
         began = time.monotonic()
         reading = read(hosts, connect)
-        put("\x1b[H\x1b[2J", end="")
-        out.line(f"opsqueue monitor  {reading['at']}  (Ctrl-C leaves)\n")
-        _print(out, reading)
+        show(replace(out, width=shutil.get_terminal_size().columns), reading, past)
         time.sleep(max(0.0, given.interval - (time.monotonic() - began)))
+
+
+def show(out: Out, reading: Mapping[str, Any], past: MonitorPast | None, at: float | None = None) -> None:
+    """One screen: the reading, and beside it what was before."""
+    now = time.time() if at is None else at
+    put("\x1b[H\x1b[2J", end="")
+    out.line(f"opsqueue monitor  {reading['at']}  (Ctrl-C leaves)\n")
+    if past is None:
+        _print(out, reading)
+        return
+    past.add(now, reading["hosts"])
+    rows = [_with_past(host, past, now) for host in reading["hosts"]]
+    out.rows(LIVE_HEADERS, rows, narrow=LIVE_NARROW)
+    render.unknown(out, rows)
+    out.text(f"PAST: {past.words}; the highest letter is 100 %, or a load of {TOPS['load_per_cpu_1m']:g} for each CPU")
+
+
+def _with_past(host: Mapping[str, Any], past: MonitorPast, at: float) -> tuple[object, ...]:
+    shown = zip(HEADERS, _cells(host), strict=True)
+    return tuple(
+        cell
+        for name, value in shown
+        for cell in ((value, past.shown(host["host"], _PAST[name], at)) if name in _PAST else (value,))
+    )
 
 
 def _once(out: Out, reading: Mapping[str, Any]) -> int:

@@ -1,24 +1,41 @@
 """Probes: things tried over the network from the worker, side by side, each under a hard total deadline.
 
 A target that refuses, fails or is silent is an answer (`ok` is false, `error` is a word: refused, dns_failed,
-timeout, reset, tls_failed, unreachable, protocol_error, too_many_redirects). A probe that cannot be made at
+timeout, reset, tls_failed, unreachable, protocol_error, too_many_redirects, rejected). A probe that cannot be made at
 all is `{"unknown": reason}`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from opsqueue.connectors.probes import dns, http, tcp, tls
+from opsqueue.connectors.probes import dns, http, postgres, redis, tcp, tls
 from opsqueue.connectors.probes.kit import Kit, ProbeError, ProbeLoop, TargetError, Watch, word_of
 from opsqueue.model.fact import Probe, unknown
 
 Way = Callable[[Mapping[str, Any], Watch], Awaitable[dict[str, Any]]]
-_WAYS: Mapping[str, Way] = {"http": http.probe, "tcp": tcp.probe, "tls": tls.probe, "dns": dns.probe}
+
+
+async def _ssh(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
+    from opsqueue.connectors.probes import ssh  # noqa: PLC0415 - paramiko takes a tenth of a second; few ask for it
+
+    return await ssh.probe(options, watch)
+
+
+_WAYS: Mapping[str, Way] = {
+    "http": http.probe,
+    "tcp": tcp.probe,
+    "tls": tls.probe,
+    "dns": dns.probe,
+    "ssh": _ssh,
+    "postgres": postgres.probe,
+    "redis": redis.probe,
+}
 
 _BETWEEN_ATTEMPTS = 0.25
 _GRACE = 0.2
@@ -56,14 +73,21 @@ def _run(probes: Sequence[Probe], concurrency: int, answers: list[Any]) -> None:
 async def _all(probes: Sequence[Probe], concurrency: int, answers: list[Any]) -> None:
     gate = asyncio.Semaphore(max(concurrency, 1))
     kit = Kit()
-    if any(probe.kind == "tls" or str(probe.options.get("url", "")).startswith("https:") for probe in probes):
-        kit.trust()  # reading all authorities takes some ms, which would else be counted to somebody's answer
+    _prepare(probes, kit)
 
     async def one(index: int, probe: Probe) -> None:
         async with gate:
             answers[index] = await _bounded(probe, kit)
 
     await asyncio.gather(*(one(index, probe) for index, probe in enumerate(probes)))
+
+
+def _prepare(probes: Sequence[Probe], kit: Kit) -> None:
+    """What takes some ms the first time, which would else be counted to somebody's answer."""
+    if any(probe.kind == "tls" or str(probe.options.get("url", "")).startswith("https:") for probe in probes):
+        kit.trust()
+    if any(probe.kind == "ssh" for probe in probes):
+        importlib.import_module(f"{__name__}.ssh")
 
 
 async def _bounded(probe: Probe, kit: Kit) -> dict[str, Any]:

@@ -18,6 +18,8 @@ _MOST_LOOKUPS = 64
 # this counts them over the whole process, so that they stay bounded however often probes are asked.
 _lookups = threading.BoundedSemaphore(_MOST_LOOKUPS)
 
+_PER_ADDRESS = 2.0
+"""Seconds until the next address of a name is tried."""
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 _CUT_OFF = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 
@@ -177,6 +179,47 @@ async def connect(host: str, port: int, watch: Watch) -> tuple[asyncio.StreamRea
     await resolve(host, port, watch)
     with watch.phase("connect"):
         return await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
+
+
+async def dial(host: str, port: int, watch: Watch) -> socket.socket:
+    """A connected socket for those who speak without asyncio; the addresses in turn."""
+    await resolve(host, port, watch)
+    with watch.phase("connect"):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for place in found[:-1]:
+            if connection := await _tried(place):
+                return connection
+        return await _dialled(found[-1])
+
+
+async def _tried(place: tuple[Any, ...]) -> socket.socket | None:
+    try:
+        async with asyncio.timeout(_PER_ADDRESS):
+            return await _dialled(place)
+    except OSError:
+        return None  # of several, what the last one says is told
+
+
+async def _dialled(place: tuple[Any, ...]) -> socket.socket:
+    family, kind, proto, _, address = place
+    connection = socket.socket(family, kind, proto)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def secure(writer: asyncio.StreamWriter, options: Mapping[str, Any], watch: Watch) -> None:
+    """Begin TLS where the options say so (tls, verify_tls, ca_file), with the phase `tls`."""
+    if not option(options, "tls", bool, False):
+        return
+    verify = option(options, "verify_tls", bool, True)
+    context = watch.kit.trust(options.get("ca_file")) if verify else trusting_nobody()
+    with watch.phase("tls"):
+        await writer.start_tls(context, server_hostname=option(options, "host", str))
 
 
 def option(options: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any = None) -> Any:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from opsqueue.connectors.asking import ANSWER_MOST, Part, ask_probes, ask_scripts, has_probes, side_by_side
 from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.local import GRACE_S, MARK, ended_by_timeout, wrapped
 from opsqueue.connectors.procfs import reading_of, reading_script
+from opsqueue.connectors.reading import with_way
 from opsqueue.connectors.script import answers, scripts
 from opsqueue.connectors.shell import still_wanted
 from opsqueue.connectors.ssh import remote
@@ -32,8 +33,13 @@ _AGAIN_S = 1.0
 _LATER_S = 2.0
 """How much later than the host's own time limit ours is."""
 
-Between = tuple[float, float]
-"""When something was sent and its answer was here, by time.time."""
+
+class Sent(NamedTuple):
+    """When a text was to be sent, was sent on a connection that stood, and its answer was here, by time.time."""
+
+    wanted: float
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class SshShell:
 
     def ask(self, facts: Sequence[Fact]) -> Mapping[str, Any]:
         """The parsed answers by name: readings and scripts in one text on the host, probes from here beside it."""
-        sent: list[Between] = []
+        sent: list[Sent] = []
         found: dict[str, Any] = {}
         asked = [_as_script(fact, sent, found) for fact in facts]
         parts: list[Part] = []
@@ -138,37 +144,42 @@ class SshShell:
             return f"{lost}; it may still run there"
         return f"{lost}; it has ended there, but how is not known"
 
-    def _read(self, sent: list[Between], facts: Sequence[Fact]) -> dict[str, Any]:
+    def _read(self, sent: list[Sent], facts: Sequence[Fact]) -> dict[str, Any]:
         """A reading that nothing else is asked beside: it needs no sh and no `timeout` of its own on the host."""
         ((fact, script),) = scripts(facts)
         text = f"exec </dev/null\nset -- {shlex.join(script.args)}\n{script.text}"
-        began = time.time()
-        answer = self._told(lambda link: link.tell(text, script.timeout, ANSWER_MOST, plain=True))
-        sent.append((began, time.time()))
-        took = sent[-1][1] - began
+        answer = self._told(sent, lambda link: link.tell(text, script.timeout, ANSWER_MOST, plain=True))
+        took = sent[-1].ended - sent[-1].began
         code = 0 if answer.whole else None
         result = Result(exit_code=code, stdout=answer.out, stderr=answer.err, seconds=took, timed_out=answer.late)
         return {fact.name: result}
 
-    def _run_text(self, sent: list[Between], text: str, private: Mapping[str, str], seconds: float) -> Result:
+    def _run_text(self, sent: list[Sent], text: str, private: Mapping[str, str], seconds: float) -> Result:
         given = "".join(f"{name}={shlex.quote(value)}\n" for name, value in private.items())
-        began = time.time()
-        answer = self._told(lambda link: link.tell(given + text, seconds, ANSWER_MOST))
-        sent.append((began, time.time()))
+        answer = self._told(sent, lambda link: link.tell(given + text, seconds, ANSWER_MOST))
         return Result(exit_code=0, stdout=answer.out, stderr=answer.err)
 
-    def _told(self, tell: Callable[[Link], Answer]) -> Answer:
+    def _told(self, sent: list[Sent], tell: Callable[[Link], Answer]) -> Answer:
+        wanted = time.time()
+
+        def timed(link: Link) -> Answer:
+            began = time.time()
+            try:
+                return tell(link)
+            finally:
+                sent.append(Sent(wanted, began, time.time()))
+
         try:
-            return self.way.do(tell)
+            return self.way.do(timed)
         except Cut:
             pass
         try:
-            return self.way.do(tell)
+            return self.way.do(timed)
         except Cut as again:  # it is one of the scripts that ends it: the others' answers stand
             return again.answer
 
 
-def _as_script(fact: Fact, sent: Sequence[Between], found: dict[str, Any]) -> Fact:
+def _as_script(fact: Fact, sent: Sequence[Sent], found: dict[str, Any]) -> Fact:
     """The fact with a script instead of a reading; one with wrong options is unknown at once."""
     if not isinstance(fact.ask, Reading):
         return fact
@@ -178,8 +189,12 @@ def _as_script(fact: Fact, sent: Sequence[Between], found: dict[str, Any]) -> Fa
     except (TypeError, ValueError) as error:
         found[fact.name] = unknown(f"{error}")
         return fact
-    return Fact(
-        name=fact.name,
-        ask=script,
-        parse=lambda result: fact.parse(reading_of(result, options, between=sent[-1] if sent else None)),
-    )
+    return Fact(name=fact.name, ask=script, parse=lambda result: fact.parse(_reading(result, options, sent)))
+
+
+def _reading(result: Result, options: Mapping[str, Any], sent: Sequence[Sent]) -> dict[str, Any]:
+    if not sent:
+        return reading_of(result, options)
+    when = sent[-1]
+    found = reading_of(result, options, between=(when.began, when.ended))
+    return with_way(found, options, connect_s=when.began - when.wanted, reading_s=when.ended - when.began)

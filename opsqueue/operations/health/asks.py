@@ -11,20 +11,20 @@ from opsqueue.facts.system import NAME as SYSTEM
 from opsqueue.facts.system import system_reading
 from opsqueue.model.fact import Fact, Facts, Probe, unknown, why_unknown
 from opsqueue.operations.health import conditions
+from opsqueue.operations.health.check import Check, NetworkCheck
 from opsqueue.operations.health.checks import (
-    Check,
     CommandCheck,
     DiskCheck,
     DnsCheck,
     HttpCheck,
     LoadCheck,
     MemoryCheck,
-    NetworkCheck,
     ProcessCheck,
     ServiceCheck,
     TcpCheck,
     TlsCheck,
 )
+from opsqueue.operations.health.servers import PostgresCheck, RedisCheck, ServerCheck, SshCheck
 
 _BODY_KEPT = 1024
 """Characters of a body that the record keeps; conditions are judged before, on all that was read."""
@@ -33,6 +33,8 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "HttpCheck": ("status",),
     "DnsCheck": ("rcode", "answers"),
     "TlsCheck": ("days_left", "trusted", "name_ok"),
+    "SshCheck": ("fingerprint", "shown", "expected"),
+    "RedisCheck": ("ready",),
 }
 """Without these an answer cannot be judged."""
 
@@ -66,7 +68,7 @@ def _fact(check: Check) -> Fact:
     if isinstance(check, ServiceCheck):
         return service_fact(name, check.unit, seconds=check.seconds)
     if isinstance(check, DiskCheck):
-        return disk_fact(name, check.path, seconds=check.seconds)
+        return disk_fact(name, check.path, seconds=check.seconds, write_test=check.write_test)
     if isinstance(check, CommandCheck):
         return command_fact(name, check.argv, seconds=check.seconds)
     if isinstance(check, ProcessCheck):
@@ -86,8 +88,13 @@ def _probe(check: NetworkCheck) -> Fact:
     kind, options = _options(check)
     each = {"retries": check.retries, "attempt_timeout": check.timeout_s}
     total = check.timeout_s * (check.retries + 1) + _BETWEEN_ATTEMPTS * check.retries
-    ask = Probe(kind=kind, options={**options, **each}, timeout=total)
+    ask = Probe(kind=kind, options={**options, **each}, secrets=_secrets(check), timeout=total)
     return Fact(name=fact_name(check), ask=ask, parse=lambda raw: _judged(check, raw))
+
+
+def _secrets(check: NetworkCheck) -> dict[str, str]:
+    given = isinstance(check, ServerCheck) and check.password
+    return {"password": given.ref} if given else {}
 
 
 def _options(check: NetworkCheck) -> tuple[str, dict[str, Any]]:
@@ -104,6 +111,15 @@ def _options(check: NetworkCheck) -> tuple[str, dict[str, Any]]:
     if isinstance(check, DnsCheck):
         chosen = check.model_dump(include={"rtype", "resolver", "expect"}) | {"name": check.query}
         return "dns", _given(chosen)
+    if isinstance(check, SshCheck):
+        return "ssh", check.model_dump(include={"host", "port", "host_keys"})
+    return _server(check)
+
+
+def _server(check: NetworkCheck) -> tuple[str, dict[str, Any]]:
+    names = {"host", "port", "user", "database", "tls", "verify_tls", "ca_file"}
+    if isinstance(check, PostgresCheck | RedisCheck):
+        return check.kind, _given(check.model_dump(include=names))
     raise TypeError(f"there is no probe for {type(check).__name__}")
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from opsqueue.model.in_words import in_words
-from opsqueue.model.kind import NO_TEMPLATE, Params
-from opsqueue.operations.health import conditions
+from opsqueue.model.kind import NO_TEMPLATE
+from opsqueue.operations.health.check import ALWAYS, Argument, Check, HostName, NetworkCheck, Path, Percent, Port, Word
+from opsqueue.operations.health.servers import PostgresCheck, RedisCheck, SshCheck
 
 _SECRET_HEADER = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
 _SECRET_NAME = re.compile(r"(?i)pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credential")
@@ -18,86 +19,11 @@ _PLUGIN = re.compile(r"/etc/opsqueue/checks/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """Where the administrator of a host puts, or links, the programs that may check it; a name in it, no other path."""
 _USERINFO = re.compile(r"(?i)^https?://[^/?#]*@")
 
-Word = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$"),
-    in_words("one line, without control characters"),
-]
-CheckName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$"),
-    in_words("a name of 1 to 64 letters, digits, and then spaces and . _ / - too"),
-]
-HostName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$"),
-    in_words("the name or the address of a host, without a port"),
-]
-Path = Annotated[
-    str,
-    StringConstraints(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$"),
-    in_words("an absolute path, such as /srv/data"),
-]
-Argument = Annotated[
-    str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), in_words("a text without a zero byte")
-]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Percent = Annotated[float, Field(gt=0, le=100)]
-Milliseconds = Annotated[float, Field(gt=0, le=600_000)]
-
-
-class Check(Params):
-    """What every check has."""
-
-    name: CheckName
-    weight: float = Field(default=1.0, gt=0, le=1000)
-    """How much it counts in the score."""
-    critical: bool = False
-    """Whether the host counts as down when this check is critical."""
-    timeout_s: float = Field(default=5.0, ge=0.1, le=60)
-    """Seconds for one attempt, in total, whatever the other side does."""
-    depends_on: tuple[CheckName, ...] = Field(default=(), max_length=20)
-    """Checks without which this one cannot be well: while one of them is down, its own failure is no news."""
-
-    @property
-    def seconds(self) -> int:
-        """The time limit in whole seconds, for scripts."""
-        return max(1, round(self.timeout_s + 0.49))
-
-
-class NetworkCheck(Check):
-    """A check from the worker over the network."""
-
-    retries: int = Field(default=0, ge=0, le=5)
-    """How many more attempts before the answer counts; each has `timeout_s`."""
-    warn_ms: Milliseconds | None = 1000
-    crit_ms: Milliseconds | None = 5000
-    conditions: tuple[Word, ...] = Field(default=(), max_length=20)
-    """Such as `[STATUS] == 200`, `[BODY].status == "UP"`; one that fails is critical."""
-
-    @field_validator("conditions")
-    @classmethod
-    def _readable(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            strange = sorted(conditions.parse(text).places() - _PLACES[cls.__name__])
-            if strange:
-                raise ValueError(f"{text!r}: this kind of check has no [{strange[0]}]")
-        return texts
-
-    @model_validator(mode="after")
-    def _in_order(self) -> NetworkCheck:
-        if self.warn_ms is not None and self.crit_ms is not None and self.warn_ms > self.crit_ms:
-            raise ValueError(f"warn_ms is at most crit_ms; found {self.warn_ms:g} and {self.crit_ms:g}")
-        return self
-
-    def looks_at(self, place: str) -> bool:
-        """Whether one of the conditions looks at this place."""
-        return any(place in conditions.parse(text).places() for text in self.conditions)
-
 
 class HttpCheck(NetworkCheck):
     """A request to a web server."""
 
+    places = ALWAYS | {"STATUS", "BODY", "HEADERS", "CERTIFICATE_EXPIRATION", "IP"}
     kind: Literal["http"]
     url: Word
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
@@ -140,6 +66,7 @@ class HttpCheck(NetworkCheck):
 class TcpCheck(NetworkCheck):
     """A connection to a port, optionally with a line sent and a text expected."""
 
+    places = ALWAYS | {"IP", "BODY"}
     kind: Literal["tcp"]
     host: HostName
     port: Port
@@ -151,6 +78,7 @@ class TcpCheck(NetworkCheck):
 class TlsCheck(NetworkCheck):
     """The certificate of a server."""
 
+    places = ALWAYS | {"IP", "CERTIFICATE_EXPIRATION"}
     kind: Literal["tls"]
     host: HostName
     port: Port = 443
@@ -160,12 +88,15 @@ class TlsCheck(NetworkCheck):
     warn_days: float = Field(default=30, ge=0, le=3650)
     crit_days: float = Field(default=7, ge=0, le=3650)
     """Days left of the certificate in the chain that ends first."""
+    min_protocol: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """What the server must be able to speak at least; less is a warning."""
     ca_file: Path | None = None
 
 
 class DnsCheck(NetworkCheck):
     """The answer of a name server."""
 
+    places = ALWAYS | {"DNS_RCODE", "BODY"}
     kind: Literal["dns"]
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_*.-]{1,253}$"), in_words("a name of the DNS")]
     """The name to ask for."""
@@ -228,6 +159,8 @@ class DiskCheck(Check):
     warn_inode_percent: Percent = 90
     crit_inode_percent: Percent = 95
     allow_read_only: bool = False
+    write_test: bool = False
+    """Also write a small file in the directory `path`, read it back and remove it: more than a look."""
 
 
 class MemoryCheck(Check):
@@ -280,14 +213,9 @@ AnyCheck = Annotated[
     | DiskCheck
     | MemoryCheck
     | LoadCheck
-    | CommandCheck,
+    | CommandCheck
+    | SshCheck
+    | PostgresCheck
+    | RedisCheck,
     Field(discriminator="kind"),
 ]
-
-_ALWAYS = frozenset({"CONNECTED", "RESPONSE_TIME"})
-_PLACES: Mapping[str, frozenset[str]] = {
-    "HttpCheck": _ALWAYS | {"STATUS", "BODY", "HEADERS", "CERTIFICATE_EXPIRATION", "IP"},
-    "TcpCheck": _ALWAYS | {"IP", "BODY"},
-    "TlsCheck": _ALWAYS | {"IP", "CERTIFICATE_EXPIRATION"},
-    "DnsCheck": _ALWAYS | {"DNS_RCODE", "BODY"},
-}

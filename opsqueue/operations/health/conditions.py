@@ -4,11 +4,11 @@ The whole grammar::
 
     condition := value ("==" | "!=" | "<" | "<=" | ">" | ">=") value
     value     := "[" PLACE "]" path | number unit? | "text" | bare text | len(value) | has(value)
-               | pat(glob) | any(value, value, …)          (pat and any: only beside == and !=)
+               | pat(glob) | re(pattern) | any(value, value, …)    (pat, re and any: only beside == and !=)
     path      := ("." key | "[" index "]")*                (only after BODY and HEADERS)
     unit      := ms | s | m | h | d
 
-Times are milliseconds. There is no eval, and no pattern that could take for ever.
+Times are milliseconds. There is no eval, and no pattern that could take for ever: see `patterns.py`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from opsqueue.operations.health.patterns import Pattern
+
 _CONDITION = re.compile(r"(?P<left>(?:\"[^\"]*\"|[^\"<>=!])+?)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<right>.+)", re.DOTALL)
 _PLACE = re.compile(r"\[(?P<place>[A-Z_]+)\](?P<path>(?:\.[^.\[\]\s()]+|\[\d{1,6}\])*)")
 _STEP = re.compile(r"\.([^.\[\]\s()]+)|\[(\d{1,6})\]")
 _NUMBER = re.compile(r"(-?\d{1,15}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?")
-_CALL = re.compile(r"(len|has|pat|any)\((.*)\)", re.DOTALL)
+_CALL = re.compile(r"(len|has|pat|re|any)\((.*)\)", re.DOTALL)
 _UNITS = {"ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6, "d": 8.64e7}
 _TIMES = {"RESPONSE_TIME", "CERTIFICATE_EXPIRATION"}
+_MATCHERS = {"pat", "re", "any"}
 _LONGEST_SHOWN = 80
 _LONGEST = 500
 
-Kind = Literal["place", "literal", "len", "has", "pat", "any"]
+Kind = Literal["place", "literal", "len", "has", "pat", "re", "any"]
 
 
 class _Missing:
@@ -67,7 +70,7 @@ class Value:
     text: str
     kind: Kind
     content: Any = None
-    """The literal, the glob, the place with its path, or the values inside the brackets."""
+    """The literal, the glob, the pattern, the place with its path, or the values inside the brackets."""
     unit: str = ""
 
 
@@ -126,10 +129,20 @@ def _value(text: str) -> Value:
 def _call(text: str, name: str, inside: str) -> Value:
     if name == "pat":
         return Value(text, "pat", inside.strip().strip('"'))
+    if name == "re":
+        return Value(text, "re", _pattern(inside.strip()))
     parts = inside.split(",") if name == "any" else [inside]
     return Value(
         text, "any" if name == "any" else ("len" if name == "len" else "has"), tuple(_value(part) for part in parts)
     )
+
+
+def _pattern(text: str) -> Pattern:
+    inside = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    try:
+        return Pattern(inside)
+    except ValueError as error:
+        raise ValueError(f"re({text[:80]}): {error}") from None
 
 
 def _steps(path: str) -> tuple[str | int, ...]:
@@ -155,9 +168,9 @@ def _check(condition: Condition) -> None:
 
 
 def _check_value(value: Value, condition: Condition, found: frozenset[str]) -> None:
-    if value.kind == "any" and any(one.kind not in {"literal", "pat"} for one in value.content):
-        raise ValueError(f"{value.text} holds plain values and pat(…) only")
-    if value.kind in {"pat", "any"} and condition.sign not in {"==", "!="}:
+    if value.kind == "any" and any(one.kind not in {"literal", "pat", "re"} for one in value.content):
+        raise ValueError(f"{value.text} holds plain values, pat(…) and re(…) only")
+    if value.kind in _MATCHERS and condition.sign not in {"==", "!="}:
         raise ValueError(f"{value.text} goes with == and != only")
     if value.kind == "place" and value.content[1] and value.content[0] not in {"BODY", "HEADERS"}:
         raise ValueError(f"[{value.content[0]}] has no parts; only [BODY] and [HEADERS] have")
@@ -212,9 +225,9 @@ def _holds(condition: Condition, left: Any, right: Any) -> bool:
 
 
 def _same(condition: Condition, left: Any, right: Any) -> bool:
-    if condition.left.kind in {"pat", "any"}:
+    if condition.left.kind in _MATCHERS:
         return _matches(condition.left, right)
-    if condition.right.kind in {"pat", "any"}:
+    if condition.right.kind in _MATCHERS:
         return _matches(condition.right, left)
     return _equal(left, right)
 
@@ -224,6 +237,8 @@ def _matches(wanted: Value, found: Any) -> bool:
         return any(_matches(one, found) for one in wanted.content)
     if wanted.kind == "pat":
         return fnmatchcase(_text(found), wanted.content)
+    if wanted.kind == "re":
+        return bool(wanted.content.found_in(_text(found)))
     return _equal(wanted.content, found)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opsqueue.operations.health.checks import Check
-from opsqueue.operations.health.judge import Problem, State, judge, state_of
+from opsqueue.operations.health.check import Check
+from opsqueue.operations.health.judge import judge
+from opsqueue.operations.health.problem import Problem, State, state_of
 
 _WORTH: Mapping[State, float] = {State.OK: 1.0, State.WARNING: 0.5, State.CRITICAL: 0.0}
 _MOST_UNKNOWN = 0.2
@@ -24,6 +25,12 @@ class Judged:
     problems: tuple[Problem, ...] = ()
     because_of: tuple[str, ...] = ()
     """The checks that are down and explain why this one fails."""
+
+    @property
+    def down(self) -> bool:
+        """Whether what it looks at is down; not what is only unreachable with something else."""
+        critical = self.state is State.CRITICAL
+        return critical and (not self.problems or any(problem.down for problem in self.problems))
 
 
 def judge_all(answers: Iterable[tuple[Check, Any]]) -> tuple[Judged, ...]:
@@ -72,7 +79,7 @@ def is_up(judged: Sequence[Judged]) -> bool | None:
     counted = [one for one in judged if one.state in _WORTH]
     if not counted:
         return None
-    down = [one for one in counted if one.state is State.CRITICAL]
+    down = [one for one in counted if one.down]
     return not (len(down) == len(counted) or any(one.check.critical for one in down))
 
 
@@ -82,11 +89,15 @@ def _judged(check: Check, answer: Any) -> Judged:
 
 
 def _beside_parents(judged: Judged, settled: Mapping[str, Judged]) -> Judged:
-    down = tuple(name for name in judged.check.depends_on if settled[name].state in {State.CRITICAL, State.UNREACHABLE})
+    down = tuple(name for name in judged.check.depends_on if _explains(settled[name]))
     # A child that answers is plainly reachable, whatever is said of its parent.
     if not down or judged.state not in {State.CRITICAL, State.UNKNOWN}:
         return judged
     return replace(judged, state=State.UNREACHABLE, because_of=down)
+
+
+def _explains(parent: Judged) -> bool:
+    return parent.down or parent.state is State.UNREACHABLE
 
 
 def _why_stuck(left: Sequence[Check], names: set[str]) -> str:

@@ -17,7 +17,7 @@ from opsqueue.model.fact import Fact, Script
 from opsqueue.model.kind import Metric, OperationKind, Params
 from opsqueue.model.names import Risk, Sort
 from opsqueue.model.plan import NOTHING, Command, Plan, Step
-from opsqueue.pipeline import advance, target
+from opsqueue.pipeline import advance, assemble, target
 from opsqueue.pipeline.move import Move
 
 _PLACE = Path(os.environ["FAULTKIT"])
@@ -166,6 +166,17 @@ def _held_run(run):
     return held
 
 
+def _held_tell(tell):
+    def held(settings, channel, message, event_id):
+        event = event_id.partition(":")[0]
+        point(event, f"{channel.partition('#')[0]}-unsent")
+        receipt = tell(settings, channel, message, event_id)
+        point(event, f"{channel.partition('#')[0]}-told")
+        return receipt
+
+    return held
+
+
 def _thrice(put):
     def often(channel, queue, message, **options):
         for _ in range(3 if (_PLACE / "thrice").exists() else 1):
@@ -180,6 +191,7 @@ def install() -> None:
         advance._STAGES[stage] = _held_stage(stage, work)
     target._send = _held_send(target._send)
     target.Job.write = _held_write(target.Job.write)
+    assemble.tell = _held_tell(assemble.tell)
     LocalShell.run = _held_run(LocalShell.run)
     kombu_redis.Channel._put = _thrice(kombu_redis.Channel._put)
 

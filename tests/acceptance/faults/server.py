@@ -10,8 +10,12 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
+from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+
+from aiosmtpd.controller import Controller
 
 
 def _contract():
@@ -57,6 +61,45 @@ class Postgres:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(20)
         shutil.rmtree(self.directory)
+
+
+@contextmanager
+def counting_servers():
+    """A mail server and a web server; the events that each took are in `got`, by `email` and `webhook`."""
+    got = {"email": [], "webhook": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            got["webhook"].append(self.headers["X-Opsqueue-Event"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_words):
+            pass
+
+    class Mailbox:
+        async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
+            got["email"].append(message_from_bytes(envelope.content, policy=policy.default)["X-Opsqueue-Event"])
+            return "250 OK"
+
+    class Mail(Controller):
+        def _trigger_server(self):
+            self.port = self.server.sockets[0].getsockname()[1]  # the one that the system chose
+            super()._trigger_server()
+
+    mail = Mail(Mailbox(), hostname="127.0.0.1", port=0)
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02})
+    mail.start()
+    thread.start()
+    try:
+        yield SimpleNamespace(got=got, mail=mail.port, web=web.server_port)
+    finally:
+        web.shutdown()
+        thread.join()
+        web.server_close()
+        mail.stop()
 
 
 @contextmanager

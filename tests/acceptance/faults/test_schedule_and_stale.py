@@ -129,6 +129,24 @@ def test_a_deaf_worker_is_noticed_and_started_again(make_rig):
     assert not psutil.pid_exists(deaf.pid)
 
 
+def test_a_worker_that_is_slow_to_start_is_not_taken_for_a_deaf_one(make_rig):
+    """It would be killed, and the next as well, for ever."""
+    rig = make_rig(worker={"deaf_seconds": 2})
+    worker = rig.worker()
+    rig.closed(rig.ask("h1"))
+    (first,) = worker.mains.values()
+    first.kill()
+    second = until(lambda: next((one for one in worker.mains.values() if one.pid != first.pid), None), 60, "the next")
+    second.suspend()
+    asked = rig.ask("h1", wait=False)
+    time.sleep(6)
+    second.resume()
+    until(lambda: rig.known([asked]), 60, "the request in the record")
+    rig.closed(asked)
+    rig.sound({asked: "succeeded"})
+    assert "takes nothing any more" not in rig.log()
+
+
 def test_a_busy_worker_is_not_taken_for_a_deaf_one(make_rig):
     """A flood of requests that takes longer than deaf_seconds to write down, while no operation is worked on."""
     rig = make_rig(worker={"deaf_seconds": 4, "processes": 1})

@@ -126,6 +126,62 @@ ROWS = [
         NOW + 5,
     ),
     ("a word that is no receipt", {"deliveries": (told("sent"),)}, Hold, "'sent', which is no receipt", None),
+    ("the same was told just before", {"deliveries": (told("suppressed"),)}, Pass, "everybody was told", None),
+    (
+        "given up, and its fallback was told",
+        {"deliveries": (told("dead", "slack", fallback="email"), told(channel="email#a@b.co"))},
+        Pass,
+        "everybody was told",
+        None,
+    ),
+    (
+        "given up, and its fallback is still being tried",
+        {"deliveries": (told("dead", "slack", fallback="email"), told("queued", next_at=NOW + 5))},
+        Hold,
+        "email is queued (not tried yet), next at",
+        NOW + 5,
+    ),
+    (
+        "down two channels, and the last was told",
+        {
+            "deliveries": (
+                told("dead", "slack", fallback="email"),
+                told("dead", fallback="sms"),
+                told(channel="sms"),
+            )
+        },
+        Pass,
+        "everybody was told",
+        None,
+    ),
+    (
+        "given up, and so was its fallback",
+        {"deliveries": (told("dead", "slack", fallback="email", error="HTTP 404"), told("dead", error="SMTP 550"))},
+        Hold,
+        "slack was given up after 0 attempts: HTTP 404",
+        None,
+    ),
+    (
+        "a circle of fallbacks, all given up",
+        {"deliveries": (told("dead", "slack", fallback="email"), told("dead", fallback="slack"))},
+        Hold,
+        "email was given up",
+        None,
+    ),
+    (
+        "in quiet hours",
+        {"deliveries": (told("queued", next_at=NOW + 5, note="quiet hours until 07:00"),)},
+        Hold,
+        "email waits: quiet hours until 07:00, next at 2026-03-08T12:00:05Z",
+        NOW + 5,
+    ),
+    (
+        "in a summary: looked at again soon, never at once",
+        {"deliveries": (told("summary", next_at=NOW - 5, note="told in one summary at 12:05"),)},
+        Hold,
+        "email: told in one summary at 12:05",
+        NOW + 30,
+    ),
     ("looking tells people too", {"operation": {**DONE, "looking": True}}, Hold, "nobody was told", NOW + 30),
 ]
 

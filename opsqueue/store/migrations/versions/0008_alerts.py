@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0003"
+revision = "0008"
+down_revision = "0007"
 
 
 # What happened to an alert is appended only; old lines are pruned by age, none is ever changed.

@@ -1,0 +1,94 @@
+"""What was deployed, how its health check went, and what followed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from opsqueue.cli import render, times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, add_verb, verbs, whole_number
+from opsqueue.cli.record import needed, no_record, opened
+from opsqueue.cli.tables import Narrow
+from opsqueue.cli.text import safe
+from opsqueue.pipeline.deployments import as_json
+from opsqueue.settings import Settings, load
+from opsqueue.store import deployments
+
+HEADERS = ("ID", "AT", "SERVICE", "VERSION", "STATE", "SYSTEMS", "BY", "WHY")
+NARROW = Narrow(beneath=("WHY",), drops=("BY", "SYSTEMS", "AT"))
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.ends((0, 2, 9, 10, 12), "opsqueue deployments list --service shop", "opsqueue deployments show 6f1c")
+    below = verbs(parser)
+    lists = add_verb(below, "list", "the newest first")
+    lists.add_argument("--service", metavar="NAME", help="only those of this service")
+    lists.add_argument("--limit", type=whole_number(1, 100_000), default=50, metavar="N", help="at most (default: 50)")
+    lists.ends((0, 2, 12), "opsqueue deployments list --service shop --output json")
+    show = add_verb(below, "show", "one deployment")
+    show.add_argument("deployment", metavar="ID", help="of its event; the beginning is enough")
+    show.ends((0, 2, 9, 10, 12), "opsqueue deployments show 6f1c --output json")
+
+
+def run(given: Namespace) -> int:
+    """List or show."""
+    out, settings = Out.of(given), load(given.config)
+    if given.verb == "list":
+        out.listing("deployments", _listed(settings, given), HEADERS, _cells, NARROW)
+        return 0
+    with needed(settings) as store, store.read() as connection:
+        found = deployments.get(connection, deployments.resolve(connection, given.deployment))
+    _show(out, as_json(found))
+    return 0
+
+
+def _listed(settings: Settings, given: Namespace) -> list[dict[str, Any]]:
+    with opened(settings) as store:
+        if store is None:
+            note(no_record(settings))
+            return []
+        with store.read() as connection:
+            found = deployments.listed(connection, service=given.service, limit=given.limit)
+    if not found:
+        note("no deployment was told of; docs/deployments.md says how")
+    return [as_json(one) for one in found]
+
+
+def _cells(one: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        render.short(one["event_id"]),
+        times.stamp(one["created_at"]),
+        one["service"],
+        one["version"],
+        one["state"],
+        ", ".join(one["systems"]),
+        one["requested_by"],
+        one["why"],
+    )
+
+
+def _show(out: Out, data: Mapping[str, Any]) -> None:
+    if out.json:
+        out.entry(data)
+        return
+    rows = {
+        "deployment": data["event_id"],
+        "service": data["service"],
+        "version": data["version"],
+        "systems": ", ".join(data["systems"]),
+        "told as": data["status"],
+        "state": data["state"],
+        "why": data["why"],
+        "health check": data["health_check_id"],
+        "rollback": data["rollback_id"],
+        "asked by": data["requested_by"],
+        "reason": data["reason"],
+        "at": times.stamp(data["created_at"]),
+        "over": times.stamp(data["finished_at"]),
+    }
+    for key, value in rows.items():
+        if value:
+            out.line(f"{key:<12} {out.word(value) if key == 'state' else safe(value)}")

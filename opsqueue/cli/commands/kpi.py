@@ -1,0 +1,105 @@
+"""The key figures of a period, each with its definition and how many samples it stands on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+
+from opsqueue.cli import kpi_forms, kpi_report
+from opsqueue.cli.html import page
+from opsqueue.cli.output import Out, dumps, note, put
+from opsqueue.cli.parsing import Parser
+from opsqueue.cli.record import needed
+from opsqueue.errors import InvalidRequest, OpsqueueError
+from opsqueue.pipeline.figures import Told, as_json, told
+from opsqueue.settings import load
+from opsqueue.telemetry import counted
+
+FORMATS = ("table", "json", "csv", "html")
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.add_argument(
+        "--period",
+        default="month",
+        metavar="PERIOD",
+        help="day, week, month, quarter: the present one so far; last-day, last-week, last-month, last-quarter; "
+        "or START..END such as 2026-03-01..2026-04-01, END not included (default: month)",
+    )
+    parser.add_argument(
+        "--system", action="append", default=[], metavar="SYSTEM", help="only this host, group or tag; may be repeated"
+    )
+    parser.add_argument("--format", choices=FORMATS, help="how they are written (default: as --output says)")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write them to this file, whole or not at all")
+    parser.ends(
+        (0, 2, 12),
+        "opsqueue kpi --period last-month",
+        "opsqueue kpi --period 2026-03-01..2026-04-01 --system web-server-1 --format csv",
+        "opsqueue kpi --period quarter --format html --to kpi.html",
+    )
+
+
+def run(given: Namespace) -> int:
+    """Reckon, and show or write."""
+    out, settings = Out.of(given), load(given.config)
+    form = _form(given, out)
+    with needed(settings) as store:
+        found = told(store, settings, period=given.period, systems=given.system, now=time.time())
+    if given.to:
+        _write(given.to, _text(found, form))
+        note(f"written to {given.to}")
+    elif form == "jsonl":
+        out.listing("figures", as_json(found)["figures"], (), None)
+    elif form == "json":
+        out.entry(as_json(found))
+    elif form == "table":
+        kpi_forms.table(out, as_json(found))
+    else:
+        put(_text(found, form), end="")
+    if found.added_later:
+        note(
+            f"{counted(found.added_later, 'operation')} of this period ended after it: a report that was made "
+            "earlier has other numbers, and another revision"
+        )
+    return 0
+
+
+def _form(given: Namespace, out: Out) -> str:
+    """`--format`, else `--output`; both are fine when they say the same."""
+    if given.format and given.output and given.format != given.output:
+        raise InvalidRequest(f"--format {given.format} and --output {given.output} say different things: give one")
+    form: str = given.format or out.form
+    if given.to and form == "table":
+        raise InvalidRequest("a table is for a terminal: with --to say --format json, csv or html")
+    return form
+
+
+def _text(found: Told, form: str) -> str:
+    if form == "html":
+        return page(kpi_report.report(found))
+    data = as_json(found)
+    if form == "csv":
+        return kpi_forms.csv(data)
+    if form == "jsonl":
+        return "".join(json.dumps(one) + "\n" for one in data["figures"])
+    return dumps(data, indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file as a whole: who reads it meanwhile has the old one or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OpsqueueError(f"{path} cannot be written: {error.strerror}") from None

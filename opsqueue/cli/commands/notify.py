@@ -1,0 +1,165 @@
+"""The ways to people: try them, and look at what was not delivered."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from opsqueue.cli import times
+from opsqueue.cli.exit_status import FAILED
+from opsqueue.cli.nearest import nearest
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, add_verb, verbs
+from opsqueue.cli.record import needed, no_record, opened
+from opsqueue.cli.tables import Narrow
+from opsqueue.client import actor
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.instant import utc_text
+from opsqueue.model.names import Severity
+from opsqueue.notify.message import Message
+from opsqueue.notify.policy import quiet_until
+from opsqueue.notify.sms import cost
+from opsqueue.pipeline.assemble import recipients, tell
+from opsqueue.settings import Settings, load
+from opsqueue.store import tellings
+from opsqueue.telemetry import iso
+
+TESTED = ("RECIPIENT", "STATUS", "SECONDS", "ERROR")
+PLANNED = ("RECIPIENT", "FALLBACK", "QUIET UNTIL", "SMS PARTS")
+UNTOLD = ("EVENT", "RECIPIENT", "STATUS", "ATTEMPTS", "NEXT", "WHY")
+_SIDE_BY_SIDE = 16
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.ends((0, 2, 3, 12), "opsqueue notify test", "opsqueue notify list")
+    below = verbs(parser)
+    test = add_verb(below, "test", "send a marked message now, and say what each recipient's side answered")
+    test.add_argument("channels", nargs="*", metavar="CHANNEL", help="a channel, or one recipient of it (default: all)")
+    test.add_argument("--dry-run", action="store_true", help="who would be told, and by which rules; sends nothing")
+    test.ends((0, 2, 3), "opsqueue notify test", "opsqueue notify test email slack", "opsqueue notify test --dry-run")
+    lists = add_verb(below, "list", "messages without an operation that wait, or were given up")
+    lists.add_argument("--all", action="store_true", help="those that were delivered, too")
+    lists.add_argument("--limit", type=int, default=50, metavar="N", help="at most (default: 50)")
+    lists.ends((0, 2, 12), "opsqueue notify list --all --output json")
+    again = add_verb(below, "retry", "try again to deliver what was given up")
+    again.add_argument("event", metavar="EVENT", help="as `notify list` shows it")
+    again.ends((0, 2, 12), "opsqueue notify retry channel-failed:slack:0")
+
+
+def run(given: Namespace) -> int:
+    """Test, list or retry."""
+    out, settings = Out.of(given), load(given.config)
+    if given.verb == "list":
+        return _list(out, settings, every=given.all, limit=given.limit)
+    if given.verb == "retry":
+        return _retry(out, settings, given.event)
+    who = _recipients(settings, given.channels)
+    return _plan(out, settings, who) if given.dry_run else _test(out, settings, who)
+
+
+def _recipients(settings: Settings, wanted: Sequence[str]) -> list[str]:
+    known = settings.channel_names
+    for name in wanted:
+        if name.partition("#")[0] not in known:
+            near = nearest(name, known) or f"; there are: {', '.join(known)}"
+            raise InvalidRequest(f"there is no notification channel {name[:80]!r}{near}")
+    return list(dict.fromkeys(one for name in wanted or known for one in recipients(settings, name)))
+
+
+def marked(now: float) -> Message:
+    """The message that says it is only a test."""
+    title = "[opsqueue] TEST: this channel works"
+    body = f"{title}\nSent by {actor()} with `opsqueue notify test` at {utc_text(now)}. Nothing has happened."
+    payload = {"event": "test", "test": True, "requested_by": actor(), "at": utc_text(now), "severity": "info"}
+    short = "opsqueue TEST: this channel works. Nothing has happened."
+    return Message(title=title, body=body, severity=Severity.INFO, payload=payload, short=short, at=now)
+
+
+def _test(out: Out, settings: Settings, who: Sequence[str]) -> int:
+    message, event = marked(time.time()), f"test:{uuid4()}"
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        found = list(pool.map(lambda one: _tried(settings, one, message, f"{event}:{one}"), who))
+    out.listing("recipients", found, TESTED, _tested, Narrow(beneath=("ERROR",)))
+    return 0 if all(one["status"] == "accepted" for one in found) else FAILED
+
+
+def _tried(settings: Settings, recipient: str, message: Message, event_id: str) -> dict[str, Any]:
+    began = time.monotonic()
+    receipt = tell(settings, recipient, message, event_id)
+    seconds = round(time.monotonic() - began, 3)
+    return {"recipient": recipient, "status": receipt.status, "seconds": seconds, "error": receipt.error or None}
+
+
+def _tested(one: Mapping[str, Any]) -> tuple[object, ...]:
+    return one["recipient"], one["status"], f"{one['seconds']:.2f}", one["error"] or ""
+
+
+def _plan(out: Out, settings: Settings, who: Sequence[str]) -> int:
+    now = time.time()
+    out.listing("recipients", [_rules(settings, one, now) for one in who], PLANNED, _planned)
+    return 0
+
+
+def _rules(settings: Settings, recipient: str, now: float) -> dict[str, Any]:
+    rules = settings.rules(recipient)
+    return {
+        "recipient": recipient,
+        "fallback": list(rules.fallback),
+        "quiet_until": iso(quiet_until(rules.windows(settings.timezone), now)),
+        "sms_parts": cost(marked(now).short).parts if recipient.partition("#")[0] == "sms" else None,
+    }
+
+
+def _planned(one: Mapping[str, Any]) -> tuple[object, ...]:
+    quiet = times.stamp(one["quiet_until"]) if one["quiet_until"] else ""
+    return one["recipient"], ", ".join(one["fallback"]), quiet, one["sms_parts"] or ""
+
+
+def _list(out: Out, settings: Settings, *, every: bool, limit: int) -> int:
+    rows: list[dict[str, Any]] = []
+    hint = "every message without an operation was delivered"
+    with opened(settings) as store:
+        if store is None:
+            hint = no_record(settings)
+        else:
+            with store.read() as connection:
+                rows = [
+                    {
+                        "event": row.event,
+                        "recipient": row.channel,
+                        "status": row.status,
+                        "attempts": row.attempts,
+                        "next_at": iso(row.next_at) if row.status in tellings.WAITING else None,
+                        "at": iso(row.at),
+                        "error": row.error or None,
+                        "note": row.note or None,
+                    }
+                    for row in tellings.newest(connection, limit, every=every)
+                ]
+    out.listing("messages", rows, UNTOLD, _untold, Narrow(beneath=("WHY",), drops=("ATTEMPTS",)))
+    if not rows:
+        note(hint)
+    return 0
+
+
+def _untold(row: Mapping[str, Any]) -> tuple[object, ...]:
+    why = "; ".join(filter(None, (row["error"], row["note"])))
+    when = times.stamp(row["next_at"]) if row["next_at"] else ""
+    return row["event"], row["recipient"], row["status"], row["attempts"], when, why
+
+
+def _retry(out: Out, settings: Settings, event: str) -> int:
+    with needed(settings) as store, store.begin() as tx:
+        again = tellings.revive(tx, event, time.time())
+    if not again:
+        raise InvalidRequest(f"no message {event[:80]!r} was given up: `opsqueue notify list` shows those that were")
+    if out.json:
+        out.entry({"event": event, "again": again})
+    else:
+        out.line(f"{event}: tried again for {', '.join(again)} as soon as a worker runs")
+    return 0

@@ -1,0 +1,1 @@
+"""What follows a deployment. Decided here, done by the pipeline."""

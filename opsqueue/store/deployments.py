@@ -1,0 +1,123 @@
+"""Deployments in the record: written once for each event, moved by whoever knows their state; what they monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from opsqueue.errors import Conflict, NotFound
+from opsqueue.model.deployment import Deployment, DeploymentState
+from opsqueue.store.gently import insert_new, put
+from opsqueue.store.rows import pack, unpack
+from opsqueue.store.schema import deployments as table
+from opsqueue.store.schema import monitored
+
+_JSON = ("systems", "check", "rollback")
+_LEAST_PREFIX = 4
+
+
+def create(tx: Connection, deployment: Deployment, digest: str) -> bool:
+    """Write a new one; False when the same event is there already, Conflict when its id belongs to another."""
+    if insert_new(tx, table, {**_row(deployment), "digest": digest}):
+        return True
+    found = tx.execute(select(table.c.digest).where(table.c.id == deployment.id)).scalar_one()
+    if found != digest:
+        raise Conflict(
+            f"the id {deployment.id} belongs to another deployment event. Send this one with an id of its own, "
+            f"or look at the one that is there with `opsqueue deployments show {deployment.id}`."
+        )
+    return False
+
+
+def get(connection: Connection, deployment_id: str) -> Deployment:
+    """The one with this id; NotFound otherwise."""
+    row = connection.execute(select(table).where(table.c.id == deployment_id)).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no deployment {deployment_id[:80]!r}; `opsqueue deployments list` shows them")
+    return _deployment(row)
+
+
+def known(connection: Connection, deployment_id: str) -> bool:
+    """Whether there is one with this id."""
+    return connection.execute(select(table.c.id).where(table.c.id == deployment_id)).first() is not None
+
+
+def resolve(connection: Connection, prefix: str) -> str:
+    """The one id that begins with `prefix` (4 characters or more); NotFound, or Conflict when several do."""
+    query = select(table.c.id).where(table.c.id.startswith(prefix.lower(), autoescape=True)).limit(3)
+    ids = list(connection.execute(query).scalars()) if len(prefix) >= _LEAST_PREFIX else []
+    if len(ids) > 1:
+        raise Conflict(f"several deployments begin with {prefix}: {', '.join(ids)}. Write more of the id.")
+    if not ids:
+        raise NotFound(f"there is no deployment {prefix[:80]!r}; `opsqueue deployments list` shows them")
+    return str(ids[0])
+
+
+def listed(connection: Connection, *, service: str | None = None, limit: int = 50) -> list[Deployment]:
+    """The newest first."""
+    query = select(table).order_by(table.c.created_at.desc()).limit(limit)
+    if service is not None:
+        query = query.where(table.c.service == service)
+    return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
+def going_on(connection: Connection, limit: int = 200) -> list[Deployment]:
+    """Those that are not over, the oldest first."""
+    query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at).limit(limit)
+    return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
+def since(connection: Connection, deployment: Deployment) -> list[Deployment]:
+    """Later ones of the same service, the newest first."""
+    query = select(table).where(table.c.service == deployment.service, table.c.created_at > deployment.created_at)
+    rows = connection.execute(query.order_by(table.c.created_at.desc()).limit(100)).mappings()
+    return [_deployment(row) for row in rows]
+
+
+def last_healthy(connection: Connection, service: str, besides: str) -> str | None:
+    """The version of this service, other than `besides`, that was last found to be healthy."""
+    query = select(table.c.version).where(table.c.service == service, table.c.version != besides)
+    query = query.where(table.c.state == DeploymentState.HEALTHY)
+    return connection.execute(query.order_by(table.c.created_at.desc()).limit(1)).scalar()
+
+
+def move(tx: Connection, deployment: Deployment, state: DeploymentState, why: str, now: float) -> bool:
+    """Bring it from the state that it is known to be in to the next; False when somebody else was quicker."""
+    moved = update(table).where(table.c.id == deployment.id, table.c.state == deployment.state)
+    return tx.execute(moved.values(state=state, why=why, finished_at=now if state.over else None)).rowcount == 1
+
+
+def prune(tx: Connection, before: float) -> int:
+    """Forget those that were over before then; what they monitor stays. Returns how many."""
+    return tx.execute(delete(table).where(table.c.finished_at < before)).rowcount
+
+
+def monitor(
+    tx: Connection, deployment: Deployment, hosts: Iterable[str], checks: Sequence[Mapping[str, Any]], now: float
+) -> None:
+    """From now on these checks of the service are part of every health check of these hosts."""
+    row = {"service": deployment.service, "checks": pack(checks), "deployment_id": deployment.id, "since": now}
+    for host in hosts:
+        put(tx, monitored, {**row, "host": host})
+
+
+def checks(connection: Connection) -> dict[str, dict[str, tuple[Mapping[str, Any], ...]]]:
+    """By host and service, the checks of healthy deployments."""
+    found: dict[str, dict[str, tuple[Mapping[str, Any], ...]]] = {}
+    query = select(monitored.c.host, monitored.c.service, monitored.c.checks)
+    for host, service, some in connection.execute(query.order_by(monitored.c.host, monitored.c.service)):
+        found.setdefault(host, {})[service] = unpack(some)
+    return found
+
+
+def _row(deployment: Deployment) -> dict[str, Any]:
+    data = {name: getattr(deployment, name) for name in Deployment.__dataclass_fields__}
+    return {**data, **{name: pack(data[name]) for name in _JSON}}
+
+
+def _deployment(row: Mapping[Any, Any]) -> Deployment:
+    data = {name: row[name] for name in Deployment.__dataclass_fields__}
+    data |= {name: unpack(data[name]) for name in _JSON}
+    return Deployment(**{**data, "state": DeploymentState(data["state"])})

@@ -1,0 +1,58 @@
+"""What was sent to whom and when: for limits, for summaries, and to tell nobody the same twice."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, select, text, update
+
+from opsqueue.store.gently import put
+from opsqueue.store.schema import sends as table
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:channel))")
+
+
+def lock(tx: Connection, channel: str) -> None:
+    """Be the only one who counts this channel, until the transaction ends; on SQLite who writes is alone anyway."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_LOCK, {"channel": f"opsqueue.sends.{channel}"})
+
+
+def note(tx: Connection, channel: str, event: str, *, at: float, content: str) -> None:
+    """Write that this is being sent now; the same event again only moves its time."""
+    put(tx, table, {"channel": channel, "event": event, "at": at, "content": content, "accepted": False})
+
+
+def accepted(tx: Connection, channel: str, event: str, *, at: float) -> None:
+    """Write that it was taken."""
+    tx.execute(update(table).where(table.c.channel == channel, table.c.event == event).values(accepted=True, at=at))
+
+
+def since(connection: Connection, channel: str, at: float, *, besides: str) -> tuple[float, ...]:
+    """When other events were last sent there since then, in order."""
+    query = select(table.c.at).where(table.c.channel == channel, table.c.at > at, table.c.event != besides)
+    return tuple(connection.execute(query.order_by(table.c.at)).scalars())
+
+
+def same(connection: Connection, channel: str, content: str, at: float, *, besides: str) -> tuple[str, float] | None:
+    """Another event with this content that was accepted there since then, and when."""
+    row = connection.execute(
+        select(table.c.event, table.c.at)
+        .where(table.c.channel == channel, table.c.at > at, table.c.event != besides)
+        .where(table.c.accepted, table.c.content == content)
+        .order_by(table.c.at.desc())
+        .limit(1)
+    ).first()
+    return (row[0], row[1]) if row else None
+
+
+def last_accepted(connection: Connection, channel: str) -> float:
+    """When anything was last accepted there; 0: never, as far as is known."""
+    query = select(func.max(table.c.at)).where(table.c.channel == channel, table.c.accepted)
+    return float(connection.execute(query).scalar_one() or 0.0)
+
+
+def prune(tx: Connection, before: float) -> int:
+    """Forget what was sent before then, but for the last that each channel accepted; returns how many."""
+    other = table.alias("other")
+    newest = select(func.max(other.c.at)).where(other.c.channel == table.c.channel, other.c.accepted).scalar_subquery()
+    old = delete(table).where(table.c.at < before, ~(table.c.accepted & (table.c.at == newest)))
+    return tx.execute(old).rowcount

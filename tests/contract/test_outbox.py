@@ -1,0 +1,224 @@
+"""The outbox of what belongs to no operation, on SQLite and on PostgreSQL: once, whoever writes it at the same time."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from opsqueue.model.names import OperationPriority
+from opsqueue.model.record import Delivery, Operation
+from opsqueue.store import deliveries, operations, sends, tellings
+
+AT = 1_800_000_000.0
+ODD = "quotes ' \" % _ \\ Zürich 日本 🚀 \x00 \ud83d"
+
+
+def a_message(event="e1", **fields):
+    given = {"title": "t", "body": "b", "short": "s", "severity": "warning", "payload": {"a": [1, ODD]}, "alike": ""}
+    return {"event": event, **given, "at": AT, "created_at": AT, **fields}
+
+
+def row(channel="email", event="e1", **fields):
+    return Delivery(operation_id="", event=event, channel=channel, next_at=AT, **fields)
+
+
+def add(store, message=None, *rows):
+    with store.begin() as tx:
+        return tellings.add(tx, message or a_message(), rows or (row(),))
+
+
+def of(store, event="e1"):
+    with store.read() as connection:
+        return tellings.of(connection, event)
+
+
+def due(store, now, limit=100):
+    with store.read() as connection:
+        who = tellings.due_recipients(connection, now)
+        return [(one.event, one.channel) for name in who for one in tellings.due(connection, name, now, limit)]
+
+
+def at_once(number, work):
+    together, answers = threading.Barrier(number), []
+
+    def run(index):
+        together.wait()
+        answers.append(work(index))
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_a_message_and_whom_it_is_for_come_back_as_they_were_written(store):
+    told = row(note="instead of slack", fallback="sms", error="busy", summary="", status="failed", attempts=3, at=AT)
+    assert add(store, a_message(title=ODD), told)
+    assert of(store) == (told,)
+    with store.read() as connection:
+        kept = tellings.message(connection, "e1")
+    assert (kept["title"], kept["severity"]) == (ODD.replace("\x00", "\\x00").replace("\ud83d", "\\ud83d"), "warning")
+    assert kept["payload"]["a"][0] == 1
+
+
+def test_an_event_is_put_out_once_whatever_is_said_the_second_time(store):
+    assert add(store)
+    assert not add(store, a_message(title="other"), row("slack"))
+    assert [one.channel for one in of(store)] == ["email"]
+
+
+def test_an_event_is_put_out_once_by_many(store):
+    answers = at_once(8, lambda index: add(store, a_message(), row(f"channel-{index}")))
+    assert sorted(answers) == [False] * 7 + [True]
+    assert len(of(store)) == 1
+
+
+def test_a_transaction_that_fails_leaves_neither_message_nor_recipient(store):
+    def half(tx):
+        tellings.add(tx, a_message(), [row()])
+        tx.execute(text("INSERT INTO leases (name) VALUES ('half')"))
+
+    with pytest.raises(IntegrityError), store.begin() as tx:
+        half(tx)
+    assert of(store) == ()
+    assert add(store)
+
+
+def test_a_recipient_without_a_message_is_refused(store):
+    with pytest.raises(IntegrityError), store.begin() as tx:
+        tellings.lead_down(tx, row(event="nothing"))
+
+
+def test_what_is_due_comes_by_recipient_and_what_is_settled_never(store):
+    states = ("queued", "sending", "failed", "accepted", "dead", "suppressed", "acknowledged", "summary")
+    add(store, None, *(replace(row(state), status=state, next_at=AT - len(state)) for state in states))
+    assert [channel for _, channel in due(store, AT)] == ["failed", "queued", "sending"]
+    assert due(store, AT - 7) == [("e1", "sending")]
+    with store.read() as connection:
+        assert tellings.due_soon(connection, AT)
+        assert not tellings.due_soon(connection, AT - 8)
+
+
+def test_a_recipient_is_told_what_is_longest_due_first(store):
+    for number in (3, 1, 2):
+        add(store, a_message(f"e{number}"), replace(row(event=f"e{number}"), next_at=AT + number))
+    assert [event for event, _ in due(store, AT + 3)] == ["e1", "e2", "e3"]
+    assert [event for event, _ in due(store, AT + 3, limit=2)] == ["e1", "e2"]
+    assert due(store, AT) == []
+
+
+def test_of_many_who_try_one_writes(store):
+    add(store)
+    attempt = replace(row(), status="sending", attempts=1)
+
+    def take(_index):
+        with store.begin() as tx:
+            return tellings.save(tx, attempt, seen=0)
+
+    assert sorted(at_once(8, take)) == [False] * 7 + [True]
+    with store.begin() as tx:  # who saw it before is too late, whatever the answer was
+        assert not tellings.save(tx, replace(attempt, status="dead"), seen=0)
+    assert of(store) == (attempt,)
+
+
+def test_leading_down_adds_a_recipient_or_says_where_it_went(store):
+    add(store, None, row("slack", status="dead", attempts=2), row("email", status="accepted", attempts=1))
+    with store.begin() as tx:
+        tellings.lead_down(tx, row("slack", status="dead", fallback="sms"))
+        tellings.lead_down(tx, row("sms", note="instead of slack"))
+        tellings.lead_down(tx, row("email", note="instead of slack"))
+    assert {one.channel: (one.status, one.fallback, one.attempts) for one in of(store)} == {
+        "slack": ("dead", "sms", 2),
+        "sms": ("queued", "", 0),
+        "email": ("accepted", "", 1),
+    }
+
+
+def test_a_summary_gathers_from_operations_and_from_messages(store):
+    operation = Operation(id="op-1", name="n", type="t", priority=OperationPriority.NORMAL, created_at=AT)
+    waits = {"status": "summary"}
+    with store.begin() as tx:
+        operations.create(tx, operation, "digest")
+        deliveries.save(tx, replace(row(event="ended", **waits), operation_id="op-1", next_at=AT + 1))
+    add(store, a_message(), row(**waits), row("slack", **waits))
+    with store.begin() as tx:
+        assert tellings.summary_due(tx, "email") == AT
+        assert tellings.summary_due(tx, "sms") is None
+        assert tellings.summaries_due(tx, AT) == ("email", "slack")
+        both = tellings.gathered(tx, "email")
+        assert [(one.operation_id, one.event) for one in both] == [("", "e1"), ("op-1", "ended")]
+        for one in both:
+            tellings.put_back(tx, replace(one, summary="summary:email:1"))
+        assert tellings.gathered(tx, "email") == ()
+        assert tellings.summary_due(tx, "email") is None
+        for one in tellings.gathered(tx, summary="summary:email:1"):
+            tellings.put_back(tx, replace(one, status="accepted", at=AT))
+        assert tellings.gathered(tx, summary="summary:email:1") == ()
+        assert [one.status for one in deliveries.of(tx, "op-1")] == ["accepted"]
+        for one in both:  # settled meanwhile: nobody takes that back
+            tellings.put_back(tx, replace(one, status="dead"))
+        assert [one.status for one in deliveries.of(tx, "op-1")] == ["accepted"]
+
+
+def test_what_was_given_up_is_tried_again_from_the_beginning(store):
+    add(store, None, row("email", status="dead", attempts=8), row("slack", status="accepted", attempts=1))
+    with store.begin() as tx:
+        assert tellings.revive(tx, "e1", AT + 9) == ["email"]
+        assert tellings.revive(tx, "e1", AT + 9) == []
+    assert due(store, AT + 9) == [("e1", "email")]
+    assert [(one.status, one.attempts) for one in of(store)] == [("queued", 0), ("accepted", 1)]
+
+
+def test_what_waits_or_was_given_up_is_listed_newest_first(store):
+    add(store, a_message("e1"), row(status="dead"))
+    add(store, a_message("e2", created_at=AT + 1), row(event="e2"), row("slack", event="e2", status="accepted"))
+    with store.read() as connection:
+        assert [one.event for one in tellings.newest(connection, 9, every=False)] == ["e2", "e1"]
+        assert len(tellings.newest(connection, 9, every=True)) == 3
+        assert len(tellings.newest(connection, 1, every=True)) == 1
+
+
+def test_messages_are_forgotten_by_age_and_none_that_somebody_is_still_to_hear(store):
+    for number in range(3):
+        add(store, a_message(f"old-{number}"), row(event=f"old-{number}", status="accepted"))
+    add(store, a_message("waits"), row(event="waits", status="accepted"), row("slack", event="waits", status="summary"))
+    add(store, a_message("new", created_at=AT + 50), row(event="new", status="accepted"))
+    with store.begin() as tx:
+        assert [tellings.prune(tx, AT + 50, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert of(store, "old-1") == ()
+    assert len(of(store, "waits")) == 2
+    assert len(of(store, "new")) == 1
+
+
+def test_what_was_sent_is_counted_by_recipient(store):
+    with store.begin() as tx:
+        sends.lock(tx, "email")
+        for number in range(3):
+            sends.note(tx, "email", f"e{number}", at=AT + number, content="same")
+        sends.note(tx, "slack", "e0", at=AT, content="same")
+        assert sends.since(tx, "email", AT, besides="e2") == (AT + 1,)
+        assert sends.same(tx, "email", "same", AT - 1, besides="e2") is None
+        assert sends.last_accepted(tx, "email") == 0.0
+        sends.accepted(tx, "email", "e0", at=AT + 5)
+        assert sends.same(tx, "email", "same", AT - 1, besides="e2") == ("e0", AT + 5)
+        assert sends.same(tx, "email", "same", AT - 1, besides="e0") is None
+        assert sends.same(tx, "email", "other", AT - 1, besides="e2") is None
+        assert sends.last_accepted(tx, "email") == AT + 5
+        sends.note(tx, "email", "e1", at=AT + 9, content="same")
+        assert sends.since(tx, "email", AT + 5, besides="") == (AT + 9,)
+
+
+def test_the_last_that_each_channel_took_is_remembered(store):
+    with store.begin() as tx:
+        for number in range(3):
+            sends.note(tx, "email", f"e{number}", at=AT, content="c")
+            sends.accepted(tx, "email", f"e{number}", at=AT + number)
+        sends.note(tx, "slack", "e", at=AT, content="c")
+        assert sends.prune(tx, AT + 100) == 3
+        assert (sends.last_accepted(tx, "email"), sends.last_accepted(tx, "slack")) == (AT + 2, 0.0)

@@ -1,0 +1,217 @@
+"""What key figures are reckoned from, read on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from opsqueue.model.kind import Metric
+from opsqueue.model.names import OperationPriority, Outcome, Severity, Stage, TargetState
+from opsqueue.model.observed import Busy, Change, Ended
+from opsqueue.model.record import Event, Operation, Target
+from opsqueue.store import events, figures, operations, samples
+from opsqueue.store import targets as store_targets
+
+AT = 1_800_000_000.0
+HOUR = 3600.0
+
+
+def measured(store, host, metric, *pairs):
+    with store.begin() as tx:
+        taken = [
+            samples.Taken(host=host, at=AT + at, metrics={metric: Metric(name=metric, value=value, unit="")})
+            for at, value in pairs
+        ]
+        samples.add(tx, taken)
+
+
+def an_ended(store, name, *, at=0.0, hosts=("h1",), changed=False, findings=(), lines=(), **more):
+    """An operation that ended at AT + `at`, with its targets and events."""
+    base = Operation(
+        id=name,
+        name="n",
+        type="service_restart",
+        priority=OperationPriority.NORMAL,
+        stage=Stage.CLOSED,
+        outcome=Outcome.SUCCEEDED,
+        requested_by="schedule:x",
+        findings=findings,
+        created_at=AT + at - 10,
+        finished_at=AT + at,
+    )
+    with store.begin() as tx:
+        operations.create(tx, replace(base, **more), "digest")
+        made = [
+            Target(
+                operation_id=name,
+                host=host,
+                state=TargetState.SUCCEEDED,
+                changed_at=AT + at - 5 if changed else None,
+                verified_at=AT + at - 4,
+            )
+            for host in hosts
+        ]
+        store_targets.replace_all(tx, name, made)
+        events.append(tx, [Event(operation_id=name, at=AT + at, kind=kind, message="", **rest) for kind, rest in lines])
+
+
+def read(store, what, *args, **more):
+    with store.read() as connection:
+        return what(connection, *args, **more)
+
+
+# Samples
+
+
+def test_observations_are_by_host_in_order_and_of_up_alone(store):
+    measured(store, "h2", "up", (60, 0.0), (0, 1.0), (120, 1.0))
+    measured(store, "h1", "up", (-1, 1.0), (0, 1.0), (300, 1.0))
+    measured(store, "h1", "cpu_usage", (0, 12.0))
+    found = read(store, figures.observations, (), AT, AT + 300)
+    assert found == {"h1": ((AT, True),), "h2": ((AT, True), (AT + 60, False), (AT + 120, True))}
+    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((AT, True),)}
+
+
+def test_answers_come_in_rising_order_and_those_that_did_not_are_counted(store):
+    measured(store, "h1", "response_time:web", (0, 30.0), (60, 10.0))
+    measured(store, "h1", "attempts:web", (0, 1.0), (60, 1.0), (120, 3.0))
+    measured(store, "h2", "response_time:web", (0, 20.0))
+    measured(store, "h2", "response_time:http://plain", (0, 5.0), (9999, 1.0))
+    measured(store, "h1", "response_time", (0, 777.0))
+    found = read(store, figures.responses, (), AT, AT + 300)
+    assert (found.times, found.failed) == ((5.0, 10.0, 20.0, 30.0), 1)
+    one = read(store, figures.responses, ("h2",), AT, AT + 300)
+    assert (one.times, one.failed) == ((5.0, 20.0), 0)
+
+
+def spans(found):
+    return [(one.host, one.start - AT, None if one.resolved is None else one.resolved - AT) for one in found]
+
+
+def test_a_host_is_down_from_the_first_failing_sample_to_the_first_good_one(store):
+    measured(store, "h1", "up", (0, 1.0), (60, 0.0), (120, 0.0), (180, 1.0), (240, 0.0))
+    measured(store, "h2", "up", (0, 0.0), (60, 1.0))
+    measured(store, "h3", "up", (0, 1.0))
+    found = read(store, figures.incidents, AT, AT + 300)
+    assert spans(found) == [("h2", 0, 60), ("h1", 60, 180), ("h1", 240, None)]
+    assert spans(read(store, figures.incidents, AT, AT + 300, ("h2",))) == [("h2", 0, 60)]
+
+
+def test_what_began_before_is_told_from_its_beginning(store):
+    measured(store, "h1", "up", (-900, 1.0), (-600, 0.0), (-300, 0.0), (100, 1.0))
+    measured(store, "never-up", "up", (-500, 0.0), (-100, 0.0))
+    assert spans(read(store, figures.incidents, AT, AT + 200)) == [("h1", -600, 100), ("never-up", -500, None)]
+    assert spans(read(store, figures.incidents, AT, AT + 100)) == [("h1", -600, None), ("never-up", -500, None)]
+    assert spans(read(store, figures.incidents, AT + 101, AT + 200)) == [("never-up", -500, None)]
+
+
+def test_a_late_sample_changes_what_is_told(store):
+    measured(store, "h1", "up", (0, 1.0), (300, 1.0))
+    assert read(store, figures.incidents, AT, AT + 600) == ()
+    measured(store, "h1", "up", (120, 0.0))
+    assert spans(read(store, figures.incidents, AT, AT + 600)) == [("h1", 120, 300)]
+
+
+def test_any_series_of_samples_is_told_as_one_would_by_hand(store):
+    chance = random.Random(7)
+    for number in range(12):
+        host = f"r{number}"
+        looks = [(60 * at, float(chance.random() > 0.4)) for at in range(-10, 30)]
+        measured(store, host, "up", *looks)
+        since, until = sorted(chance.sample(range(-900, 2000), 2))
+        expected, start = [], None
+        for at, value in (look for look in looks if look[0] < until):
+            if value and start is not None and at >= since:
+                expected.append((host, start, at))
+            start = None if value else at if start is None else start
+        expected += [(host, start, None)] if start is not None else []
+        assert spans(read(store, figures.incidents, AT + since, AT + until, (host,))) == expected
+
+
+# Operations
+
+
+def test_operations_are_counted_by_their_end_where_they_are_alike(store):
+    an_ended(store, "a")
+    an_ended(store, "b", at=1)
+    an_ended(store, "c", at=2, outcome=Outcome.FAILED, requested_by="ann@desk", hosts=("h2",))
+    an_ended(store, "late", at=100)
+    an_ended(store, "open", stage=Stage.EXECUTE, outcome=None, finished_at=None)
+    usual = {"type": "service_restart", "looking": False, "touched": False}
+    wanted = {
+        Ended(outcome=Outcome.SUCCEEDED, requested_by="schedule:x", count=2, **usual),
+        Ended(outcome=Outcome.FAILED, requested_by="ann@desk", count=1, **usual),
+    }
+    assert set(read(store, figures.ended, (), AT, AT + 100)) == wanted
+    assert {one.count for one in read(store, figures.ended, ("h2",), AT, AT + 100)} == {1}
+    assert read(store, figures.ended, (), AT + 500, AT + 600) == ()
+
+
+def test_what_a_person_did_is_seen(store):
+    an_ended(store, "alone", lines=[("submitted", {}), ("stage", {})])
+    for number, kind in enumerate(["cancel_asked", "retry_asked", "acknowledged", "approved", "rejected"]):
+        an_ended(store, f"touched-{number}", lines=[(kind, {"actor": "ann@desk"})])
+    found = {one.touched: one.count for one in read(store, figures.ended, (), AT, AT + 1)}
+    assert found == {False: 1, True: 5}
+
+
+def test_changes_are_those_of_changing_operations_on_the_hosts_asked_for(store):
+    an_ended(store, "a", hosts=("h1", "h2"), changed=True)
+    an_ended(store, "nothing-to-do")
+    an_ended(store, "looked", looking=True, changed=True)
+    assert read(store, figures.changes, ("h1", "h3"), AT, AT + 1) == (Change(operation_id="a", host="h1", at=AT - 5),)
+    assert read(store, figures.changes, (), AT, AT + 1) == ()
+
+
+def test_operations_that_ended_after_the_period_they_measured_in_are_counted(store):
+    an_ended(store, "in-time", at=-1)
+    an_ended(store, "late", at=2)  # looked at AT - 2
+    an_ended(store, "after", at=900)
+    assert read(store, figures.added_later, AT - 600, AT) == 1
+
+
+def stage_line(took, actor="shared-a:1"):
+    return ("stage", {"actor": actor, "data": {"seconds": took, "result": "passed"}})
+
+
+def test_busy_seconds_are_by_process_and_hour(store):
+    an_ended(store, "before", at=-9 * HOUR, lines=[stage_line(99.0)])
+    an_ended(store, "a", lines=[stage_line(1.5), stage_line(2.0), ("submitted", {})])
+    an_ended(store, "b", at=1, lines=[stage_line(0.25, "shared-a:2")])
+    an_ended(store, "c", at=2 * HOUR, lines=[stage_line(4.0)])
+    an_ended(store, "after", at=9 * HOUR, lines=[stage_line(99.0)])
+    hour = int(AT // HOUR)
+    assert read(store, figures.busy, AT, AT + 3 * HOUR) == (
+        Busy(process="shared-a:1", hour=hour, seconds=3.5),
+        Busy(process="shared-a:1", hour=hour + 2, seconds=4.0),
+        Busy(process="shared-a:2", hour=hour, seconds=0.25),
+    )
+    assert read(store, figures.busy, AT + 20 * HOUR, AT + 30 * HOUR) == ()
+
+
+def test_nobody_was_busy_where_nothing_happened(store):
+    assert read(store, figures.busy, AT, AT + HOUR) == ()
+
+
+# Scans
+
+
+def finding(host, code, message="m", severity="warning", **evidence):
+    return {"host": host, "code": code, "message": message, "severity": severity, "evidence": evidence}
+
+
+def test_scans_have_the_findings_of_each_host_by_fingerprint(store):
+    some = (
+        finding("h1", "open_port", fingerprint="abc"),
+        finding("h1", "old", "3 packages are old", "critical"),
+        finding("h2", "old", "4 packages are old"),
+    )
+    an_ended(store, "s", type="security_scan", hosts=("h1", "h2"), findings=some, parameters={"profile": "all"})
+    an_ended(store, "other", type="health_check", findings=some)
+    an_ended(store, "running", type="security_scan", findings=some, stage=Stage.NOTIFY, finished_at=None)
+    one, two = sorted(read(store, figures.scans, (), AT + 1), key=lambda scan: scan.host)
+    assert one.findings == {"abc": Severity.WARNING, "old: 0 packages are old": Severity.CRITICAL}
+    assert two.findings == {"old: 0 packages are old": Severity.WARNING}
+    assert (one.at, one.scope) == (AT - 4, '{"profile":"all"}')
+    assert [scan.host for scan in read(store, figures.scans, ("h2",), AT + 1)] == ["h2"]
+    assert read(store, figures.scans, (), AT - 4) == ()

@@ -1,0 +1,77 @@
+"""`system_monitoring` of this machine, with a record that knows what was before."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from opsqueue.model.kind import Metric
+from opsqueue.model.names import Stage
+from opsqueue.model.request import parse_request
+from opsqueue.pipeline.advance import advance
+from opsqueue.pipeline.assemble import assemble
+from opsqueue.pipeline.submit import submit
+from opsqueue.pipeline.upkeep import upkeep
+from opsqueue.pipeline.views import whole
+from opsqueue.settings import Settings
+from opsqueue.store import samples
+from opsqueue.store.upgrade import upgrade
+
+WEEK = 7 * 86_400.0
+
+
+@pytest.fixture
+def world(tmp_path):
+    settings = Settings(state_dir=tmp_path, hosts={"h1": {"connector": "local"}})
+    found = assemble(settings, dispatch=lambda _operation: None, worker="test")
+    upgrade(found.store)
+    yield found
+    found.store.close()
+
+
+def looked(world, **parameters):
+    request = parse_request(
+        {"name": "look", "type": "system_monitoring", "target_systems": ["h1"], "parameters": parameters}
+    )
+    asked = submit(world, request).id
+    advance(world, asked, Stage.VERIFY, go_on=True)
+    shown = whole(world.store, asked, time.time())
+    assert shown["outcome"] == "succeeded"
+    return shown
+
+
+def was(world, begin, end, value):
+    """The memory usage of each minute between two moments, in seconds before now."""
+    now = time.time()
+    metrics = {"memory_usage": Metric(name="memory_usage", value=value, unit="percent")}
+    taken = [samples.Taken(host="h1", at=now - ago, metrics=metrics) for ago in range(int(begin), int(end), -60)]
+    with world.store.begin() as tx:
+        samples.add(tx, taken)
+
+
+@pytest.mark.parametrize("summarised", [False, True])
+def test_what_the_record_knows_is_said(world, summarised):
+    was(world, WEEK + 7200, WEEK - 7200, 500.0)  # no machine has that now
+    was(world, 2 * 3600, 0, 0.001)
+    if summarised:
+        upkeep(world)
+    shown = looked(world, metrics=["memory"], thresholds={"memory_usage": 0})
+    found = {one["code"]: one for one in shown["findings"]}
+    assert found["memory_usage_high"]["evidence"]["for_s"] >= 3600
+    assert "more than 0 %, for " in found["memory_usage_high"]["message"]
+    last_week = found["unlike_last_week"]
+    assert last_week["severity"] == "info"
+    assert last_week["evidence"]["last_week"] == 500
+    assert last_week["evidence"]["mean"] < 100
+    assert "last week it was 500 % (500 to 500 %)" in last_week["message"]
+
+
+def test_without_a_past_there_is_no_word_about_it(world):
+    shown = looked(world, metrics=["memory"], thresholds={"memory_usage": 0})
+    (finding,) = shown["findings"]
+    assert finding["code"] == "memory_usage_high"
+    assert finding["message"].endswith("more than 0 %")
+    assert shown["metrics"]["h1"]["up"] == {"value": 1.0, "unit": "state"}
+    with world.store.read() as connection:
+        assert [value for _at, value in samples.read(connection, "h1", "up", 0)] == [1.0]

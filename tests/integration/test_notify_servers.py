@@ -1,0 +1,331 @@
+"""The outbox with real servers: a signature that another program checks, many recipients, what each medium gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from aiosmtpd.controller import Controller
+from apprise.plugins.slack import NotifySlack
+from apprise.plugins.twilio import NotifyTwilio
+
+from opsqueue.cli.main import main
+from opsqueue.model.names import Severity
+from opsqueue.notify.message import Message
+from opsqueue.notify.sms import cost
+from opsqueue.pipeline.assemble import assemble, tell
+from opsqueue.pipeline.telling import enqueue, send_due
+from opsqueue.settings import Settings
+from opsqueue.store import tellings
+from opsqueue.store.upgrade import upgrade
+
+DOCS = Path(__file__).parents[2] / "docs"
+HOSTILE = "a <!channel> <https://evil.example|here> & <script>alert(1)</script> @everyone"
+MESSAGE = Message(
+    title=HOSTILE,
+    body=f"{HOSTILE}\nMore: opsqueue show op-1",
+    severity=Severity.WARNING,
+    payload={"event": "alert", "name": HOSTILE},
+    short=f"{HOSTILE} {'x' * 400} https://ops.example.com/alerts/7?a=b",
+    at=1_772_971_200.0,
+)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Answers with the status in its path and remembers what came."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, self.headers, body))
+        found = re.match(r"/(\d{3})", self.path)
+        self.send_response(int(found[1]) if found else 200)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Mailbox:
+    """Takes mail for all but `gone@`, and remembers it."""
+
+    def __init__(self):
+        self.got = []
+
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
+        self, _server, _session, envelope, address, _options
+    ):
+        if address.startswith("gone"):
+            return "550 5.1.1 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
+        self.got.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 OK"
+
+
+class Mail(Controller):
+    """A server on a port that the system chose."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+@pytest.fixture
+def mail() -> Iterator[Mail]:
+    server = Mail(Mailbox(), hostname="127.0.0.1", port=0)
+    server.start()
+    yield server
+    server.stop()
+
+
+def mailto(server):
+    return f"mailto://127.0.0.1:{server.port}?from=opsqueue%40company.com&to={{to}}"
+
+
+@pytest.fixture
+def key(tmp_path):
+    """The reference to a key, and the file that it names."""
+    path = tmp_path / "key"
+    path.write_text("a key that nobody knows\n")
+    path.chmod(0o600)
+    return {"$secret": f"file:{path}"}, path
+
+
+def settings(tmp_path, hook, **more) -> Settings:
+    channels = {"webhook": f"http://localhost:{hook.server_port}/200/alerts", **more.pop("channels", {})}
+    return Settings(state_dir=tmp_path / "state", notification_channels=channels, **more)
+
+
+# -- signed webhooks
+
+
+def recipe():
+    """The receiver that the documentation shows."""
+    page = (DOCS / "notifications.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(import hashlib.*?)```", page, re.DOTALL)
+    assert found, "docs/notifications.md shows no receiver"
+    names: dict = {}
+    exec(found[1], names)
+    return names["genuine"]
+
+
+def test_a_webhook_is_signed_and_the_receiver_of_the_documentation_knows_it(tmp_path, hook, key):
+    given = settings(tmp_path, hook, notification_rules={"webhook": {"signing_key": key[0]}})
+    assert tell(given, "webhook", MESSAGE, "event-7").status == "accepted"
+    [(_, headers, body)] = hook.got
+    genuine, secret = recipe(), key[1].read_text().strip()
+    at = float(headers["X-Opsqueue-Timestamp"])
+    assert genuine(headers, body, secret, at)
+    assert genuine(headers, body, secret, at + 299)
+    assert not genuine(headers, body, secret, at + 301), "a replay after five minutes"
+    assert not genuine(headers, body, secret, at - 301), "a clock that is far off"
+    assert not genuine(headers, body + b" ", secret, at)
+    assert not genuine(headers, body, "another key", at)
+    assert not genuine({**headers, "X-Opsqueue-Timestamp": f"{at + 60:.0f}"}, body, secret, at + 60)
+    assert not genuine({}, body, secret, at)
+    assert headers["X-Opsqueue-Event"] == "event-7"
+
+
+def test_an_unsigned_webhook_carries_no_signature(tmp_path, hook):
+    assert tell(settings(tmp_path, hook), "webhook", MESSAGE, "e").status == "accepted"
+    assert "X-Opsqueue-Signature" not in hook.got[0][1]
+
+
+def test_a_key_that_cannot_be_read_sends_nothing(tmp_path, hook, key):
+    given = settings(tmp_path, hook, notification_rules={"webhook": {"signing_key": key[0]}})
+    key[1].unlink()
+    receipt = tell(given, "webhook", MESSAGE, "e")
+    assert (receipt.status, hook.got) == ("dead", [])
+    assert "signing_key" in receipt.error
+
+
+def test_a_public_name_that_leads_to_this_machine_is_not_asked(tmp_path, hook, monkeypatch):
+    """`hooks.example.com` as whoever owns it may let it lead here."""
+    import socket  # noqa: PLC0415 - to be changed below
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, port, *more, **kw: real("127.0.0.1", port, *more, **kw))
+    url = {"webhook": f"http://hooks.example.com:{hook.server_port}/200"}
+    receipt = tell(settings(tmp_path, hook, channels=url), "webhook", MESSAGE, "e")
+    assert (receipt.status, hook.got) == ("dead", [])
+    assert "leads to the private address 127.0.0.1" in receipt.error
+    allowed = settings(tmp_path, hook, channels=url, notification_rules={"webhook": {"private_addresses": True}})
+    assert tell(allowed, "webhook", MESSAGE, "e").status == "accepted"
+    assert hook.got[0][1]["Host"] == f"hooks.example.com:{hook.server_port}"
+
+
+# -- what each medium gets
+
+
+def test_slack_gets_what_was_said_and_nothing_that_commands_it(tmp_path, hook, monkeypatch):
+    monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{hook.server_port}")
+    token = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    given = settings(tmp_path, hook, channels={"slack": "#ops"}, notification_urls={"slack": f"slack://{token}"})
+    assert tell(given, "slack", MESSAGE, "e").status == "accepted"
+    sent = json.loads(hook.got[0][2])
+    assert (sent["channel"], sent["mrkdwn"]) == ("#ops", False)
+    text = sent["attachments"][0]["title"] + sent["attachments"][0]["text"]
+    assert not set(text) & set("<>")
+    assert "&lt;\u200b!channel&gt;" in text
+    assert "@everyone" not in text
+
+
+def test_a_telephone_gets_as_many_parts_as_it_may_cost_and_a_whole_link(tmp_path, hook, monkeypatch):
+    monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"http://127.0.0.1:{hook.server_port}/{{sid}}")
+    given = settings(
+        tmp_path,
+        hook,
+        channels={"sms": "+15557654321, +15557654322"},
+        notification_urls={"sms": f"twilio://AC{'a' * 32}:{'b' * 32}@+15551234567/{{to}}"},
+        notification_rules={"sms": {"sms_segments": 1}, "sms#+15557654322": {"sms_segments": 3}},
+    )
+    for number, parts in (("+15557654321", 1), ("+15557654322", 3)):
+        assert tell(given, f"sms#{number}", MESSAGE, "e").status == "accepted"
+        sent = parse_qs(hook.got[-1][2].decode())
+        assert sent["To"] == [number]
+        assert cost(sent["Body"][0]).parts == parts
+        assert sent["Body"][0].endswith("... https://ops.example.com/alerts/7?a=b")
+
+
+def test_a_mail_as_html_is_escaped_and_has_the_time_of_its_reader(tmp_path, hook, mail):
+    given = settings(
+        tmp_path,
+        hook,
+        channels={"email": "admin@company.com"},
+        notification_urls={"email": mailto(mail) + "&format=html"},
+        notification_rules={"email": {"timezone": "Europe/Berlin"}},
+    )
+    assert tell(given, "email", MESSAGE, "e").status == "accepted"
+    [(_, message)] = mail.handler.got
+    html = message.get_body(("html",)).get_content()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "2026-03-08T13:00:00+01:00 Europe/Berlin (2026-03-08T12:00:00Z)" in html.replace("&nbsp;", " ")
+
+
+# -- the outbox
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Worlds, each with a record of its own."""
+    worlds = []
+
+    def make(given):
+        worlds.append(assemble(given, dispatch=lambda _operation: None, worker="w"))
+        upgrade(worlds[-1].store)
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.store.close()
+
+
+def test_of_a_hundred_recipients_a_bad_one_stops_nobody(tmp_path, hook, mail, made):
+    people = [f"gone{n}@company.com" if n == 50 else f"p{n}@company.com" for n in range(100)]
+    world = made(
+        settings(
+            tmp_path,
+            hook,
+            channels={"email": ",".join(people)},
+            notification_urls={"email": mailto(mail)},
+            notification_rules={"email": {"fallback": ["webhook"]}},
+        )
+    )
+    with world.store.begin() as tx:
+        enqueue(tx, world, MESSAGE, event_id="e1", channels=["email"])
+    while send_due(world):
+        pass
+    with world.store.read() as connection:
+        states = {row.channel: row.status for row in tellings.of(connection, "e1")}
+    assert sorted(to for to, _ in mail.handler.got) == sorted(set(people) - {"gone50@company.com"})
+    assert [channel for channel, status in states.items() if status != "accepted"] == ["email#gone50@company.com"]
+    assert [json.loads(body)["event"] for path, _, body in hook.got if path == "/200/alerts"].count("alert") == 1
+
+
+# -- opsqueue notify
+
+
+def write(path, **given):
+    path.write_text(json.dumps({"state_dir": str(path.parent / "state"), **given}))
+    return path
+
+
+def test_a_marked_message_is_sent_and_each_recipient_reported(tmp_path, hook, mail, capsys):
+    config = write(
+        tmp_path / "opsqueue.json",
+        notification_channels={
+            "email": "a@company.com, gone@company.com",
+            "webhook": f"http://127.0.0.1:{hook.server_port}/200",
+            "broken": f"http://127.0.0.1:{hook.server_port}/404/hunter2-CANARY",
+        },
+        notification_urls={"email": mailto(mail)},
+    )
+    assert main(["--config", str(config), "notify", "test", "--output", "json"]) == 3
+    found = {one["recipient"]: one for one in json.loads(capsys.readouterr().out)["recipients"]}
+    assert {name: one["status"] for name, one in found.items()} == {
+        "email#a@company.com": "accepted",
+        "email#gone@company.com": "dead",
+        "webhook": "accepted",
+        "broken": "dead",
+        "log": "accepted",
+    }
+    assert "550" in found["email#gone@company.com"]["error"]
+    assert "CANARY" not in json.dumps(found)
+    assert mail.handler.got[0][1]["Subject"] == "[opsqueue] TEST: this channel works"
+    assert json.loads(hook.got[0][2])["test"] is True
+    sent = len(hook.got)
+    assert main(["--config", str(config), "notify", "test", "webhook", "log"]) == 0
+    assert main(["--config", str(config), "notify", "test", "--dry-run"]) == 0
+    assert len(hook.got) == sent + 1
+    assert main(["--config", str(config), "notify", "test", "webhok"]) == 2
+    assert "did you mean 'webhook'?" in capsys.readouterr().err
+
+
+def test_what_was_given_up_is_listed_and_tried_again(tmp_path, hook, made, capsys):
+    config = write(
+        tmp_path / "opsqueue.json", notification_channels={"webhook": f"http://127.0.0.1:{hook.server_port}/404"}
+    )
+    assert main(["--config", str(config), "notify", "list"]) == 0
+    assert "there is no record yet" in capsys.readouterr().err
+    world = made(settings(tmp_path, hook, channels={"webhook": f"http://127.0.0.1:{hook.server_port}/404"}))
+    with world.store.begin() as tx:
+        enqueue(tx, world, MESSAGE, event_id="e1", channels=["webhook"])
+    while send_due(world):
+        pass
+    assert main(["--config", str(config), "notify", "list", "--output", "json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["messages"]
+    assert (row["event"], row["status"], row["attempts"], row["next_at"]) == ("e1", "dead", 1, None)
+    assert main(["--config", str(config), "notify", "list"]) == 0
+    assert "answered 404" in capsys.readouterr().out
+    main(["--config", str(config), "doctor", "--output", "json"])
+    checks = {one["check"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["messages"]["state"] == "warn"
+    assert "1 without an operation were given up; the newest: webhook: " in checks["messages"]["message"]
+    assert main(["--config", str(config), "notify", "retry", "nothing"]) == 2
+    assert main(["--config", str(config), "notify", "retry", "e1"]) == 0
+    tries = len(hook.got)
+    assert send_due(world) == 1
+    assert len(hook.got) == tries + 1

@@ -1,0 +1,381 @@
+"""Deployments as stories: healthy, led back, told twice, and with a worker that is gone at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from pydantic import Field
+
+from opsqueue.errors import Conflict, InvalidRequest, NotFound
+from opsqueue.model.deployment import parse_event
+from opsqueue.model.host import Host
+from opsqueue.model.inventory import Inventory
+from opsqueue.model.kind import Analysis, Finding
+from opsqueue.model.names import Severity, Stage
+from opsqueue.notify.receipt import Receipt
+from opsqueue.operations import catalogue
+from opsqueue.pipeline import control, deployments
+from opsqueue.pipeline.monitored import Monitored
+from opsqueue.pipeline.submit import params_for
+from opsqueue.pipeline.upkeep import upkeep
+from opsqueue.store import deployments as store_deployments
+from opsqueue.store import events as store_events
+from opsqueue.store import history
+
+ID = "6f1c0de0-0000-4000-8000-000000000001"
+CHECKS = {"checks": [{"kind": "tcp", "name": "shop", "host": "127.0.0.1", "port": 80}]}
+LEADS_BACK = {"type": "set_value", "parameters": {"to": 1}}
+
+
+@pytest.fixture
+def shop(story):
+    """Hosts whose value is the version that runs there; 5 and what is not known are critical."""
+    plain = story.world
+
+    def world(worker="worker-1", **settings):
+        made = plain(worker, **settings)
+        looks = made.kinds["look_value"]
+
+        class Params(looks.params):
+            checks: tuple[dict, ...] = Field(default=())
+
+        check = replace(looks, name="health_check", params=Params, analyse=_judge, verify=lambda *_all: ())
+        return replace(made, kinds={**made.kinds, "health_check": check})
+
+    story.world = world
+    story.settings["deployments"] = {"shop": {"health_check": CHECKS, "rollback": LEADS_BACK}}
+    return story
+
+
+def _judge(params, seen):
+    bad = seen.after["value"]["value"] == 5
+    found = [Finding(severity=Severity.CRITICAL, code="bad", host=seen.host, message="it is 5")] if bad else []
+    return Analysis(findings=tuple(found), score=0 if bad else 100)
+
+
+def tell(story, **more):
+    event = parse_event(
+        {"service": "shop", "version": "2", "systems": ["h1"], "event_id": ID, "requested_by": "ci", **more}
+    )
+    return deployments.take_in(story.world(), event)
+
+
+def stands(story, deployment_id=ID):
+    with story.store.read() as connection:
+        return store_deployments.get(connection, deployment_id)
+
+
+def go_on(story, turns=8, deployment_id=ID):
+    """What a reconciler and workers do, until nothing moves any more."""
+    for _ in range(turns):
+        deployments.step_all(story.world())
+        now_is = stands(story, deployment_id)
+        for operation_id in (now_is.check_id, now_is.rollback_id):
+            if _is_there(story, operation_id):
+                story.drive(operation_id)
+        if now_is.state.over:
+            break
+    return stands(story, deployment_id)
+
+
+def _is_there(story, operation_id):
+    try:
+        story.raw(operation_id)
+    except NotFound:
+        return False
+    return True
+
+
+def operations_of(story):
+    with story.store.read() as connection:
+        found = [*history.active(connection), *history.ended(connection, history.Wanted())]
+    return sorted((one.type, one.id) for one in found)
+
+
+def states(story):
+    with story.store.read() as connection:
+        lines = store_events.latest(connection, "deployment")
+    return [line.data["state"] for line in reversed(lines) if line.data["id"] == ID]
+
+
+def monitored(story):
+    with story.store.read() as connection:
+        return store_deployments.checks(connection)
+
+
+def test_a_healthy_deployment_is_checked_once_and_monitored(shop):
+    received = tell(shop, reason="release 2")
+    assert received.state == "checking"
+    asked = shop.raw(received.check_id)
+    assert (asked.type, asked.systems, asked.requested_by) == ("health_check", ("h1",), "deployment:shop")
+    assert asked.reason == f"deployment {ID} by ci: release 2"
+    assert asked.parameters == CHECKS
+    assert monitored(shop) == {}
+    ended = go_on(shop)
+    assert (ended.state, ended.why) == ("healthy", "its health check scored 100 of 100")
+    assert states(shop) == ["received", "checking", "healthy"]
+    assert operations_of(shop) == [("health_check", received.check_id)]
+    assert monitored(shop) == {"h1": {"shop": tuple(CHECKS["checks"])}}
+
+
+def test_a_failed_check_leads_back(shop):
+    shop.machines["h1"].value = 5
+    ended = go_on(shop, deployment_id=tell(shop).id)
+    assert ended.state == "rolled_back"
+    assert states(shop) == ["received", "checking", "rolling_back", "rolled_back"]
+    assert (shop.machines["h1"].value, shop.machines["h1"].tally) == (1, ["set 1"])
+    assert monitored(shop) == {}
+    back = shop.raw(ended.rollback_id)
+    assert (back.requested_by, back.priority, back.systems) == ("deployment:shop", "high", ("h1",))
+
+
+def test_nothing_that_leads_back_leaves_it_to_a_person(shop):
+    shop.settings["deployments"] = {}
+    shop.machines["h1"].value = 5
+    tell(shop, health_check=CHECKS)
+    assert go_on(shop).state == "failed"
+    assert shop.machines["h1"].tally == []
+
+
+def test_the_event_may_bring_its_own_check_and_rollback(shop):
+    shop.machines["h1"].value = 5
+    tell(shop, rollback={"type": "set_value", "parameters": {"to": 3}, "priority": "critical"})
+    ended = go_on(shop)
+    assert ended.state == "rolled_back"
+    assert shop.machines["h1"].value == 3
+    assert shop.raw(ended.rollback_id).priority == "critical"
+
+
+def test_a_rollback_that_fails_is_a_persons(shop):
+    machine = shop.machines["h1"]
+    machine.value, machine.breaks = 5, {"set 1"}
+    tell(shop)
+    ended = go_on(shop, turns=30)
+    assert ended.state == "rollback_failed"
+    assert "a person must look" in ended.why
+
+
+def test_the_rollback_passes_the_gates_like_any_other(shop):
+    shop.machines["h1"].value = 5
+    tell(shop)
+    freeze = control.add_freeze(shop.world(), scope=("h1",), reason="quiet", ends_at=None, starts_at=None, actor="ann")
+    assert go_on(shop).state == "rolling_back"
+    assert shop.show(stands(shop).rollback_id)["waits_for"] == ["freeze"]
+    assert shop.machines["h1"].tally == []
+    control.lift_freeze(shop.world(), freeze.id, actor="ann")
+    assert go_on(shop).state == "rolled_back"
+
+
+def test_a_message_that_nobody_takes_holds_up_no_rollback(shop):
+    shop.settings["notification_channels"] = {"email": "a@b.c"}
+    shop.settings["deployments"]["shop"] = {**shop.settings["deployments"]["shop"], "notify": ["email"]}
+    shop.receipts["email"] = Receipt(status="refused", error="nobody is there", permanent=True)
+    shop.machines["h1"].value = 5
+    tell(shop)
+    ended = go_on(shop)
+    assert shop.raw(ended.check_id).stage is Stage.NOTIFY
+    assert ended.state == "rolled_back"
+
+
+def test_a_deployment_that_failed_by_itself_is_led_back_at_once(shop):
+    shop.machines["h1"].value = 7
+    assert tell(shop, status="failed").state == "rolling_back"
+    ended = go_on(shop)
+    assert ended.state == "rolled_back"
+    assert [kind for kind, _id in operations_of(shop)] == ["set_value"]
+
+
+def test_a_doubled_event_does_nothing(shop):
+    shop.machines["h1"].value = 5
+    first, again = tell(shop), tell(shop, reason="sent twice")
+    assert again == first
+    ended = go_on(shop)
+    assert tell(shop) == ended == stands(shop)
+    assert len(operations_of(shop)) == 2
+    assert shop.machines["h1"].tally == ["set 1"]
+    with pytest.raises(Conflict, match="another deployment event"):
+        tell(shop, version="3")
+
+
+def test_a_doubled_event_is_judged_by_the_configuration_of_the_first(shop):
+    first = tell(shop)
+    shop.settings["deployments"] = {"shop": {"rollback": {"type": "no_such_type"}}}
+    assert tell(shop) == first
+
+
+def test_two_who_look_at_once_ask_once(shop):
+    shop.machines["h1"].value = 5
+    tell(shop)
+    shop.drive(stands(shop).check_id)
+    moved = [deployments.step_all(shop.world(worker)) for worker in ("a", "b")]
+    assert moved == [1, 0]
+    assert states(shop) == ["received", "checking", "rolling_back"]
+
+
+def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
+    tell(shop)
+    shop.clock.at += 1
+    elsewhere = tell(shop, version="3", systems=["h2"], event_id=ID[:-1] + "2")
+    shop.machines["h1"].value = 5
+    shop.drive(stands(shop).check_id)
+    shop.clock.at += 1
+    tell(shop, version="4", systems=["h2", "h1"], event_id=ID[:-1] + "3", health_check={})
+    ended = go_on(shop)
+    assert (ended.state, ended.rollback_id in [one for _type, one in operations_of(shop)]) == ("superseded", False)
+    assert "4 was deployed since" in ended.why
+    assert elsewhere.state == "checking"
+
+
+def test_the_version_before_is_filled_in(shop):
+    told = {"type": "free_text", "parameters": {"any": ["{service}-{previous_version}", {"to": "{version}"}]}}
+    shop.settings["deployments"] = {"shop": {"health_check": CHECKS, "rollback": told}}
+    first = tell(shop, version="1", event_id=ID[:-1] + "2")
+    assert first.rollback is None
+    assert go_on(shop, deployment_id=first.id).state == "healthy"
+    shop.clock.at += 1
+    assert tell(shop).rollback["parameters"] == {"any": ["shop-1", {"to": "2"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"systems": ["nowhere"]}, NotFound),
+        ({"health_check": {"checks": "x"}}, InvalidRequest),
+        ({"rollback": {"type": "no_such_type"}}, NotFound),
+        ({"rollback": {"type": "set_value", "parameters": {"too": 1}}}, InvalidRequest),
+        ({"version": "\ud800"}, InvalidRequest),
+        ({"reason": "a\x00b"}, InvalidRequest),
+    ],
+)
+def test_what_could_not_be_asked_for_is_refused_at_the_door(shop, change, error):
+    with pytest.raises(error):
+        tell(shop, **change)
+    with shop.store.read() as connection:
+        assert store_deployments.listed(connection) == []
+    assert operations_of(shop) == []
+
+
+def test_a_host_that_left_meanwhile_is_told(shop):
+    shop.machines["h1"].value = 5
+    tell(shop)
+    shop.drive(stands(shop).check_id)
+    del shop.machines["h1"]
+    ended = go_on(shop)
+    assert ended.state == "rollback_failed"
+    assert "cannot be asked for" in ended.why
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("value", [2, 5])
+def test_a_worker_that_is_gone_at_any_write_loses_and_doubles_nothing(shop, value, kept):
+    """Every write from the event to the end, in turn: whatever was lost is caught up, and each operation is one."""
+    whole, crashes = {2: "healthy", 5: "rolled_back"}[value], 0
+    for at in range(1, 60):
+        number = ID[:-4] + f"{at:04d}"
+        shop.machines["h1"].value, shop.machines["h1"].tally = value, []
+        real = shop.store
+        counting = shop.dying(at, kept=kept)
+        crashed = _told_and_driven(shop, number)
+        shop.store = real
+        if not crashed and counting.writes < at:
+            break
+        crashes += crashed
+        if not _told(shop, number):  # the message is there as long as nobody acknowledged it
+            tell(shop, event_id=number)
+        shop.clock.at += 100
+        ended = go_on(shop, turns=20, deployment_id=number)
+        assert ended.state == whole, at
+        mine = [one for one in operations_of(shop) if one[1] in {ended.check_id, ended.rollback_id}]
+        assert len(mine) == (2 if value == 5 else 1)
+        assert shop.machines["h1"].tally == (["set 1"] if value == 5 else [])
+    assert crashes == {2: 4, 5: 5}[value]
+
+
+def _told(shop, number):
+    with shop.store.read() as connection:
+        return store_deployments.known(connection, number)
+
+
+def _told_and_driven(shop, number):
+    """Whether the worker that takes the event, and whoever looks after it, is gone on the way."""
+    try:
+        tell(shop, event_id=number)
+        now_is = stands(shop, number)
+        deployments.step_all(shop.world())
+        shop.drive(now_is.check_id)
+        deployments.step_all(shop.world())
+    except BaseException as gone:  # the crash of a story is no Exception
+        if type(gone).__name__ != "Crash":
+            raise
+        return True
+    return False
+
+
+def test_what_was_over_long_ago_is_forgotten_and_stays_monitored(shop):
+    tell(shop)
+    assert go_on(shop).state == "healthy"
+    shop.clock.at += 366 * 86_400
+    upkeep(shop.world())
+    with shop.store.read() as connection:
+        assert store_deployments.listed(connection) == []
+    assert set(monitored(shop)) == {"h1"}
+
+
+# -- what is monitored --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seen(story):
+    """The inventory with what is monitored, by a clock of its own."""
+    kinds = catalogue()
+    own = {"health_check": {"checks": [{"kind": "disk", "name": "disk"}, {"kind": "load", "name": "shop"}]}}
+    hosts = {"h1": Host(name="h1"), "h2": Host(name="h2", parameters=own), "h3": Host(name="h3")}
+    plain, clock = Inventory(hosts), SimpleNamespace(at=0.0)
+    directory = Monitored(lambda: plain, story.store, kinds, clock=lambda: clock.at)
+
+    def names(host):
+        params = params_for(kinds["health_check"], {}, directory()[host])
+        return [(check.kind, check.name) for check in params.effective]
+
+    return SimpleNamespace(names=names, clock=clock, directory=directory, plain=plain, store=story.store)
+
+
+def monitor(seen, *hosts, service="shop"):
+    one = SimpleNamespace(service=service, id=ID)
+    with seen.store.begin() as tx:
+        store_deployments.monitor(tx, one, hosts, CHECKS["checks"], 0.0)
+    seen.clock.at += 10
+
+
+USUAL = [("disk", "disk"), ("memory", "memory"), ("load", "load")]
+
+
+def test_without_deployments_the_inventory_is_what_it_was(seen):
+    assert seen.directory() is seen.plain
+    assert seen.names("h1") == USUAL
+
+
+def test_the_checks_of_a_healthy_deployment_stand_beside_those_of_the_host(seen):
+    monitor(seen, "h1", "h2")
+    assert seen.names("h1") == [*USUAL, ("tcp", "shop")]
+    assert seen.names("h2") == [("disk", "disk"), ("tcp", "shop")]  # of one name: what was deployed counts
+    assert seen.names("h3") == USUAL
+    assert seen.directory() is seen.directory()
+
+
+def test_a_request_with_checks_of_its_own_asks_for_those_alone(seen):
+    monitor(seen, "h1")
+    kind = catalogue()["health_check"]
+    asked = params_for(kind, {"checks": [{"kind": "load", "name": "mine"}]}, seen.directory()["h1"])
+    assert [check.name for check in asked.effective] == ["mine"]
+
+
+def test_a_record_that_does_not_answer_leaves_what_was_known(seen):
+    monitor(seen, "h1")
+    assert ("tcp", "shop") in seen.names("h1")
+    with seen.store.begin() as tx:
+        tx.exec_driver_sql("ALTER TABLE monitored RENAME TO gone")
+    seen.clock.at += 10
+    assert ("tcp", "shop") in seen.names("h1")

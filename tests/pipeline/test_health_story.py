@@ -1,0 +1,88 @@
+"""Health checks in a row, with a real record and a real port: what counts on from one operation to the next."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from opsqueue.connectors.local import LocalShell
+from opsqueue.model.kind import Metric
+from opsqueue.operations.health_check import OPERATION
+from opsqueue.store import samples
+
+MINUTE, DAY = 60.0, 86_400.0
+
+
+@contextmanager
+def open_port(port=0):
+    with socket.create_server(("127.0.0.1", port)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def watched(story, stories):
+    """The story, whose host is this machine, with health checks."""
+
+    class Watched(stories.Story):
+        def world(self, worker="worker-1", **settings):
+            plain = super().world(worker, **settings)
+            return replace(plain, kinds={OPERATION.name: OPERATION}, connect=lambda host: LocalShell())
+
+    return Watched(story.store, story.clock, story.machines, story.settings)
+
+
+def look(story, port, **parameters):
+    """One check of the port a minute later: what was found, and what is kept of it."""
+    story.clock.at += MINUTE
+    check = {"kind": "tcp", "name": "web", "host": "127.0.0.1", "port": port}
+    operation = story.ask("health_check", parameters={"checks": [check], **parameters})
+    whole = story.drive(operation)
+    found = [(finding["severity"], finding["code"]) for finding in whole["findings"]]
+    return found, {name: metric["value"] for name, metric in whole["targets"][0]["metrics"].items()}
+
+
+def test_three_failures_make_it_down_and_two_successes_make_it_up(watched):
+    with open_port() as port:
+        assert look(watched, port)[0] == []
+    begun = watched.clock.at + MINUTE
+    told, numbers = zip(*(look(watched, port) for _ in range(4)), strict=True)
+    assert {one["failing_since:web"] - begun for one in numbers} == {0}
+    assert list(told) == [[("warning", "no_answer")]] * 2 + [[("critical", "no_answer")]] * 2
+    with open_port(port):
+        told = [look(watched, port)[0] for _ in range(3)]
+    assert told == [[("warning", "check_recovering")], [("info", "check_recovered")], []]
+
+
+def test_a_question_of_one_s_own_stands_for_itself_and_disturbs_no_schedule(watched):
+    with open_port() as port:
+        look(watched, port)
+    assert look(watched, port)[1]["failures:web"] == 1
+    found, numbers = look(watched, port, failure_threshold=5)
+    assert (found, numbers["hard:web"]) == ([("critical", "no_answer")], 1)
+    assert look(watched, port)[1]["failures:web"] == 2
+    found, numbers = look(watched, port)
+    assert (found, numbers["hard:web"], numbers["failures:web"]) == ([("critical", "no_answer")], 1, 3)
+
+
+def test_what_was_measured_before_is_what_percentiles_are_made_of(watched):
+    now = watched.clock.at
+
+    def taken(at, took):
+        numbers = {"response_time:web": took, "state:web": 0}
+        return samples.Taken(
+            host="h1", at=at, metrics={n: Metric(name=n, value=v, unit="") for n, v in numbers.items()}
+        )
+
+    week = [taken(now - day * DAY - minute * MINUTE, 120) for day in range(3, 8) for minute in range(30)]
+    today = [taken(now - minute * MINUTE, 480) for minute in range(1, 60)]
+    with watched.store.begin() as tx:
+        samples.add(tx, [*week, *today])
+    with open_port() as port:
+        found, numbers = look(watched, port)
+    assert found == [("warning", "response_slower")]
+    assert (numbers["p50:web"], numbers["p95:web"], numbers["p99:web"], numbers["failed:web"]) == (480, 480, 480, 0)
+    found, numbers = look(watched, port)
+    assert numbers["failed:web"] == 1

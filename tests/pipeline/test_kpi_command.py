@@ -1,0 +1,195 @@
+"""`opsqueue kpi` on a real record: its forms, its file, and that whoever reckons has the same figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from datetime import datetime
+from io import StringIO
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from opsqueue.cli.render import UNKNOWN
+from opsqueue.client import Operations
+from opsqueue.kpi.definitions import DEFINITIONS
+from opsqueue.model.kind import Metric
+from opsqueue.pipeline.figures import as_json, told
+from opsqueue.settings import load
+from opsqueue.store import samples
+from opsqueue.store.engine import Store
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SUNDAY = datetime(2026, 3, 29, tzinfo=BERLIN).timestamp()
+"""A day of 23 hours."""
+DAY = "2026-03-29..2026-03-30"
+
+
+@pytest.fixture
+def kept(empty, tmp_path, migrated):
+    """The command line with a record in which h1 was looked at each minute of that day, and down for 20 of them."""
+    (tmp_path / "state").mkdir()
+    shutil.copy(migrated, tmp_path / "state" / "opsqueue.db")
+    empty.set(timezone="Europe/Berlin", maintenance_windows={"daily": "05:00-07:00"})
+    begin = datetime(2026, 3, 29, 6, 50, tzinfo=BERLIN).timestamp()
+    look(empty, "h1", *((SUNDAY + 60 * n, not begin <= SUNDAY + 60 * n < begin + 1200) for n in range(23 * 60)))
+    return empty
+
+
+def look(line, host, *looks):
+    store = Store(load(str(line.config)).database)
+    with store.begin() as tx:
+        up = (("up", "state"), {True: 1.0, False: 0.0})
+        taken = [
+            samples.Taken(host=host, at=at, metrics={"up": Metric(name="up", value=up[1][well], unit="state")})
+            for at, well in looks
+        ]
+        samples.add(tx, taken)
+    store.close()
+
+
+def values(data):
+    return {one["name"]: one["value"] for one in data["figures"]}
+
+
+def test_the_day_on_which_the_clock_changes_has_23_hours(kept):
+    data = kept("kpi", "--period", DAY, "--format", "json").json
+    assert data["period"]["hours"] == 23
+    assert data["compared_with"]["hours"] == 24
+    found = values(data)
+    assert found["availability_raw"] == pytest.approx(100 * (23 * 60 - 20) / (23 * 60), abs=1e-5)
+    assert found["availability"] == pytest.approx(100 * (21 * 60 - 10) / (21 * 60), abs=1e-5)
+    assert (found["mttr"], found["mttd"], found["mtta"]) == (1200, None, None)
+    assert found["error_budget"] == pytest.approx(23 * 3.6)
+
+
+def test_each_number_has_its_definition_and_sample_size(kept):
+    data = kept("kpi", "--period", DAY, "--output", "json").json
+    assert [one["name"] for one in data["figures"]] == [one.name for one in DEFINITIONS]
+    assert all(one["definition"] and one["sample"] and one["n"] >= 0 for one in data["figures"])
+    table = kept("kpi", "--period", DAY).out
+    for one in DEFINITIONS:
+        assert one.label in table
+        assert one.meaning in table
+    assert re.search(r"Availability, raw +98\.551 % +1380 ", table)
+    assert re.search(rf"MTTA, mean +{UNKNOWN} +0 ", table)
+
+
+def test_the_same_numbers_in_every_form(kept):
+    data = kept("kpi", "--period", DAY, "--format", "json").json
+    rows = list(csv.DictReader(StringIO(kept("kpi", "--period", DAY, "--format", "csv").out)))
+    assert {row["name"]: float(row["value"]) if row["value"] else None for row in rows} == values(data)
+    assert {row["name"]: int(row["n"]) for row in rows} == {one["name"]: one["n"] for one in data["figures"]}
+    lines = kept("kpi", "--period", DAY, "--output", "jsonl").out.splitlines()
+    assert [json.loads(line) for line in lines] == data["figures"]
+    page = kept("kpi", "--period", DAY, "--format", "html").out
+    assert page.startswith("<!DOCTYPE html>")
+    assert "98.551 %" in page
+    assert data["revision"] in page
+    assert page.count("</table>") >= 6
+
+
+def test_format_and_output_may_not_disagree(kept):
+    assert kept("kpi", "--period", DAY, "--format", "json", "--output", "json").status == 0
+    said = kept("kpi", "--period", DAY, "--format", "csv", "--output", "json")
+    assert (said.status, said.out) == (2, "")
+    assert "--format csv and --output json" in said.err
+
+
+def test_a_file_is_written_whole_and_replaced(kept, tmp_path):
+    file = tmp_path / "kpi.html"
+    file.write_text("old")
+    said = kept("kpi", "--period", "2026-03-01..2026-04-01", "--format", "html", "--to", str(file))
+    assert (said.status, said.out) == (0, "")
+    assert str(file) in said.err
+    assert file.read_text().endswith("</html>\n")
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+
+
+def test_a_file_that_cannot_be_written_is_told(kept, tmp_path):
+    said = kept("kpi", "--period", DAY, "--format", "csv", "--to", str(tmp_path / "nowhere" / "kpi.csv"))
+    assert said.status == 1
+    assert "cannot be written" in said.err
+    assert kept("kpi", "--period", DAY, "--to", str(tmp_path / "t")).status == 2
+
+
+def test_the_figures_of_some_hosts(kept):
+    look(kept, "h2", *((SUNDAY + 60 * n, False) for n in range(60)))
+    both, one, none = (
+        values(kept("kpi", "--period", DAY, *words, "--format", "json").json)
+        for words in ((), ("--system", "h2"), ("--system", "elsewhere"))
+    )
+    assert one["availability_raw"] == 0
+    assert 0 < both["availability_raw"] < 98
+    assert none["availability_raw"] is None
+
+
+@pytest.mark.parametrize("words", [("--period", "year"), ("--period", "2026-13-01..x"), ("--format", "pdf")])
+def test_what_cannot_be_meant_is_refused(kept, words):
+    assert kept("kpi", *words).status == 2
+
+
+def test_without_a_record_there_is_nothing_to_tell(empty):
+    said = empty("kpi")
+    assert (said.status, said.out) == (12, "")
+    assert "no record" in said.err
+
+
+def test_two_who_reckon_have_the_same_figures(kept):
+    found = []
+    for _ in range(2):
+        settings = load(str(kept.config))
+        store = Store(settings.database)
+        found.append(as_json(told(store, settings, period=DAY, now=SUNDAY + 86_400 * 3)))
+        store.close()
+    assert found[0] == found[1]
+
+
+def test_a_late_sample_changes_the_number_and_the_revision(kept):
+    before = kept("kpi", "--period", DAY, "--format", "json").json
+    again = kept("kpi", "--period", DAY, "--format", "json").json
+    look(kept, "h2", (SUNDAY + 300, False))
+    after = kept("kpi", "--period", DAY, "--format", "json").json
+    assert before["revision"] == again["revision"] != after["revision"]
+    assert values(before)["availability_raw"] > values(after)["availability_raw"]
+
+
+def test_an_operation_that_ended_after_the_period_is_told_as_added_later(kept, story):
+    settings = load(str(kept.config))
+    operation_id = story.ask("look_value")
+    began = story.clock.at
+    while story.raw(operation_id).stage != "notify":
+        story.step(operation_id)
+    end = began + 60
+    story.clock.at = end + 60
+    story.drive(operation_id)
+    period = (
+        f"{datetime.fromtimestamp(began - 60, BERLIN).isoformat()}..{datetime.fromtimestamp(end, BERLIN).isoformat()}"
+    )
+    found = told(story.store, settings, period=period, now=end + 3600)
+    assert found.added_later == 1
+    assert {one.name: one.n for one in found.figures}["throughput"] == 0
+
+
+def test_what_worked_operations_come_to(kept, story):
+    for requested_by in ("schedule:x", "ann@desk"):
+        story.drive(story.ask(parameters={"to": 5 if "x" in requested_by else 6}, requested_by=requested_by))
+    story.machines["h1"].wrong = True
+    failed = story.drive(story.ask(parameters={"to": 9}, requested_by="schedule:x", retry_count=0))
+    assert failed["outcome"] in {"failed", "rolled_back"}
+    settings = load(str(kept.config))
+    now = story.clock.at
+    text = "..".join(datetime.fromtimestamp(at, BERLIN).isoformat() for at in (now - 7200, now + 1))
+    found = {one.name: one for one in told(story.store, settings, period=text, now=now + 1).figures}
+    assert (found["error_rate"].value, found["error_rate"].n) == (pytest.approx(100 / 3), 3)
+    assert dict(found["automation_ratio"].parts)["manual"] == (0, 1)
+    assert found["automation_ratio"].value == pytest.approx(200 / 3)
+    assert found["change_failure_rate"].n == 3
+
+
+def test_python_has_the_same(kept):
+    data = Operations(config_path=kept.config).kpi(DAY, system="h1")
+    shown = kept("kpi", "--period", DAY, "--system", "h1", "--format", "json").json
+    assert {**data, "reckoned_at": ""} == {**shown, "reckoned_at": ""}

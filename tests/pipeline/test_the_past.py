@@ -1,0 +1,39 @@
+"""What the analysis of a type is shown of a host's past: its series, and the findings of before."""
+
+from __future__ import annotations
+
+
+def _shown(story, **request):
+    (finding,) = story.drive(story.ask("look_back", **request))["findings"]
+    return finding["evidence"]
+
+
+def test_the_series_that_a_type_wants_hold_what_was_just_measured_too(story):
+    story.clock.at = 1_800_000_000.0 // 3600 * 3600
+    story.machines["h1"].value = 4
+    assert _shown(story)["points"] == [[4, 4, 4, 1]]
+    story.clock.at += 60
+    story.machines["h1"].value = 8
+    assert _shown(story)["points"] == [[4, 6, 8, 2]]
+    story.clock.at += 3600
+    assert _shown(story)["points"] == [[4, 6, 8, 2], [8, 8, 8, 1]]
+    story.clock.at += 90_000
+    assert _shown(story)["points"] == [[8, 8, 8, 1]]
+
+
+def test_findings_of_before_are_those_of_the_same_parameters_and_host(story):
+    assert _shown(story)["before"] is None
+    story.clock.at += 1
+    assert _shown(story)["before"] == ["shown"]
+    story.clock.at += 1
+    assert _shown(story, parameters={"steps": 2})["before"] is None
+    story.clock.at += 1
+    assert _shown(story)["before"] == ["shown"]
+
+
+def test_an_operation_that_was_not_carried_out_found_nothing_to_compare_with(story):
+    story.machines["h1"].reachable = False
+    story.drive(story.ask("look_back", retry_count=0))
+    story.machines["h1"].reachable = True
+    story.clock.at += 1
+    assert _shown(story)["before"] is None

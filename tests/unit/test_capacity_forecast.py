@@ -1,0 +1,144 @@
+"""The forecast of capacity planning: what must hold of any course, and the shapes that mislead a straight line."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opsqueue.model.kind import Metric
+from opsqueue.model.sample import Point
+from opsqueue.operations.capacity.days import DAY, course
+from opsqueue.operations.capacity.forecast import cause, crossing, forecast, lone_drops
+from opsqueue.operations.capacity.loads import ranked
+from opsqueue.operations.capacity_planning import OPERATION, CapacityPlanningParams
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "bench"))
+
+from capacity_series import made, real
+from forecast_bench import judge_groups
+
+FIRST = 20_000
+PERCENT = st.floats(0, 100, allow_nan=False)
+COURSES = st.lists(PERCENT | st.none(), min_size=20, max_size=120).filter(
+    lambda values: sum(value is not None for value in values) >= 14
+)
+MODELS = st.sampled_from(["drift", "level"])
+
+
+def of(values):
+    points = [Point.raw((FIRST + day) * DAY, value) for day, value in enumerate(values) if value is not None]
+    return course("disk_usage:/", points, (FIRST + len(values)) * DAY)
+
+
+@settings(max_examples=150, deadline=None)
+@given(COURSES, MODELS, st.integers(1, 365))
+def test_the_range_holds_what_is_likely_and_stays_in_what_there_is(values, model, ahead):
+    known = of(values)
+    if len(known.days) < 2:  # a long gap left nothing
+        return
+    found = forecast(known, model)
+    narrow, wide = found.at(ahead, 0.5), found.at(ahead, 0.95)
+    assert 0 <= wide.low <= narrow.low <= narrow.likely <= narrow.high <= wide.high <= 100
+
+
+@settings(max_examples=150, deadline=None)
+@given(COURSES, MODELS, st.floats(1, 100))
+def test_earliest_likely_latest_come_in_this_order(values, model, level):
+    known = of(values)
+    if len(known.days) < 2:
+        return
+    days = crossing(forecast(known, model), level, 0.8)
+    order = [math.inf if day is None else day for day in (days.earliest, days.likely, days.latest)]
+    assert order == sorted(order)
+    assert all(day is None or 0 <= day <= 365 for day in (days.earliest, days.likely, days.latest))
+
+
+@settings(max_examples=100, deadline=None)
+@given(COURSES, st.integers(-5000, 5000), MODELS)
+def test_the_forecast_does_not_hang_on_the_calendar_but_by_weeks(values, weeks, model):
+    points = [Point.raw((FIRST + day) * DAY, value) for day, value in enumerate(values) if value is not None]
+    moved = [Point.raw(point.at + weeks % 1000 * 7 * DAY, point.high) for point in points]
+    end = (FIRST + len(values)) * DAY
+    one, other = course("m", points, end), course("m", moved, end + weeks % 1000 * 7 * DAY)
+    if len(one.days) < 2:
+        return
+    assert forecast(one, model).at(30).likely == pytest.approx(forecast(other, model).at(30).likely, abs=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(COURSES)
+def test_the_changes_of_the_days_add_up_whatever_gaps_there_are(values):
+    known = of(values)
+    if known.days:
+        assert sum(known.steps()) == pytest.approx(known.values[-1] - known.values[0], abs=1e-6)
+        assert len(known.steps()) == known.length - 1
+
+
+@given(st.lists(PERCENT, min_size=1), st.floats(50, 100))
+def test_a_percentile_is_one_of_the_values_and_leaves_no_more_above_it_than_it_may(values, share):
+    ordered = sorted(values)
+    found = ranked(ordered, share)
+    assert found in ordered
+    assert sum(value > found for value in ordered) <= len(ordered) * (1 - share / 100) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("steps", "word"),
+    [
+        ([0.0] * 30, "constant"),
+        ([0.5, 0.4, 0.6] * 10, "steady"),
+        ([-0.2, -0.1] * 15, "shrinking"),
+        ([0.0] * 20 + [30.0] + [0.1] * 9, "step"),
+        ([0.1] * 30 + [2.0] * 7, "runaway"),
+        ([*[3.0] * 6, -18.0] * 6, "sawtooth"),
+        ([*[1.0] * 29, -29.0] * 3, "monthly"),
+        ([*[1.0] * 29, -29.0] * 2, "steady"),  # one whole month is no habit yet
+    ],
+)
+def test_a_course_is_called_what_it_looks_like(steps, word):
+    assert cause(steps) == word
+
+
+def test_one_cleanup_is_an_event_and_many_are_a_habit():
+    assert lone_drops([1.0] * 20 + [-30.0] + [1.0] * 20) == [20]
+    assert lone_drops([*[1.0] * 6, -6.0] * 6) == []
+    assert lone_drops([]) == []
+
+
+def test_it_is_nearer_than_a_straight_line_and_its_range_holds_what_it_says():
+    """The acceptance of the forecast, on real growth and on made courses; `make bench` prints the whole table."""
+    scores = judge_groups([*real(), *made(1)], every=52)
+    for group, score in scores.items():
+        for ahead in (7, 30):
+            ours, line = (score[name].error(ahead) for name in ("opsqueue", "straight line"))
+            assert ours < line, (group, ahead, ours, line)
+        assert 70 <= score["opsqueue"].coverage(30, 0.8) <= 97, group
+        assert 40 <= score["opsqueue"].coverage(30, 0.5) <= 80, group
+    assert set(scores) == {"real growth", "made volumes", "made loads"}
+
+
+def days(host, earliest, likely):
+    pairs = {"days_to_threshold_earliest:disk_usage:/": earliest, "days_to_threshold:disk_usage:/": likely}
+    return host, {name: Metric(name=name, value=value, unit="days") for name, value in pairs.items()}
+
+
+def test_of_many_hosts_it_is_said_how_many_are_full_soon():
+    fleet = dict([days("a", 10, 40), days("b", 80, None), days("c", None, None), ("d", {})])
+    (section,) = OPERATION.overview(fleet)
+    assert section.text == (
+        "0 of 4 hosts reach a threshold within 30 days if it goes on as is likely, 1 at the earliest.",
+        "1 of 4 hosts reach a threshold within 90 days if it goes on as is likely, 2 at the earliest.",
+    )
+    assert [row[:3] for row in section.grids[0].rows] == [("a", "disk_usage:/", 10), ("b", "disk_usage:/", 80)]
+    assert OPERATION.overview(dict([days("a", 1, 2)])) == ()
+
+
+def test_only_what_is_asked_for_is_read():
+    wanted = {one.name: one for one in OPERATION.series(CapacityPlanningParams(history_days=30))}
+    assert wanted["days"].ago == 30 * DAY
+    assert wanted["days"].step == DAY
