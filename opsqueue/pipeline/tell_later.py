@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from opsqueue.notify.message import Message
 from opsqueue.pipeline.telling import enqueue
@@ -12,4 +13,6 @@ from opsqueue.store.engine import Connection
 
 def tell_later(tx: Connection, world: World, message: Message, *, event_id: str, channels: Sequence[str]) -> None:
     """Have a message told to these channels, once for each event; none: `default_channels`."""
-    enqueue(tx, world, message, event_id=event_id, channels=channels)
+    # Groups decide what is told again: two messages that look the same are two all the same.
+    told = replace(message, at=world.now(), alike=event_id)
+    enqueue(tx, world, told, event_id=event_id, channels=channels)
