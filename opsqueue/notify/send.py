@@ -70,9 +70,7 @@ def _posted(channel: Channel, url: str, message: Message, event_id: str, timeout
     if is_alertmanager(url):
         alerts = alerts_of(message.payload, time.time() if message.at is None else message.at)
         if not alerts:
-            return refused(
-                "an Alertmanager takes alerts only, and this message is about something else", permanent=True
-            )
+            return refused("this message is no alert, and an Alertmanager takes nothing else", permanent=True)
         return post(url, alerts, event_id=event_id, timeout=timeout, key=key, private=private)
     return post(url, message.payload, event_id=event_id, timeout=timeout, key=key, private=private)
 
