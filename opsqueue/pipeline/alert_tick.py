@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
-from opsqueue.alerts.evaluate import NO_DATA, judged, no_data, unheard, without_data
+from opsqueue.alerts.evaluate import judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Notify, Route
+from opsqueue.model.host import Host
 from opsqueue.notify.alert_message import of_group
+from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alert_people import escalate
 from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.remediate import remediate
@@ -23,6 +25,7 @@ from opsqueue.pipeline.world import World
 from opsqueue.store import alert_parts, alerts, holds
 
 _log = logging.getLogger("opsqueue.alerts")
+_LONG_AGO = 7 * 86_400.0
 _EVERY = 5.0
 """Seconds from one look to the next, in the whole cluster."""
 
@@ -36,6 +39,7 @@ class View:
     alerts: Sequence[Alert]
     silences: Sequence[Silence]
     groups: Mapping[str, Group]
+    hosts: Mapping[str, Host]
 
 
 def tick(world: World) -> bool:
@@ -68,6 +72,7 @@ def view(world: World) -> View:
             alerts=alerts.every(connection),
             silences=alert_parts.silences_until(connection, now),
             groups=alert_parts.groups(connection),
+            hosts=world.inventory,
         )
 
 
@@ -79,7 +84,8 @@ def _maintain(world: World, seen: View) -> None:
     told_of = {name for group in seen.groups.values() for name in group.sent}
     firing = [alert for alert in seen.alerts if alert.firing]
     for alert in seen.alerts:
-        if forgettable(alert) and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
+        done = forgettable(alert) or _over_long_ago(alert, seen.now)
+        if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
             with world.store.begin(lasting=False) as tx:
                 alerts.forget(tx, alert)
             continue
@@ -94,8 +100,8 @@ def _aged(
     world: World, seen: View, alert: Alert, firing: Sequence[Alert], limits: Limits
 ) -> tuple[Alert, list[Transition]]:
     rule = seen.rules.get(alert.rule)
-    if rule is None and alert.rule != NO_DATA:
-        found = end(alert, seen.now, "rule_deleted")
+    if why := _gone(seen, alert):
+        found = end(alert, seen.now, why)
         return replace(found.alert, history="", flapping=False), list(found.transitions)
     lines: list[Transition] = []
     after = alert
@@ -110,6 +116,23 @@ def _aged(
         after = replace(after, muted_by=quiet)
         lines.extend(_muted(alert, after, seen.now))
     return after, lines
+
+
+def _over_long_ago(alert: Alert, now: float) -> bool:
+    """What is judged rarely, as alerts from elsewhere, has few results; it is forgotten by its age."""
+    return not alert.firing and alert.active_at is None and now - (alert.last_at or now) > _LONG_AGO
+
+
+def _gone(seen: View, alert: Alert) -> str:
+    """Why nobody will judge this alert any more; empty while somebody will."""
+    rule = seen.rules.get(alert.labels.get("nodata", alert.rule))
+    if rule is None:
+        return "rule_deleted"
+    if not rule.enabled:
+        return "rule_disabled"
+    # Hosts of alerts from elsewhere are none of our inventory.
+    known = not alert.host or alert.host in seen.hosts or rule.name == EXTERNAL.name
+    return "" if known else "host_gone"
 
 
 def _heard(alert: Alert) -> bool:
@@ -127,7 +150,7 @@ def _muted(before: Alert, after: Alert, now: float) -> Iterator[Transition]:
 def _look_for_missing(world: World, seen: View, limits: Limits) -> None:
     by_name = {alert.fingerprint: alert for alert in seen.alerts}
     for alert in (*seen.alerts, *_unheard(world, seen, by_name)):
-        rule = seen.rules.get(alert.rule)
+        rule = None if _gone(seen, alert) else seen.rules.get(alert.rule)
         found = no_data(rule, alert, limits, seen.now) if rule else None
         if found is None:
             continue
@@ -147,11 +170,10 @@ def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert
     """What is well, or was, for rules to which silence is an alarm: of it nothing is written."""
     rules = [rule for rule in seen.rules.values() if rule.on_missing == "alert" and rule.metric and rule.enabled]
     found: list[Alert] = []
-    inventory = world.inventory
     for rule in rules:
         with world.store.read() as connection:
             last = alert_parts.last_seen(connection, rule.metric or "")
-        heard = (unheard(rule, inventory[host], metric, at) for host, metric, at in last if host in inventory)
+        heard = (unheard(rule, seen.hosts[host], metric, at) for host, metric, at in last if host in seen.hosts)
         found += [alert for alert in heard if alert is not None and alert.fingerprint not in known]
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from opsqueue.model.record import Event
 from opsqueue.model.sample import LEVELS
+from opsqueue.pipeline.alerting import rules_now
 from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import alert_parts, alerts, deployments, events, history, holds, rolling, sends, tellings
@@ -57,6 +58,7 @@ def _prune_alerts(world: World, before: float) -> None:
         alert_parts.prune_silences(tx, before)
         alert_parts.prune_steps(tx, before)
         alert_parts.prune_attempts(tx, before)
+        alerts.forget_health(tx, rules_now(world.settings, tx))
 
 
 def _prune_messages(world: World, before: float) -> None:

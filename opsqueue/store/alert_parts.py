@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from opsqueue.errors import Conflict, NotFound
@@ -15,6 +17,8 @@ from opsqueue.store.gently import insert_new, put
 from opsqueue.store.rows import pack, unpack
 from opsqueue.store.schema import samples, series
 from opsqueue.store.schema_alerts import alert_attempts, alert_escalations, alert_groups, alert_rules, silences
+
+_log = logging.getLogger("opsqueue.alerts")
 
 # Custom rules
 
@@ -40,9 +44,14 @@ def delete_rule(tx: Connection, name: str) -> None:
 
 
 def custom_rules(connection: Connection) -> list[AlertRule]:
-    """The custom rules, by name."""
-    rows = connection.execute(select(alert_rules.c.rule).order_by(alert_rules.c.name)).scalars()
-    return [AlertRule.model_validate_json(text) for text in rows]
+    """The custom rules, by name; one that this version does not understand is left out, and logged."""
+    found = []
+    for name, text in connection.execute(select(alert_rules.c.name, alert_rules.c.rule).order_by(alert_rules.c.name)):
+        try:
+            found.append(AlertRule.model_validate_json(text))
+        except ValidationError as error:
+            _log.error("FAILED to read the alert rule %s: %s", name, error.errors(include_input=False)[0]["msg"])
+    return found
 
 
 # Silences

@@ -185,6 +185,16 @@ def test_custom_rules(store):
         alert_parts.delete_rule(tx, rule.name)
 
 
+def test_a_rule_of_another_version_does_not_stop_the_others(store, caplog):
+    with store.begin() as tx:
+        alert_parts.put_rule(tx, RULE, by="ann", now=AT)
+        row = {"name": "later", "rule": '{"name": "later", "new_field": 1}', "by": "ann", "at": AT}
+        tx.execute(text("INSERT INTO alert_rules VALUES (:name, :rule, :by, :at, :at)"), row)
+    with store.read() as connection:
+        assert alert_parts.custom_rules(connection) == [RULE]
+    assert "FAILED to read the alert rule later" in caplog.text
+
+
 # Silences
 
 

@@ -188,6 +188,24 @@ def test_a_rule_of_a_person_counts_at_once_and_ends_its_alerts_when_it_goes(room
     assert room.alerts == [], "and nothing of it is left but its history"
 
 
+@pytest.mark.parametrize("why", ["rule_disabled", "host_gone"])
+def test_what_nobody_will_judge_any_more_ends(room, why):
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    room.see(9)
+    room.wait(300)
+    assert {alert.rule for alert in room.alerts if alert.firing} == {"high", "NoData"}
+    if why == "rule_disabled":
+        room.given["rules"][0]["enabled"] = False
+    else:
+        del room.story.machines["h1"]
+    room.wait(60)
+    with room.story.store.read() as connection:
+        ended = [line for line in alerts.history(connection) if line.kind == "resolved"]
+    assert {(line.rule, line.reason) for line in ended} == {("high", why), ("NoData", why)}
+    room.wait(900)
+    assert room.alerts == []
+
+
 def test_missing_numbers_are_an_alert_of_their_own(room):
     room.see(9)
     room.see(9)
