@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class Known:
     """By host and fingerprint."""
     counts: Mapping[tuple[str, str], int]
     """How many alerts that are not over each (rule, host) has."""
+    totals: Mapping[str, int]
+    """The same by rule."""
     unwell: Mapping[str, Collection[str]]
     """By host, the rules that had no answer."""
 
@@ -89,10 +92,15 @@ def readings(
 
 def known(world: World, connection: Connection, hosts: Collection[str]) -> Known:
     """All that has to be read before the rules are asked about these hosts."""
+    counts = alerts.counts(connection)
+    totals: Counter[str] = Counter()
+    for (rule, _), number in counts.items():
+        totals[rule] += number
     return Known(
         rules=tuple(rules_now(world.settings, connection).values()),
         alerts=alerts.of_hosts(connection, hosts),
-        counts=alerts.counts(connection),
+        counts=counts,
+        totals=totals,
         unwell=alerts.unwell(connection),
     )
 
@@ -111,9 +119,7 @@ def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
 
 def _judge(world: World, seen: Known, reading: Reading) -> Judged:
     host = reading.host.name
-    elsewhere: dict[str, int] = {}
-    for (rule, where), number in seen.counts.items():
-        elsewhere[rule] = elsewhere.get(rule, 0) + (number if where != host else 0)
+    elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
     found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
     return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()))
 

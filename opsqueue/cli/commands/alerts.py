@@ -43,7 +43,7 @@ def options(parser: Parser) -> None:
     stats.ends((0, 2, 12), "opsqueue alerts stats --since 7d")
     got = add_verb(below, "receive", "take a webhook of Alertmanager (payload version 4)")
     got.add_argument("file", metavar="FILE", help="the JSON, or - for stdin")
-    got.ends((0, 2, 12), "opsqueue alerts receive - < webhook.json")
+    got.ends((0, 2, 12), "opsqueue alerts receive webhook.json")
 
 
 def _rule_options(below: object) -> None:
