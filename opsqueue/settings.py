@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,12 +14,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from opsqueue.errors import InvalidConfig, InvalidRequest
 from opsqueue.model.host import Host, group_name, host_name
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.request import strict_json
 from opsqueue.model.window import Window, parse_window
-from opsqueue.secrets import SecretRef, literal_secrets
+from opsqueue.secrets import SecretRef
 from opsqueue.settings_alerts import AlertSettings
 from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_channels import ChannelRules, Rules, doubts, rules_of
+from opsqueue.settings_file import find_config, read_config
 from opsqueue.settings_parts import (
     CoordinatorSettings,
     DeploymentSettings,
@@ -36,12 +35,6 @@ from opsqueue.settings_parts import (
     WorkerSettings,
 )
 
-_PLACES = (
-    "./opsqueue.json",
-    "./opsqueue.toml",
-    "/etc/opsqueue/opsqueue.json",
-    "/etc/opsqueue/opsqueue.toml",
-)
 _LATER = ("approvals", "roles")
 """Keys of the public face that this version cannot honour yet, and so refuses."""
 _ALONE = "its own"
@@ -252,18 +245,10 @@ def revealed(value: str | SecretRef) -> str:
     return value.resolve() if isinstance(value, SecretRef) else value
 
 
-def find_config(explicit: str | None = None) -> Path | None:
-    """The configuration file: `--config`, OPSQUEUE_CONFIG, the working directory, /etc; else None."""
-    named = explicit or os.environ.get("OPSQUEUE_CONFIG")
-    if named:
-        return Path(named)
-    return next((Path(place) for place in _PLACES if Path(place).is_file()), None)
-
-
 def load(explicit: str | None = None) -> Settings:
     """The settings, or InvalidConfig that says which key is wrong, and the nearest known one."""
     path = find_config(explicit)
-    data = _read(path) if path else {}
+    data = read_config(path) if path else {}
     _refuse_unknown(data, where=str(path))
     _refuse_unknown_environment()
     try:
@@ -272,22 +257,6 @@ def load(explicit: str | None = None) -> Settings:
         raise InvalidConfig(explain(error, str(path or "the settings"), Settings)) from None
     except SettingsError as error:
         raise InvalidConfig(unreadable(error)) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else strict_json(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidConfig(f"the configuration {path} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise InvalidConfig(f"the configuration {path} is not an object of keys and values")
-    if found := literal_secrets(data):
-        raise InvalidConfig(
-            f"{path}: {found[0]} holds a secret in plain text. Write a reference instead: "
-            '{"$secret": "file:/path"}, {"$secret": "env:NAME"} or {"$secret": "systemd:NAME"}.'
-        )
-    return data
 
 
 def _refuse_unknown(data: Mapping[str, Any], where: str) -> None:

@@ -35,6 +35,8 @@ need fallocate util-linux
 need sysbench sysbench
 need fio fio
 need losetup mount
+need lynis lynis
+need ssh-keygen openssh-client
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 [ -n "$missing" ] || exit 0

@@ -36,6 +36,7 @@ COMMANDS = (
     Command("report", "an operation as a document with its charts: HTML, JSON or text", "report"),
     Command("logs", "what was sent to the hosts of an operation, and what they answered", "logs"),
     Command("monitor", "the system metrics of the hosts", "monitor"),
+    Command("capacity", "when hosts run out of room, by the last planning of each", "capacity"),
     Command("kpi", "the key figures of a period", "kpi"),
     Command("deployments", "what was deployed, and how its check went: list, show", "deployments"),
     Command("cancel", "stop an operation", "cancel"),

@@ -65,7 +65,7 @@ class MonitorPast:
         own = self._own.get((host, metric), deque())
         kept = self._kept.get((host, metric))
         if not kept:
-            return list(own)
+            return [None] * (MANY - len(own)) + list(own)  # the newest at the right edge, so that columns do not move
         newest = [(at, own[-1])] if own and own[-1] is not None else []
         stale = _STALE * max(_HOUR_S / MANY, self.settings.monitoring_interval)
         return cells([*kept, *newest], since=at - _HOUR_S, until=at, many=MANY, stale=stale)

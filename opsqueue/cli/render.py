@@ -13,6 +13,7 @@ from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
 from opsqueue.model.alike import alike
 from opsqueue.model.amount import size
+from opsqueue.model.instant import UNIX_TIME, utc_text
 from opsqueue.model.rollout import Rollout, count_of
 from opsqueue.telemetry import counted
 
@@ -30,8 +31,8 @@ _HEADLINES = ("cpu_usage", "memory_usage", "disk_usage")
 """The metrics that stand beside many hosts."""
 _FEW = 4
 """As many hosts as are easy to read beside each other."""
-_STATES = ("ok", "warning", "critical", "unknown")
-"""What the numbers of the metrics `state:CHECK` mean."""
+_WORDS = {"state": ("ok", "warning", "critical", "unknown"), "hard": ("up", "down")}
+"""What the numbers of the metrics `state:CHECK` and `hard:CHECK` mean."""
 _SHORT = 8
 """Characters of an id in a list; commands take the beginning of an id."""
 
@@ -51,6 +52,8 @@ def number(value: float | None, unit: str) -> str:
         return times.length(value)
     if unit == "percent":
         return f"{value:.1f} %"
+    if unit == UNIX_TIME:
+        return utc_text(value)
     digits = f"{value:.4g}" if abs(value) < _THOUSAND else f"{value:.0f}"
     return digits if unit in _BARE else f"{digits} {safe(unit)}"
 
@@ -193,8 +196,9 @@ def metric(found: Json | None, name: str = "") -> str:
     if found is None:
         return ""
     value = found["value"]
-    if name.startswith("state:") and value in range(len(_STATES)):
-        return _STATES[int(value)]
+    words = _WORDS.get(name.partition(":")[0], ()) if ":" in name else ()
+    if value in range(len(words)):
+        return words[int(value)]
     return number(value, found["unit"])
 
 

@@ -99,6 +99,16 @@ def states(seen: Seen, since: float, until: float, stale: float) -> tuple[list[S
     return union(clipped(found[True], since, until)), union(clipped(found[False], since, until))
 
 
+def worst_of(looks: Iterable[Seen], stale: float) -> Seen:
+    """Looks of several kinds as one: up where the last look of each kind, not yet stale, says so."""
+    last: dict[int, tuple[float, bool]] = {}
+    found: list[tuple[float, bool]] = []
+    for at, up, kind in sorted((at, up, kind) for kind, seen in enumerate(looks) for at, up in seen):
+        last[kind] = (at, up)
+        found.append((at, all(well for seen_at, well in last.values() if at - seen_at < stale)))
+    return tuple(found)
+
+
 def _each_once(seen: Seen) -> list[tuple[float, bool]]:
     """In order, one look for each instant: where two saw it otherwise at the same one, it was down."""
     found = sorted(seen, key=_order)

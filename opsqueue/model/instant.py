@@ -6,6 +6,9 @@ import math
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+UNIX_TIME = "UNIX time"
+"""The unit of a metric that is a moment."""
+
 
 def utc_text(at: float) -> str:
     """A UNIX time in UTC, such as `2026-03-08T07:00:00Z`."""

@@ -12,6 +12,7 @@ from opsqueue.operations.database_maintenance import OPERATION as DATABASE_MAINT
 from opsqueue.operations.health_check import OPERATION as HEALTH_CHECK
 from opsqueue.operations.log_rotation import OPERATION as LOG_ROTATION
 from opsqueue.operations.performance_tuning import OPERATION as PERFORMANCE_TUNING
+from opsqueue.operations.security_scan import OPERATION as SECURITY_SCAN
 from opsqueue.operations.service_restart import OPERATION as SERVICE_RESTART
 from opsqueue.operations.system_monitoring import OPERATION as SYSTEM_MONITORING
 
@@ -24,6 +25,7 @@ OWN = (
     PERFORMANCE_TUNING,
     HEALTH_CHECK,
     CAPACITY_PLANNING,
+    SECURITY_SCAN,
 )
 
 

@@ -123,8 +123,8 @@ def unlike_last_week(subjects: Sequence[str], seen: Seen) -> Iterator[Finding]:
     """What was far from this in the same hour of last week, with both numbers."""
     for name in subjects:
         if compared := _COMPARED.get(name):
-            now = _mean(seen, _RECENT, compared.metric, seen.at - _HOUR)
             then = _mean(seen, _LAST_WEEK, compared.metric, seen.at - _WEEK_S - _HOUR)
+            now = _mean(seen, _RECENT, compared.metric, seen.at - _HOUR) if then else None
             if now and then and compared.far(now.mean, then.mean):
                 yield _unlike(compared, now, then, seen.host)
 

@@ -37,8 +37,8 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
         alerts = alerting.known(world, connection, [target.host for target in targets])
+        analyses = _analyses(world, operation, kind, seen) if kind else {}  # a host's past is read when it is looked at
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    analyses = _analyses(world, operation, kind, seen) if kind else {}
     findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
     scores = [analysis.score for analysis in analyses.values() if analysis.score is not None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from opsqueue.beat_schedule import build
 from opsqueue.connectors.inventory.directory import read_inventory, searched
-from opsqueue.kpi.availability import of_parts
+from opsqueue.kpi.availability import of_parts, worst_of
 from opsqueue.kpi.definitions import BY_NAME
 from opsqueue.kpi.incidents import FOLLOWS_WITHIN
 from opsqueue.kpi.period import Period, parse
@@ -91,7 +91,8 @@ def _terms(settings: Settings) -> Terms:
 def _facts(
     connection: Connection, planned: Planned, hosts: Sequence[str], terms: Terms, since: float, until: float
 ) -> Facts:
-    seen = store_figures.observations(connection, hosts, since - terms.stale, until)
+    looks = store_figures.observations(connection, hosts, since - terms.stale, until)
+    seen = {host: worst_of(both, terms.stale) for host, both in looks.items()}
     incidents = store_figures.incidents(connection, since, until + FOLLOWS_WITHIN, hosts)
     troubled = sorted({one.host for one in incidents})
     return Facts(

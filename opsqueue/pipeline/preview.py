@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from itertools import dropwhile
 from typing import Any
 
 from opsqueue.model.fact import Fact, Probe, Reading
@@ -65,7 +66,9 @@ def _in_words(fact: Fact) -> str:
     if isinstance(ask, Reading):
         what = ", ".join(map(str, ask.options.get("subjects", ()))) or "its metrics"
     else:
-        what = fact.about or " ".join(ask.args) or "a script"
+        # Of a script's arguments without how long, how much of its answer, and programs that are sent as text.
+        words = [word for word in dropwhile(str.isdigit, ask.args) if "\n" not in word]
+        what = fact.about or " ".join(words) or "a script"
     return f"{name}: {what}, {ask.timeout:g} s, on the host"
 
 

@@ -49,9 +49,9 @@ class Looks:
             store_targets.latest_metrics(self.connection, operation.type, target.host, operation.created_at)
         )
 
-    def _series(self, kind: OperationKind, operation: Operation, host: Host, at: float) -> dict[str, Series]:
+    def _series(self, kind: OperationKind, operation: Operation, host: Host, at: float) -> Mapping[str, Series]:
         wanted = kind.series(params_for(kind, operation.parameters, host))
-        return rollups.read_all(self.connection, host.name, wanted, at) if wanted else {}
+        return rollups.Past(self.connection, host.name, wanted, at) if wanted else {}
 
     def _findings(self, operation: Operation, target: Target) -> tuple[Mapping[str, Any], ...] | None:
         return history.findings_before(self.connection, operation, target.host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,25 +9,43 @@ from sqlalchemy import JSON, ColumnElement, Connection, Float, Integer, Select, 
 
 from opsqueue.model.names import OperationType, Outcome, Severity, Stage
 from opsqueue.model.observed import Busy, Change, Ended, Incident, Responses, Scan, Seen
-from opsqueue.store.rows import unpack
+from opsqueue.store.rows import pack, unpack
 from opsqueue.store.schema import BY_PERSON, events, operations, samples, series, targets
 
 _UP = 0.5
 """The metric `up` is 0 or 1."""
+_OF_CHECKS = "health_score"
+"""A metric that a health check has at the moment of its `up`, and nobody else."""
 _AT_ONCE = 500
 """Hosts in one question: no database takes parameters without end."""
 _HOUR = 3600.0
+_CLOSED = frozenset({"fixed", "accepted"})
+"""Words of a scan for what needs nobody's attention any more."""
 _LONGEST = 8 * 86_400.0
 """Seconds before the end of a period in which operations are looked for that were still open at its end."""
 
 
-def observations(connection: Connection, hosts: Sequence[str], since: float, until: float) -> dict[str, Seen]:
-    """When each host was looked at, and whether it was up; no hosts: all."""
-    found: dict[str, list[tuple[float, bool]]] = {}
-    query = select(series.c.host, samples.c.at, samples.c.value).where(series.c.metric == "up")
-    for host, at, value in _sampled(connection, query, hosts, since, until):
-        found.setdefault(host, []).append((at, value >= _UP))
-    return {host: tuple(sorted(looks)) for host, looks in sorted(found.items())}
+def observations(
+    connection: Connection, hosts: Sequence[str], since: float, until: float
+) -> dict[str, tuple[Seen, Seen]]:
+    """When each host was looked at, and whether it was up; no hosts: all.
+
+    By host what health checks said, and what all others said: that a host is reached does not make it well.
+    """
+    scores, score = series.alias(), samples.alias()
+    query = (
+        select(series.c.host, samples.c.at, samples.c.value, score.c.at)
+        .select_from(series)
+        .join(samples, series.c.id == samples.c.series_id)
+        .outerjoin(scores, (scores.c.host == series.c.host) & (scores.c.metric == _OF_CHECKS))
+        .outerjoin(score, (score.c.series_id == scores.c.id) & (score.c.at == samples.c.at))
+        .where(series.c.metric == "up", samples.c.at >= since, samples.c.at < until)
+    )
+    found: dict[str, tuple[list[tuple[float, bool]], list[tuple[float, bool]]]] = {}
+    for some in _parts(hosts):
+        for host, at, value, checked in connection.execute(query.where(series.c.host.in_(some)) if some else query):
+            found.setdefault(host, ([], []))[checked is None].append((at, value >= _UP))
+    return {host: (tuple(sorted(one)), tuple(sorted(two))) for host, (one, two) in sorted(found.items())}
 
 
 def responses(connection: Connection, hosts: Sequence[str], since: float, until: float) -> Responses:
@@ -83,9 +100,9 @@ def incidents(connection: Connection, since: float, until: float, hosts: Sequenc
     One that had begun earlier is told from its beginning; one that no good sample ended before `until` is open.
     """
     found: list[Incident] = []
-    for host, number in _series_of(connection, hosts):
-        start = _down_since(connection, number, since)
-        for at, up in _turns(connection, number, since, until):
+    for host, looks in _looks(connection, hosts):
+        start = _down_since(connection, looks, since)
+        for at, up in _turns(connection, looks, since, until):
             if up and start is not None:
                 found.append(_incident(host, start, at))
             start = None if up else at if start is None else start
@@ -94,38 +111,48 @@ def incidents(connection: Connection, since: float, until: float, hosts: Sequenc
     return tuple(sorted(found, key=lambda one: (one.start, one.host)))
 
 
-def _series_of(connection: Connection, hosts: Sequence[str]) -> list[tuple[str, int]]:
-    wanted = select(series.c.host, series.c.id).where(series.c.metric == "up")
-    rows = [
-        row
-        for some in _parts(hosts)
-        for row in connection.execute(wanted.where(series.c.host.in_(some)) if some else wanted)
-    ]
-    return [(host, number) for host, number in sorted(rows)]
+def _looks(connection: Connection, hosts: Sequence[str]) -> list[tuple[str, ColumnElement[bool]]]:
+    """By host the samples of health checks, and those of all others: a good one ends what its own kind began."""
+    wanted = select(series.c.host, series.c.metric, series.c.id).where(series.c.metric.in_(["up", _OF_CHECKS]))
+    ids: dict[str, dict[str, int]] = {}
+    for some in _parts(hosts):
+        for host, metric, number in connection.execute(wanted.where(series.c.host.in_(some)) if some else wanted):
+            ids.setdefault(host, {})[metric] = number
+    found: list[tuple[str, ColumnElement[bool]]] = []
+    for host, of_host in sorted(ids.items()):
+        if "up" not in of_host:
+            continue
+        all_of_it, score = samples.c.series_id == of_host["up"], samples.alias()
+        if _OF_CHECKS not in of_host:
+            found.append((host, all_of_it))
+            continue
+        checked = exists().where(score.c.series_id == of_host[_OF_CHECKS], score.c.at == samples.c.at)
+        found += [(host, all_of_it & checked), (host, all_of_it & ~checked)]
+    return found
 
 
-def _down_since(connection: Connection, number: int, since: float) -> float | None:
+def _down_since(connection: Connection, looks: ColumnElement[bool], since: float) -> float | None:
     """The first failing sample of the time in which a host was down at this instant; None: it was not."""
-    of_host = (samples.c.series_id == number) & (samples.c.at < since)
+    before = looks & (samples.c.at < since)
     last = connection.execute(
-        select(samples.c.at, samples.c.value).where(of_host).order_by(samples.c.at.desc()).limit(1)
+        select(samples.c.at, samples.c.value).where(before).order_by(samples.c.at.desc()).limit(1)
     ).first()
     if last is None or last.value >= _UP:
         return None
-    good = select(samples.c.at).where(of_host, samples.c.value >= _UP).order_by(samples.c.at.desc()).limit(1)
+    good = select(samples.c.at).where(before, samples.c.value >= _UP).order_by(samples.c.at.desc()).limit(1)
     after = connection.execute(good).scalar_one_or_none()
-    first = select(func.min(samples.c.at)).where(of_host, samples.c.at > (-1.0 if after is None else after))
+    first = select(func.min(samples.c.at)).where(before, samples.c.at > (-1.0 if after is None else after))
     return float(connection.execute(first).scalar_one())
 
 
-def _turns(connection: Connection, number: int, since: float, until: float) -> list[tuple[float, bool]]:
-    """The first sample of a series in this time, and each that differs from the one before it."""
+def _turns(connection: Connection, looks: ColumnElement[bool], since: float, until: float) -> list[tuple[float, bool]]:
+    """The first sample in this time, and each that differs from the one before it."""
     up = samples.c.value >= _UP
     before = func.lag(up).over(order_by=samples.c.at)
-    within = (samples.c.series_id == number) & (samples.c.at >= since) & (samples.c.at < until)
-    looks = select(samples.c.at, up.label("up"), before.label("before")).where(within).subquery()
-    turned = looks.c.before.is_(None) | (looks.c.before != looks.c.up)
-    rows = connection.execute(select(looks.c.at, looks.c.up).where(turned).order_by(looks.c.at))
+    within = looks & (samples.c.at >= since) & (samples.c.at < until)
+    every = select(samples.c.at, up.label("up"), before.label("before")).where(within).subquery()
+    turned = every.c.before.is_(None) | (every.c.before != every.c.up)
+    rows = connection.execute(select(every.c.at, every.c.up).where(turned).order_by(every.c.at))
     return [(at, bool(is_up)) for at, is_up in rows]
 
 
@@ -224,17 +251,23 @@ def scans(connection: Connection, hosts: Sequence[str], until: float) -> tuple[S
     )
     wanted = frozenset(hosts)
     return tuple(
-        Scan(host=host, at=at, scope=scope, findings=_found(unpack(findings), host))
+        Scan(host=host, at=at, scope=_scope(scope), findings=_found(unpack(findings), host))
         for scope, findings, host, at in connection.execute(query)
         if not wanted or host in wanted
     )
 
 
 def _found(findings: Sequence[Mapping[str, Any]], host: str) -> dict[str, Severity]:
-    return {_fingerprint(one): Severity(one["severity"]) for one in findings if one.get("host") == host}
+    """What is open, by fingerprint: a finding names its own, or those of many that it only counts."""
+    found: dict[str, Severity] = {}
+    for one in findings:
+        evidence = one.get("evidence") or {}
+        if one.get("host") == host and evidence.get("status") not in _CLOSED:
+            own = [evidence["fingerprint"]] if "fingerprint" in evidence else evidence.get("fingerprints", ())
+            found |= {str(name): Severity(one["severity"]) for name in own}
+    return found
 
 
-def _fingerprint(finding: Mapping[str, Any]) -> str:
-    """What names a finding in every scan: its own fingerprint; else its code and words, but for numbers."""
-    own = (finding.get("evidence") or {}).get("fingerprint")
-    return str(own or f"{finding['code']}: {re.sub('[0-9]+', '0', finding['message'])}")
+def _scope(parameters: str) -> str:
+    """What was looked for: all parameters but the exceptions, which say only what is told of it."""
+    return str(pack({name: value for name, value in unpack(parameters).items() if name != "accept"}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 
@@ -44,18 +45,42 @@ def read(connection: Connection, host: str, wanted: SeriesWanted, now: float) ->
 
     Steps are whole: the first is the one in which the wanted time begins, the last the one in which it ends.
     """
-    return read_all(connection, host, (wanted,), now)[wanted.name]
+    return Past(connection, host, (wanted,), now)[wanted.name]
 
 
-def read_all(connection: Connection, host: str, wanted: Iterable[SeriesWanted], now: float) -> dict[str, Series]:
-    """Several of them, by their names."""
-    known = [_Kept(*row) for row in connection.execute(_OF_HOST, {"the_host": host})]
-    found: dict[str, Series] = {}
-    for one in wanted:
-        chosen = [kept for kept in known if any(_fits(kept.metric, pattern) for pattern in one.metrics)]
-        points = _read(connection, chosen, one, now) if chosen else {}
-        found[one.name] = {kept.metric: points[kept.number] for kept in chosen if points.get(kept.number)}
-    return found
+class Past(Mapping[str, Series]):
+    """What a type wants of a host's past, by the names that it gave; read when it is looked at.
+
+    Most hosts are well, and of most of what is wanted nobody looks at anything. It is good as long as its connection.
+    """
+
+    def __init__(self, connection: Connection, host: str, wanted: Iterable[SeriesWanted], now: float) -> None:
+        self._connection, self._host, self._now = connection, host, now
+        self._wanted = {one.name: one for one in wanted}
+        self._read: dict[str, Series] = {}
+
+    def __getitem__(self, name: str) -> Series:
+        """The points by metric."""
+        if name not in self._read:
+            self._read[name] = self._found(self._wanted[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._wanted)
+
+    def __len__(self) -> int:
+        """How many names."""
+        return len(self._wanted)
+
+    @cached_property
+    def _known(self) -> list[_Kept]:
+        return [_Kept(*row) for row in self._connection.execute(_OF_HOST, {"the_host": self._host}).all()]
+
+    def _found(self, wanted: SeriesWanted) -> Series:
+        chosen = [kept for kept in self._known if any(_fits(kept.metric, pattern) for pattern in wanted.metrics)]
+        points = _read(self._connection, chosen, wanted, self._now) if chosen else {}
+        return {kept.metric: points[kept.number] for kept in chosen if points.get(kept.number)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,13 @@ def test_a_host_with_a_past_is_planned_for_and_one_without_is_not_guessed(lived,
     assert "0 daily values, 14 are needed" in by_host["web-server-2", "insufficient_history"]["message"]
     assert not any("days_to_threshold" in name or "forecast" in name for name in told["metrics"]["web-server-2"])
 
+    listed = lived.ops("capacity", "--output", "json")
+    first = listed.json["resources"][0]
+    assert (first["host"], first["metric"], first["earliest"]) == (HOST, "disk_usage:/", earliest)
+    assert "2 hosts planned for; at the earliest a threshold is reached on 1 within 30 days" in listed.err
+    assert lived.ops("capacity", "--within", "5", "--output", "json").json == {"resources": []}
+    assert "> 365" in lived.ops("capacity", "--systems", HOST).out
+
     file = tmp_path / "capacity.html"
     assert lived.ops("report", told["operation_id"], "--to", str(file)).code == 0
     page = file.read_text()

@@ -89,7 +89,7 @@ def test_a_host_that_did_not_answer_is_a_gap(settings):
     past.add(AT, reading()["hosts"])
     past.add(AT + 2, [{"host": "h1", "error": "away", "metrics": {}}])
     past.add(AT + 4, reading()["hosts"])
-    assert past.shown("h1", "cpu_usage", AT + 4) == "▅ ▅"
+    assert past.shown("h1", "cpu_usage", AT + 4) == "▅ ▅".rjust(MANY)
 
 
 def test_the_last_hour_is_shown_where_the_record_has_it(settings, record):
@@ -98,7 +98,7 @@ def test_the_last_hour_is_shown_where_the_record_has_it(settings, record):
     past.add(AT, reading(cpu=95.0)["hosts"])
     # For 9 minutes it is as it was, then nobody knows; the newest is what was read just now.
     assert past.shown("h1", "cpu_usage", AT) == "▁" * 13 + " " * 6 + "█"
-    assert past.shown("h1", "memory_usage", AT) == "▃"  # of this the record has nothing
+    assert past.shown("h1", "memory_usage", AT) == "▃".rjust(MANY)  # of this the record has nothing
     assert past.words == "the last hour"
 
 
@@ -118,7 +118,7 @@ def test_a_record_that_cannot_be_read_costs_the_past_only(settings, record):
         tx.execute(text("DROP TABLE samples"))
     past = MonitorPast(settings)
     past.add(AT, reading()["hosts"])
-    assert past.shown("h1", "cpu_usage", AT) == "▅"
+    assert past.shown("h1", "cpu_usage", AT) == "▅".rjust(MANY)
 
 
 def test_a_screen(settings, capsys):
@@ -129,7 +129,7 @@ def test_a_screen(settings, capsys):
     head, _blank, names, row, *notes = last.splitlines()
     assert head.startswith("opsqueue monitor  2027-01-15T08:00:00Z")
     assert "CPU PAST" in names
-    assert "90.0 %  ▁▅█" in row
+    assert f"90.0 %  {'▁▅█'.rjust(MANY)}" in row
     assert notes[-1].startswith("PAST: the last 20 readings; the highest letter is 100 %")
 
 

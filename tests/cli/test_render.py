@@ -281,6 +281,17 @@ def test_the_state_of_a_check_is_a_word_and_the_rest_of_that_unit_a_number(capsy
     assert lines[-1][:3] == [render.UNKNOWN, "not", "there,"]
 
 
+def test_what_counts_as_down_is_a_word_and_a_moment_a_time(capsys):
+    named = {
+        "hard:a": {"value": 1, "unit": "state"},
+        "hard:b": {"value": 0.0, "unit": "state"},
+        "failing_since:a": {"value": 1_800_000_000.5, "unit": "UNIX time"},
+    }
+    render.metrics(Out(), {"h": named})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [line[1] for line in lines] == ["down", "up", "2027-01-15T08:00:00Z"]
+
+
 def test_no_footnote_where_everything_is_known(capsys):
     render.metrics(Out(), {"h": {"up": {"value": 1, "unit": "state"}}})
     assert capsys.readouterr().out == "\nmetrics\nMETRIC  h\nup      1\n"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from opsqueue.model.names import OperationPriority
+from opsqueue.model.names import OperationPriority, Severity
 from opsqueue.model.record import Delivery, Operation
+from opsqueue.notify.message import Message
+from opsqueue.notify.receipt import Receipt
+from opsqueue.pipeline.telling import enqueue, send_due
 from opsqueue.store import deliveries, operations, sends, tellings
 
 AT = 1_800_000_000.0
@@ -222,3 +226,59 @@ def test_the_last_that_each_channel_took_is_remembered(store):
         sends.note(tx, "slack", "e", at=AT, content="c")
         assert sends.prune(tx, AT + 100) == 3
         assert (sends.last_accepted(tx, "email"), sends.last_accepted(tx, "slack")) == (AT + 2, 0.0)
+
+
+# the whole way, on every database
+
+
+def test_limits_summaries_and_fallbacks_on_every_database(story):
+    """Alerts and operations to a channel that takes two messages in five minutes, and then none at all."""
+    story.settings |= {
+        "notification_channels": {"slack": "#ops", "email": "ops@example.org", "sms": "+1555"},
+        "notification_rules": {"slack": {"digest_above": 2, "same_within": 3, "fallback": ["email", "sms"]}},
+    }
+    for number in range(6):
+        say(story, f"e{number}", f"disk {number} full")
+    asked = story.ask(type="look_value", notification_channels=["slack"])
+    send_due(story.world())
+    story.receipts |= {name: Receipt(status="dead", error="gone", permanent=True) for name in ("slack", "email")}
+    assert story.step(asked) is not None
+    for _ in range(80):
+        now = story.raw(asked)
+        if now.stage != "closed" and now.due_at <= story.clock.at:
+            story.step(asked)
+        send_due(story.world())
+        story.clock.at += 5
+    assert story.show(asked)["stage"] == "closed"
+    to_telephone = [title for channel, _, title in story.told if channel == "sms"]
+    assert "[opsqueue] 5 messages: 5 warning" in to_telephone
+    with story.store.read() as connection:
+        found = {row.event: row.status for row in tellings.newest(connection, 99, every=True) if row.channel == "slack"}
+    assert {found[f"e{number}"] for number in range(6)} == {"accepted"}
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_who_dies_while_telling_is_followed_by_another_on_every_database(story, at):
+    story.settings |= {"notification_channels": {"slack": "#ops", "email": "ops@example.org"}}
+    say(story, "e1", "disk full", "slack", "email")
+    whole = story.store
+    story.dying(at)
+    try:
+        send_due(story.world("one"))
+    except BaseException as crash:  # noqa: BLE001 - the story's own crash, of which nothing may be left
+        assert type(crash).__name__ == "Crash"  # noqa: PT017 - its class is that of the story
+    story.store = whole
+    story.clock.at += 60
+    send_due(story.world("two"))
+    story.clock.at += 60
+    send_due(story.world("two"))
+    assert {one.status for one in of(story.store)} == {"accepted"}
+    counted = Counter(event for _, event, _ in story.told)
+    assert set(counted) == {"e1:slack", "e1:email"}
+    assert counted.total() <= 3
+
+
+def say(story, event, title, *channels):
+    message = Message(title=title, body=title, severity=Severity.WARNING, payload={}, short=title)
+    with story.store.begin() as tx:
+        assert enqueue(tx, story.world(), message, event_id=event, channels=channels or ["slack"])

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from opsqueue.model.kind import Metric
 from opsqueue.model.sample import DAY, LEVELS, Point, SeriesWanted, merged, summaries
@@ -325,3 +325,22 @@ def test_a_gap_in_the_samples_is_a_gap_in_the_steps(store):
 def test_a_merged_summary_says_what_it_can():
     parts = [Point(at=0, mean=1, low=0, high=4, p95=3, count=1), Point(at=300, mean=5, low=4, high=9, p95=8, count=3)]
     assert merged(0, parts) == Point(at=0, mean=4, low=0, high=9, p95=8, count=4)
+
+
+def test_a_past_is_read_by_name_when_it_is_looked_at(store):
+    add(store, minutes(START, START + HOUR))
+    wanted = [
+        SeriesWanted(name="raw", metrics=("cpu",), ago=HOUR),
+        SeriesWanted(name="steps", metrics=("*",), ago=HOUR, step=300),
+    ]
+    asked = []
+    with store.read() as connection:
+        event.listen(store.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+        past = rollups.Past(connection, "h1", wanted, START + HOUR - 1)
+        assert (list(past), len(past), asked) == (["raw", "steps"], 2, [])
+        assert len(past["steps"]["cpu"]) == 12
+        once = len(asked)
+        assert past["steps"] is past["steps"]
+        assert len(asked) == once
+        assert len(past["raw"]["cpu"]) == 60
+        assert past.get("nothing") is None

@@ -68,8 +68,20 @@ def test_observations_are_by_host_in_order_and_of_up_alone(store):
     measured(store, "h1", "up", (-1, 1.0), (0, 1.0), (300, 1.0))
     measured(store, "h1", "cpu_usage", (0, 12.0))
     found = read(store, figures.observations, (), AT, AT + 300)
-    assert found == {"h1": ((AT, True),), "h2": ((AT, True), (AT + 60, False), (AT + 120, True))}
-    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((AT, True),)}
+    assert found == {"h1": ((), ((AT, True),)), "h2": ((), ((AT, True), (AT + 60, False), (AT + 120, True)))}
+    assert read(store, figures.observations, ("h1", "h9"), AT, AT + 300) == {"h1": ((), ((AT, True),))}
+
+
+def test_what_health_checks_say_stands_apart_from_what_others_say(store):
+    measured(store, "h1", "up", (0, 1.0), (60, 0.0), (120, 1.0), (180, 1.0), (360, 1.0))
+    measured(store, "h1", "health_score", (60, 20.0), (360, 100.0))
+    (both,) = read(store, figures.observations, (), AT, AT + 600).values()
+    assert both == (
+        ((AT + 60, False), (AT + 360, True)),
+        ((AT, True), (AT + 120, True), (AT + 180, True)),
+    )
+    assert spans(read(store, figures.incidents, AT, AT + 600)) == [("h1", 60, 360)]
+    assert spans(read(store, figures.incidents, AT + 200, AT + 300)) == [("h1", 60, None)]
 
 
 def test_answers_come_in_rising_order_and_those_that_did_not_are_counted(store):
@@ -200,18 +212,23 @@ def finding(host, code, message="m", severity="warning", **evidence):
     return {"host": host, "code": code, "message": message, "severity": severity, "evidence": evidence}
 
 
-def test_scans_have_the_findings_of_each_host_by_fingerprint(store):
+def test_scans_have_what_is_open_on_each_host_by_fingerprint(store):
     some = (
         finding("h1", "open_port", fingerprint="abc"),
-        finding("h1", "old", "3 packages are old", "critical"),
-        finding("h2", "old", "4 packages are old"),
+        finding("h1", "old", severity="critical", fingerprint="def", status="standing"),
+        finding("h1", "security_fixed", severity="info", fingerprint="gone", status="fixed"),
+        finding("h1", "weak", severity="info", fingerprint="known", status="accepted"),
+        finding("h1", "findings_left_out", fingerprints=["x", "y"]),
+        finding("h1", "slower_than_usual"),
+        finding("h2", "old", fingerprint="ghi"),
     )
-    an_ended(store, "s", type="security_scan", hosts=("h1", "h2"), findings=some, parameters={"profile": "all"})
+    profile = {"profile": "all", "accept": [{"code": "weak"}]}
+    an_ended(store, "s", type="security_scan", hosts=("h1", "h2"), findings=some, parameters=profile)
     an_ended(store, "other", type="health_check", findings=some)
     an_ended(store, "running", type="security_scan", findings=some, stage=Stage.NOTIFY, finished_at=None)
     one, two = sorted(read(store, figures.scans, (), AT + 1), key=lambda scan: scan.host)
-    assert one.findings == {"abc": Severity.WARNING, "old: 0 packages are old": Severity.CRITICAL}
-    assert two.findings == {"old: 0 packages are old": Severity.WARNING}
+    assert one.findings == {"def": Severity.CRITICAL, **dict.fromkeys(["abc", "x", "y"], Severity.WARNING)}
+    assert two.findings == {"ghi": Severity.WARNING}
     assert (one.at, one.scope) == (AT - 4, '{"profile":"all"}')
     assert [scan.host for scan in read(store, figures.scans, ("h2",), AT + 1)] == ["h2"]
     assert read(store, figures.scans, (), AT - 4) == ()

@@ -188,6 +188,7 @@ LOOKING_BACK = replace(
     series=lambda params: (SeriesWanted(name="day", metrics=("val*",), ago=86_400, step=3600),),
     compares=True,
     analyse=lambda params, seen: Analysis(
+        metrics=(Metric(name="looks", value=1.0 + len(seen.earlier_findings or ()), unit="count"),),
         findings=(
             Finding(
                 severity=Severity.INFO,
@@ -198,7 +199,7 @@ LOOKING_BACK = replace(
                     "before": seen.earlier_findings and [one["code"] for one in seen.earlier_findings],
                 },
             ),
-        )
+        ),
     ),
 )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import socket
-from contextlib import contextmanager
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -86,3 +90,39 @@ def test_what_was_measured_before_is_what_percentiles_are_made_of(watched):
     assert (numbers["p50:web"], numbers["p95:web"], numbers["p99:web"], numbers["failed:web"]) == (480, 480, 480, 0)
     found, numbers = look(watched, port)
     assert numbers["failed:web"] == 1
+
+
+@contextmanager
+def parrot():
+    """A server that sends back whatever it is told, and a list of what that was."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                heard.append(connection.recv(1000))
+                connection.sendall(b"-ERR you said " + heard[0].replace(b"\r\n", b" ") + b"\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1], heard
+        thread.join(30)
+
+
+def test_a_password_is_told_to_the_server_and_to_nobody_else(watched, monkeypatch, caplog):
+    monkeypatch.setenv("CHECK_CANARY", "canary-in-the-mine")
+    caplog.set_level(logging.DEBUG)
+    with parrot() as (port, heard):
+        check = {"kind": "redis", "name": "cache", "host": "127.0.0.1", "port": port, "timeout_s": 30}
+        password = {"$secret": "env:CHECK_CANARY"}
+        whole = watched.drive(watched.ask("health_check", parameters={"checks": [{**check, "password": password}]}))
+    assert b"canary-in-the-mine" in heard[0]
+    said = json.dumps(whole)
+    assert "you said" in said
+    assert "[secret]" in said
+    with closing(sqlite3.connect(watched.store.url.removeprefix("sqlite:///"))) as record:
+        kept = "\n".join(record.iterdump())
+    assert "env:CHECK_CANARY" in kept
+    for place in (said, kept, caplog.text, str(watched.told)):
+        assert "canary-in-the-mine" not in place

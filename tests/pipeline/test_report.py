@@ -298,3 +298,15 @@ def test_an_operation_that_nobody_knows_is_10(line, tmp_path):
     assert (status, out) == (10, "")
     assert "ffffffff" in err
     assert not (tmp_path / "a.html").exists()
+
+
+# -- opsqueue capacity ----------------------------------------------------------------------------------------
+
+
+def test_capacity_without_a_record_and_without_a_planning_says_what_makes_one(empty):
+    said = empty("capacity", "--output", "json")
+    assert (said.status, said.json) == (0, {"resources": []})
+    assert "there is no record yet" in said.err
+    empty("db", "upgrade")
+    assert "no host was planned for: `opsqueue execute" in empty("capacity").err
+    assert empty("capacity", "--systems", "nobody").status == 10

@@ -327,6 +327,7 @@ def test_operations_and_messages_come_in_the_same_summary_and_the_operations_clo
     pass_time(telling, 320, step=5)
     assert [title for _, _, title in told(telling)] == ["disk full", "[opsqueue] 3 messages: 1 warning, 2 info"]
     for one in ids:
+        assert telling.raw(one).due_at <= telling.clock.at, "nobody woke it"
         shown = telling.drive(one)
         assert (shown["stage"], notes(shown)) == ("closed", {"slack": ("accepted", 1)})
 

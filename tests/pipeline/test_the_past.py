@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from opsqueue.model.sample import SeriesWanted
+from opsqueue.store import rollups
+
 
 def _shown(story, **request):
     (finding,) = story.drive(story.ask("look_back", **request))["findings"]
@@ -37,3 +40,16 @@ def test_an_operation_that_was_not_carried_out_found_nothing_to_compare_with(sto
     story.machines["h1"].reachable = True
     story.clock.at += 1
     assert _shown(story)["before"] is None
+
+
+def test_numbers_of_the_analysis_stand_beside_those_that_were_measured(story):
+    story.machines["h1"].value = 4
+    story.drive(story.ask("look_back"))
+    story.clock.at += 1
+    ended = story.drive(story.ask("look_back"))
+    numbers = {"value": {"value": 4, "unit": "count"}, "looks": {"value": 2.0, "unit": "count"}}
+    assert ended["metrics"]["h1"] == numbers
+    wanted = SeriesWanted(name="x", metrics=("value", "looks"), ago=60)
+    with story.store.read() as connection:
+        points = rollups.read(connection, "h1", wanted, story.clock.at)
+    assert {name: [one.mean for one in line] for name, line in points.items()} == {"value": [4, 4], "looks": [1, 2]}

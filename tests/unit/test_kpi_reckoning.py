@@ -77,6 +77,15 @@ def test_two_workers_that_looked_at_once_and_disagree_saw_it_down():
         assert availability.states(looks, 0.0, 100.0, 50.0) == ([], [(0.0, 50.0)])
 
 
+def test_a_host_that_is_reached_is_not_well_for_that():
+    checks, others = ((0.0, True), (300.0, False), (600.0, True)), tuple((60.0 * n, True) for n in range(11))
+    seen = availability.worst_of((checks, others), 900.0)
+    assert availability.states(seen, 0.0, 660.0, 900.0) == ([(0.0, 300.0), (600.0, 660.0)], [(300.0, 600.0)])
+    # A check that nobody repeats says nothing any more.
+    seen = availability.worst_of((((0.0, False),), tuple((300.0 * n, True) for n in range(6))), 900.0)
+    assert availability.states(seen, 0.0, 1500.0, 900.0) == ([(900.0, 1500.0)], [(0.0, 900.0)])
+
+
 def test_maintenance_of_the_whole_time_leaves_no_number():
     found = figures(seen={"h1": every(5)}, planned={"h1": [(BEGIN, BEGIN + DAY)]})
     assert found["availability_raw"].value == 100
@@ -134,6 +143,16 @@ def test_parts_of_a_time_add_up_to_the_whole(seen, cuts):
     assert availability.together(parts).down == pytest.approx(whole.down)
     days = availability.of_parts({"h": seen}, {}, list(pairwise(edges)), 600)
     assert [(one.up, one.down) for one in days] == [(one.up, one.down) for one in parts]
+
+
+@given(looks, st.randoms())
+def test_one_kind_of_looks_is_what_it_is(seen, chance: random.Random):
+    alone = availability.states(seen, BEGIN, BEGIN + DAY, 600)
+    assert availability.states(availability.worst_of((seen,), 600), BEGIN, BEGIN + DAY, 600) == alone
+    apart = [chance.random() < 0.5 for _ in seen]
+    both = [tuple(look for look, other in zip(seen, apart, strict=True) if other is kind) for kind in (True, False)]
+    _up, down = availability.states(availability.worst_of(both, 600), BEGIN, BEGIN + DAY, 600)
+    assert spans.total(down) >= spans.total(alone[1]) - 1e-6
 
 
 @given(stretches, stretches)

@@ -95,10 +95,11 @@ def test_a_reference_of_no_known_kind_is_none(ref):
 def test_whoever_takes_a_secret_is_known():
     """Each of these has a canary that is looked for in record, logs, arguments and messages; a new one needs its own.
 
-    `test_backup.py` of the acceptance tests has that of backups, the integration tests of databases have theirs.
+    `test_backup.py` of the acceptance tests has that of backups, the integration tests of databases have theirs,
+    and that of health checks is in `test_health_story.py` of the pipeline's.
     """
     takers = {kind.name for kind in OWN if "SecretRef" in kind.params.model_json_schema().get("$defs", {})}
-    assert takers == {"backup_operation", "database_maintenance"}
+    assert takers == {"backup_operation", "database_maintenance", "health_check"}
 
 
 def test_a_credential_is_a_name_and_no_way_to_another_file(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.text import safe
 from opsqueue.pipeline.assemble import check as honourable
-from opsqueue.settings import Settings, find_config, load
+from opsqueue.settings import Settings, load
+from opsqueue.settings_file import find_config
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@\s:]*):[^/\s]*@", re.IGNORECASE)
 

@@ -12,7 +12,8 @@ from opsqueue.cli.output import Out
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.text import safe
 from opsqueue.errors import InvalidConfig
-from opsqueue.settings import find_config, load
+from opsqueue.settings import load
+from opsqueue.settings_file import find_config
 
 
 def options(parser: Parser) -> None:

@@ -137,6 +137,7 @@ def _list(out: Out, settings: Settings, *, every: bool, limit: int) -> int:
                         "next_at": iso(row.next_at) if row.status in tellings.WAITING else None,
                         "at": iso(row.at),
                         "error": row.error or None,
+                        "fallback": row.fallback or None,
                         "note": row.note or None,
                     }
                     for row in tellings.newest(connection, limit, every=every)
@@ -148,7 +149,8 @@ def _list(out: Out, settings: Settings, *, every: bool, limit: int) -> int:
 
 
 def _untold(row: Mapping[str, Any]) -> tuple[object, ...]:
-    why = "; ".join(filter(None, (row["error"], row["note"])))
+    went = f"went to {row['fallback']}" if row["fallback"] else ""
+    why = "; ".join(filter(None, (row["error"], went, row["note"])))
     when = times.stamp(row["next_at"]) if row["next_at"] else ""
     return row["event"], row["recipient"], row["status"], row["attempts"], when, why
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from statistics import NormalDist
 from typing import Any
 
@@ -57,7 +58,7 @@ def _disk(params: CapacityPlanningParams, one: Outlook, seen: Seen) -> Sequence[
     largest = grown(seen, one.place)
     told = f" (of those measured, {largest} grew most)" if largest else ""
     return (
-        f"Clean: `du -xh --max-depth=2 {one.place} | sort -h | tail` shows what is large{told}.",
+        f"Clean: `du -xh --max-depth=2 {quote(one.place)} | sort -h | tail` shows what is large{told}.",
         f"Rotate: `opsqueue execute --type log_rotation --name rotate --systems {seen.host}` packs old logs.",
         "Move what must stay but is seldom read to another volume.",
         _expand(params, one, seen),
@@ -95,7 +96,7 @@ def _group(one: Outlook, seen: Seen) -> str:
 
 def _inodes(_params: CapacityPlanningParams, one: Outlook, _seen: Seen) -> Sequence[str]:
     return (
-        f"Clean: `du --inodes -x --max-depth=2 {one.place} | sort -n | tail` shows where the many small files are.",
+        f"Clean: `du --inodes -x --max-depth=2 {quote(one.place)} | sort -n | tail` shows where many small files are.",
         "Move or pack directories of many small files.",
         "More room does not always bring more inodes: on ext4 it does in proportion; XFS makes them as needed.",
     )

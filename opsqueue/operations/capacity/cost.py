@@ -26,8 +26,10 @@ def why_none(params: CapacityPlanningParams, seen: Seen) -> str:
     """Why there can be no cost advice, in words; empty when there can."""
     for name in ("cpu_usage", "memory_usage"):
         days = len(seen.series.get("days", {}).get(name, ()))
-        if days < _LEAST_DAYS or load(seen, name, params.percentile, params.cost_percentile) is None:
+        if days < _LEAST_DAYS:
             return f"{name} is known of {days} days, {_LEAST_DAYS} are needed"
+        if load(seen, name, params.percentile, params.cost_percentile) is None:
+            return f"{name} was not measured in the last weeks"
     host = subject(found_in(seen), "host")
     return "" if host.get("cpus") and host.get("memory_total") else "the size of the host is not known"
 

@@ -65,8 +65,8 @@ def sentence(params: CapacityPlanningParams, one: Outlook) -> str:
     if one.found is None:
         return when(one)
     about = [f"now {one.said(one.last)}"]
-    if one.pattern != "constant":
-        about.append(f"{'shrinks' if one.found.growth < 0 else 'grows'} {one.pace().removeprefix('-')} ({one.pattern})")
+    if pace := one.pace():
+        about.append(f"{'shrinks' if one.found.growth < 0 else 'grows'} {pace.removeprefix('-')} ({one.pattern})")
     missing = f", {one.course.missing} missing" if one.course.missing else ""
     about.append(f"{one.found.model} over {one.course.length} days{missing}")
     about += one.course.notes

@@ -133,7 +133,7 @@ def _level(course: Course, top: float) -> Forecast:
     walk = _walk(plain, noise)
     unsure = walk * walk / days + 12 * noise * noise / days**3
     # A trend that may as well be chance is believed in only so far.
-    growth = trend * trend * trend / (trend * trend + unsure) if trend else 0.0
+    growth = trend * (1 - unsure / (trend * trend)) if trend * trend > unsure else 0.0
 
     def reach(ahead: int, z: float) -> Range:
         likely = last + growth * ahead + usual[(end + ahead) % _WEEK]

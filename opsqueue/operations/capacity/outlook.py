@@ -15,7 +15,7 @@ from opsqueue.model.fact import Facts, why_unknown
 from opsqueue.model.kind import Seen
 from opsqueue.model.sample import Point, Series
 from opsqueue.operations.capacity.days import DAY, Course, course
-from opsqueue.operations.capacity.forecast import FARTHEST, Crossing, Forecast, cause, crossing, forecast
+from opsqueue.operations.capacity.forecast import FARTHEST, RECENT, Crossing, Forecast, cause, crossing, forecast
 from opsqueue.operations.capacity.params import DATED, CapacityPlanningParams, Resource
 
 _OF: Mapping[Resource, str] = {
@@ -69,17 +69,30 @@ class Outlook:
         return bool(self.course.values) and self.last >= self.threshold
 
     @property
+    def comes(self) -> bool:
+        """Whether the threshold is reached within a year, if only at the earliest."""
+        return self.crossing is not None and self.crossing.earliest is not None
+
+    @property
     def pattern(self) -> str:
         """What its course looks like, in one word."""
-        return cause(self.course.steps()) if self.found else ""
+        if self.found is None:
+            return ""
+        seen = cause(self.course.steps())
+        if self.resource not in _LOADS or seen == "constant":
+            return seen
+        # The days of a load go up and down: only what adds up to more than that in a month is a direction.
+        if abs(self.found.growth) * RECENT <= self.found.noise:
+            return "level"
+        return "rising" if self.found.growth > 0 else "shrinking"
 
     def said(self, value: float) -> str:
         """A value with its unit."""
         return amount(value, self.course.unit) or ""
 
     def pace(self) -> str:
-        """How fast it grows, in bytes where they are known."""
-        if self.found is None:
+        """How fast it grows, in bytes where they are known; empty when it does not."""
+        if self.found is None or self.pattern in {"constant", "level"}:
             return ""
         growth = self.found.growth
         if self.total:

@@ -72,7 +72,7 @@ def _course(params: CapacityPlanningParams, seen: Seen, one: Outlook) -> Section
     lines = [sentence(params, one)[0].upper() + sentence(params, one)[1:] + "."]
     if one.found:
         lines.append(f"Method: {_METHODS[one.found.model]}. {_fit(one)}")
-    if one.pattern != "constant" and (todo := advice(params, one, seen)):
+    if one.comes and (todo := advice(params, one, seen)):
         lines.append(f"What helps, in this order: {todo}")
     return Section(title=one.called, text=tuple(lines), charts=(_chart(params, one),))
 

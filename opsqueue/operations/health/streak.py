@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from opsqueue.model.instant import UNIX_TIME
 from opsqueue.model.kind import Metric, Seen
 from opsqueue.operations.health.problem import State
 from opsqueue.operations.health.score import Judged
@@ -95,7 +96,7 @@ def streak_metrics(one: Standing) -> Iterator[Metric]:
         yield Metric(name=f"failures:{name}", value=one.now.failures, unit="count")
         yield Metric(name=f"successes:{name}", value=one.now.successes, unit="count")
         if one.now.since is not None:
-            yield Metric(name=f"failing_since:{name}", value=one.now.since, unit="UNIX time")
+            yield Metric(name=f"failing_since:{name}", value=one.now.since, unit=UNIX_TIME)
 
 
 def _before(name: str, earlier: Mapping[str, Metric]) -> Streak | None:

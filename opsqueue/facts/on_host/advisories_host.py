@@ -1,0 +1,589 @@
+"""Sent to a host as text: holds its installed packages against advisory data that lie on the host.
+
+Nothing is fetched: the package lists of apt as they are, files in the OSV format (https://ossf.github.io/osv-schema/)
+or of debsecan, and only when it is allowed pip-audit, which asks the network. What was compared with nothing is said
+to be so. It is longer than other modules because what runs on a host has to be one text.
+"""
+
+from __future__ import annotations
+
+import calendar
+import functools
+import glob
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+MOST_BYTES = 2 << 30
+"""Bytes of all advisories together, unpacked."""
+MOST_ONE = 64 << 20
+"""Bytes of one file of advisories."""
+MOST_FOUND = 5000
+DAY = 86400
+OSV = "osv"
+PLACES = (
+    "/usr/local/lib/python3*/dist-packages",
+    "/usr/local/lib/python3*/site-packages",
+    "/opt/*/lib/python3*/site-packages",
+    "/opt/*/*/lib/python3*/site-packages",
+    "/srv/*/lib/python3*/site-packages",
+    "/srv/*/*/lib/python3*/site-packages",
+    "/home/*/.local/lib/python3*/site-packages",
+    "/root/.local/lib/python3*/site-packages",
+)
+"""Where Python packages lie that are not of the system's own package manager."""
+
+Entry = dict[str, Any]
+
+
+class Unanswered(Exception):
+    """This part cannot be answered, and why."""
+
+
+# -- versions -----------------------------------------------------------------------------------------------
+
+
+def _weight(char: str) -> int:
+    if char == "~":
+        return -1
+    if not char or char.isdigit():
+        return 0
+    return ord(char) if char.isascii() and char.isalpha() else ord(char) + 256
+
+
+def _part(one: str, two: str) -> int:
+    """Upstream versions or revisions as dpkg compares them: text and numbers in turn, `~` before the end."""
+    at, to = 0, 0
+    while at < len(one) or to < len(two):
+        while (at < len(one) and not one[at].isdigit()) or (to < len(two) and not two[to].isdigit()):
+            left, right = _weight(one[at : at + 1]), _weight(two[to : to + 1])
+            if left != right:
+                return -1 if left < right else 1
+            at, to = at + 1, to + 1
+        first, second = re.match(r"\d*", one[at:]), re.match(r"\d*", two[to:])
+        numbers = [int(found.group() or "0") if found else 0 for found in (first, second)]
+        if numbers[0] != numbers[1]:
+            return -1 if numbers[0] < numbers[1] else 1
+        at, to = at + len(first.group() if first else ""), to + len(second.group() if second else "")
+    return 0
+
+
+def debian(one: str, two: str) -> int:
+    """-1, 0 or 1: which of two Debian versions is older (deb-version(7))."""
+    pairs = []
+    for version in (one, two):
+        epoch, colon, rest = version.partition(":")
+        if not colon:
+            epoch, rest = "0", version
+        upstream, dash, revision = rest.rpartition("-")
+        pairs.append((int(epoch or 0), upstream if dash else rest, revision if dash else ""))
+    (left, right) = pairs
+    if left[0] != right[0]:
+        return -1 if left[0] < right[0] else 1
+    return _part(left[1], right[1]) or _part(left[2], right[2])
+
+
+PEP440 = re.compile(
+    r"\s*v?(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)"
+    r"(?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_n>\d*))?"
+    r"(?P<post>-(?P<post_short>\d+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_n>\d*))?"
+    r"(?P<dev>[-_.]?dev[-_.]?(?P<dev_n>\d*))?"
+    r"(?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?\s*",
+    re.IGNORECASE,
+)
+STEPS = {"alpha": 0, "a": 0, "beta": 1, "b": 1, "c": 2, "rc": 2, "pre": 2, "preview": 2}
+LOWEST, HIGHEST = (-1, 0), (9, 0)
+
+
+def pep440(version: str) -> tuple[Any, ...]:
+    """A key by which Python versions sort; ValueError for what is none."""
+    found = PEP440.fullmatch(version)
+    if not found:
+        raise ValueError(f"{version!r} is no version of PEP 440")
+    release = [int(word) for word in found["release"].split(".")]
+    while len(release) > 1 and release[-1] == 0:
+        release.pop()
+    dev = (0, int(found["dev_n"] or 0)) if found["dev"] else HIGHEST
+    post = (0, int(found["post_short"] or found["post_n"] or 0)) if found["post"] else LOWEST
+    if found["pre"]:
+        pre = (STEPS[found["pre"].lower()], int(found["pre_n"] or 0))
+    else:  # 1.0.dev1 is before 1.0a1
+        pre = LOWEST if found["dev"] and not found["post"] else HIGHEST
+    words = re.split(r"[-_.]", found["local"].lower()) if found["local"] else []
+    local = tuple((1, int(word), "") if word.isdigit() else (0, 0, word) for word in words)
+    return (int(found["epoch"] or 0), tuple(release), pre, post, dev, (bool(words), local))
+
+
+def python(one: str, two: str) -> int:
+    """-1, 0 or 1: which of two Python versions is older."""
+    left, right = pep440(one), pep440(two)
+    return (left > right) - (left < right)
+
+
+def affected(version: str, ranges: Iterable[Entry], compare: Any) -> tuple[bool, str]:
+    """Whether a version lies in one of the ranges of an advisory, and in which version that is mended."""
+    hit, fixed = False, ""
+    for one in ranges:
+        events = [(kind, str(at)) for event in one.get("events", ()) for kind, at in event.items()]
+        order = functools.cmp_to_key(functools.partial(earlier, compare))
+        inside = False
+        for kind, at in sorted(events, key=order):
+            step = before(version, at, compare)
+            inside = {"introduced": inside or step >= 0, "fixed": inside and step < 0}.get(kind, inside)
+            if kind == "last_affected":
+                inside = inside and step <= 0
+            if kind == "fixed" and step < 0 and not fixed:
+                fixed = at
+        hit = hit or inside
+    return hit, fixed if hit else ""
+
+
+def earlier(compare: Any, left: tuple[str, str], right: tuple[str, str]) -> int:
+    """Which of two events of a range comes first."""
+    return before(left[1], right[1], compare)
+
+
+def before(one: str, two: str, compare: Any) -> int:
+    """As compare does; `0` is before all others."""
+    if "0" in (one, two):
+        return (one != "0") - (two != "0")
+    return int(compare(one, two))
+
+
+# -- what is installed --------------------------------------------------------------------------------------
+
+
+def dpkg() -> list[Entry]:
+    """The installed packages of dpkg with their sources."""
+    try:
+        with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
+            blocks = file.read().split("\n\n")
+    except OSError as error:
+        raise Unanswered(f"there is no package database of dpkg: {error}") from None
+    found = []
+    for block in blocks:
+        rows: list[tuple[str, str]] = re.findall(r"^(Package|Status|Version|Source): (.*)$", block, re.MULTILINE)
+        words = dict(rows)
+        if not words.get("Status", "").endswith(" installed"):
+            continue
+        source, _, version = words.get("Source", words["Package"]).partition(" (")
+        found.append({
+            "name": words["Package"],
+            "version": words["Version"],
+            "source": source,
+            "source_version": version.rstrip(")") or words["Version"],
+        })  # fmt: skip
+    return found
+
+
+def canonical(name: str) -> str:
+    """The one spelling of a Python package's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def python_places(given: Entry) -> list[str]:
+    """The directories of Python packages."""
+    patterns = given["python_paths"] or PLACES
+    return sorted({path for pattern in patterns for path in glob.glob(pattern) if os.path.isdir(path)})
+
+
+def python_in(place: str) -> Iterator[Entry]:
+    """The Python packages of one directory."""
+    for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.dist-info", "METADATA"))) + sorted(
+        glob.glob(os.path.join(glob.escape(place), "*.egg-info", "PKG-INFO"))
+    ):
+        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            head = file.read(8192).split("\n\n")[0]
+            words = dict(re.findall(r"^(Name|Version): (.*)$", head, re.MULTILINE))
+            if len(words) == len(("Name", "Version")):
+                yield {"name": canonical(words["Name"]), "version": words["Version"].strip(), "where": place}
+
+
+def manifest(path: str) -> Iterator[Entry]:
+    """The pinned packages of a file of requirements or a lock file; what is not pinned has no version."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read(MOST_ONE)
+    if path.endswith(".lock"):
+        for name, version in re.findall(r'^name = "([^"]+)"\s*^version = "([^"]+)"', text, re.MULTILINE):
+            yield {"name": canonical(name), "version": version, "where": path}
+        return
+    for line in text.replace("\\\n", " ").splitlines():
+        words = re.match(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*(==\s*([^\s;,#*]+))?", line)
+        if words:
+            yield {"name": canonical(words[1]), "version": words[3] or "", "where": path}
+
+
+def python_packages(given: Entry) -> Entry:
+    """All Python packages, and what could not be told of them."""
+    found, skipped = [], []
+    for place in python_places(given):
+        found += list(python_in(place))
+    for path in sorted({path for pattern in given["manifests"] for path in glob.glob(pattern)}):
+        found += list(manifest(path))
+    for one in found:
+        if not PEP440.fullmatch(one["version"]):
+            why = f"its version {one['version']!r} is none" if one["version"] else "it is not pinned"
+            skipped.append({**one, "why": why})
+    return {"packages": [one for one in found if PEP440.fullmatch(one["version"])], "skipped": skipped}
+
+
+# -- apt ----------------------------------------------------------------------------------------------------
+
+
+def apt(installed: list[Entry]) -> Entry:
+    """The security updates that wait, by the package lists of the host as they are; and how old these are."""
+    lists = security_lists()
+    if not lists:
+        raise Unanswered("apt has no package lists of a security archive: run `apt-get update` there")
+    argv = ["apt-get", "-s", "-q", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache=", "-o"]
+    argv += ["Dir::Cache::srcpkgcache=", "dist-upgrade"]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+    if done.returncode:
+        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise Unanswered(f"apt-get ended with {done.returncode}: {last[:200]}")
+    sources = {one["name"]: one["source"] for one in installed}
+    found: dict[str, Entry] = {}
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        words = re.match(r"Inst (\S+) \[(\S+)\] \((\S+) (.*?) \[", line)
+        if not words or not re.search(r"Debian-Security|-security\b", words[4]):
+            continue
+        source = sources.get(str(words[1]), str(words[1]))
+        entry = found.setdefault(source, {"source": source, "binaries": [], "installed": words[2], "fixed": words[3]})
+        entry["binaries"].append(words[1])
+    newest = max(lists, key=lambda one: float(one["date"]))
+    return {
+        "updates": [found[name] for name in sorted(found)],
+        "age_days": round((time.time() - newest["date"]) / DAY, 2),
+        "expired": bool(newest["until"] and newest["until"] < time.time()),
+        "lists": len(lists),
+    }
+
+
+def security_lists() -> list[Entry]:
+    """The lists of security archives, with their dates."""
+    found = []
+    for path in glob.glob("/var/lib/apt/lists/*Release"):
+        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            head = file.read(8192)
+            words = dict(re.findall(r"^(Label|Suite|Codename|Date|Valid-Until): (.*)$", head, re.MULTILINE))
+            if not re.search(
+                r"security", " ".join(words.get(key, "") for key in ("Label", "Suite", "Codename")), re.IGNORECASE
+            ):
+                continue
+            found.append({"date": moment(words.get("Date", "")), "until": moment(words.get("Valid-Until", ""))})
+    return [one for one in found if one["date"]]
+
+
+def moment(text: str) -> float:
+    """UNIX seconds of a date in a Release file; 0 for none."""
+    with suppress(ValueError):
+        return float(calendar.timegm(time.strptime(text.replace("UTC", "").strip(), "%a, %d %b %Y %H:%M:%S")))
+    return 0.0
+
+
+# -- advisories ---------------------------------------------------------------------------------------------
+
+
+class Data:
+    """Advisories from files, each looked at once and then forgotten."""
+
+    def __init__(self, given: Entry, installed: list[Entry], pythons: list[Entry], system: Entry) -> None:
+        self.until = time.monotonic() + float(given["seconds"])
+        self.paths = list(given["advisories"])
+        self.system = f"{system['id'].capitalize()}:{system['version']}"
+        self.sources: dict[str, Entry] = {}
+        for one in installed:
+            entry = self.sources.setdefault(one["source"], {"version": one["source_version"], "binaries": []})
+            entry["binaries"].append(one["name"])
+        self.binaries = {one["name"]: one for one in installed}
+        self.pythons: dict[str, list[Entry]] = {}
+        for one in pythons:
+            self.pythons.setdefault(one["name"], []).append(one)
+        self.files: list[Entry] = []
+        self.found: list[Entry] = []
+        self.covered: set[str] = set()
+        self.others: set[str] = set()
+        """Other versions of the same system, which say nothing of this one."""
+        self.cut = ""
+        self.left = MOST_BYTES
+
+    def run(self) -> Entry:
+        """Compare with all of them."""
+        for path in self.paths:
+            self.path(path)
+        return {
+            "files": self.files,
+            "matches": sorted(self.found, key=lambda one: (one["ecosystem"], one["package"], one["id"], one["where"])),
+            "covered": sorted(self.covered),
+            "others": sorted(self.others),
+            "cut": self.cut,
+        }
+
+    def path(self, path: str) -> None:
+        """One file, or all files of a directory."""
+        entry: Entry = {"path": path, "format": OSV, "advisories": 0, "newest": 0.0}
+        if os.path.isdir(path):
+            names = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.json"), recursive=True))
+            names += sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.zip"), recursive=True))
+            for name in names:
+                self.file(name, entry)
+        else:
+            self.file(path, entry)
+        if not entry["advisories"]:
+            raise Unanswered(f"{path} holds no advisories")
+        newest = entry.pop("newest") or os.path.getmtime(path)
+        self.files.append({**entry, "age_days": round((time.time() - newest) / DAY, 2)})
+
+    def file(self, path: str, entry: Entry) -> None:
+        """The advisories of one file."""
+        if path.endswith(".zip"):
+            with zipfile.ZipFile(path) as packed:
+                for member in (one for one in packed.infolist() if one.filename.endswith(".json")):
+                    self.member(packed, member, entry)
+            return
+        with open(path, "rb") as file:
+            text = self.some(file, path)
+        if path.endswith(".json"):
+            self.text(text, entry)
+        else:
+            entry["format"] = "debsecan"
+            self.debsecan(text, entry)
+
+    def member(self, packed: zipfile.ZipFile, member: zipfile.ZipInfo, entry: Entry) -> None:
+        """The advisories of one file of an archive."""
+        with packed.open(member) as inner:
+            self.text(self.some(inner, member.filename), entry)
+
+    def some(self, file: Any, name: str) -> bytes:
+        """What is in a file, as long as there is room for it."""
+        text: bytes = file.read(min(MOST_ONE, self.left) + 1)
+        if len(text) > min(MOST_ONE, self.left):
+            raise Unanswered(f"{name} is larger than what is read of advisories")
+        self.left -= len(text)
+        return text
+
+    def text(self, text: bytes, entry: Entry) -> None:
+        """One advisory in the format of OSV, or a list of them."""
+        given = json.loads(text)
+        for one in given if isinstance(given, list) else given.get("vulns", [given]):
+            if time.monotonic() > self.until:
+                self.cut = "the time was up"
+                return
+            entry["advisories"] += 1
+            entry["newest"] = max(entry["newest"], iso(one.get("modified", "")))
+            # Withdrawn ones were a mistake, and say so themselves.
+            for part in () if one.get("withdrawn") else one.get("affected", ()):
+                self.part(one, part)
+
+    def part(self, advisory: Entry, part: Entry) -> None:
+        """One package of one advisory."""
+        package = part.get("package", {})
+        ecosystem, name = str(package.get("ecosystem", "")), str(package.get("name", ""))
+        if ecosystem == "PyPI":
+            self.covered.add(ecosystem)
+            for one in self.pythons.get(canonical(name), ()):
+                self.hold(advisory, part, {**one, "ecosystem": ecosystem, "binaries": []}, python)
+        elif (ecosystem + ":").startswith(self.system + ":") or ecosystem == self.system.partition(":")[0]:
+            self.covered.add(self.system)
+            if name in self.sources:
+                one = {"name": name, "where": "", "ecosystem": self.system, **self.sources[name]}
+                self.hold(advisory, part, one, debian)
+        elif ecosystem.startswith(self.system.partition(":")[0] + ":"):
+            self.others.add(ecosystem)
+
+    def hold(self, advisory: Entry, part: Entry, one: Entry, compare: Any) -> None:
+        """Hold an installed package against what an advisory says of it."""
+        ranges = [entry for entry in part.get("ranges", ()) if entry.get("type") in ("ECOSYSTEM", "SEMVER")]
+        try:
+            hit, fixed = affected(one["version"], ranges, compare)
+        except ValueError:  # a range in another way of counting
+            hit, fixed = False, ""
+        if not hit and one["version"] not in part.get("versions", ()):
+            return
+        scores = [*part.get("severity", ()), *advisory.get("severity", ())]
+        words = {**advisory.get("database_specific", {}), **part.get("ecosystem_specific", {})}
+        self.add({
+            "ecosystem": one["ecosystem"],
+            "package": one["name"],
+            "binaries": one["binaries"][:20],
+            "where": one["where"],
+            "installed": one["version"],
+            "fixed": fixed,
+            "id": str(advisory.get("id", "")),
+            "aliases": sorted({*map(str, advisory.get("aliases", ())), *map(str, advisory.get("upstream", ()))})[:20],
+            "vectors": [str(score.get("score", "")) for score in scores][:4],
+            "word": str(words.get("severity") or words.get("urgency") or ""),
+            "summary": str(advisory.get("summary", ""))[:200],
+            "source": OSV,
+        })  # fmt: skip
+
+    def add(self, found: Entry) -> None:
+        """Keep what was found, as far as there is room."""
+        if len(self.found) < MOST_FOUND:
+            self.found.append(found)
+        else:
+            self.cut = f"more than {MOST_FOUND} advisories are about this host"
+
+    def debsecan(self, text: bytes, entry: Entry) -> None:
+        """The format of debsecan: names of advisories, then for each package which versions are mended."""
+        with suppress(zlib.error):
+            unpacked = zlib.decompressobj()
+            text = unpacked.decompress(text, MOST_ONE)
+            if unpacked.unconsumed_tail:
+                raise Unanswered("the data of debsecan are larger than what is read of advisories")
+        lines = io.StringIO(text.decode("utf-8", "replace"))
+        if lines.readline().strip() != "VERSION 1":
+            raise Unanswered("it is neither .json or .zip in the OSV format nor data of debsecan, version 1")
+        names = [words.split(",", 2) for words in iter(lambda: lines.readline().rstrip("\n"), "")]
+        for line in iter(lambda: lines.readline().rstrip("\n"), ""):
+            package, number, flags, unstable, others = line.split(",", 4)
+            entry["advisories"] += 1
+            self.covered.add(self.system)
+            self.by_debsecan(package, names[int(number)], flags, {"unstable": unstable, "others": others.split()})
+
+    def by_debsecan(self, package: str, name: list[str], flags: str, mended: Entry) -> None:
+        """One line of debsecan: a package by its source (S) or by itself (B)."""
+        if flags[:1] == "S":
+            known = self.sources.get(package)
+        else:
+            one = self.binaries.get(package)
+            known = {"version": one["version"], "binaries": [package]} if one else None
+        if known is None or known["version"] in mended["others"]:
+            return
+        if mended["unstable"] and debian(known["version"], mended["unstable"]) >= 0:
+            return
+        urgency = {"L": "low", "M": "medium", "H": "high"}.get(flags[1:2], "")
+        self.add({
+            "ecosystem": self.system,
+            "package": package,
+            "binaries": known["binaries"][:20],
+            "where": "",
+            "installed": known["version"],
+            "fixed": mended["others"][-1] if mended["others"] and "F" in flags else "",
+            "id": name[0],
+            "aliases": [],
+            "vectors": [],
+            "word": urgency,
+            "summary": name[-1][:200],
+            "source": "debsecan",
+        })  # fmt: skip
+
+
+def iso(text: str) -> float:
+    """UNIX seconds of an ISO time; 0 for none."""
+    with suppress(ValueError):
+        at = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)  # noqa: UP017 - Python 3.9
+        return at.timestamp()
+    return 0.0
+
+
+# -- pip-audit ----------------------------------------------------------------------------------------------
+
+
+def pip_audit(given: Entry) -> Entry:
+    """What pip-audit finds; what it skipped is said, for it ends well when it looked at nothing."""
+    if not given["allow_network"]:
+        return {"absent": "pip-audit asks the network, which allow_network does not allow"}
+    program = shutil.which("pip-audit")
+    if not program:
+        return {"absent": "pip-audit is not installed"}
+    manifests = sorted({path for pattern in given["manifests"] for path in glob.glob(pattern)})
+    ways: list[tuple[str, ...]] = [("--path", place) for place in python_places(given)]
+    ways += [("--no-deps", "--disable-pip", "-r", path) for path in manifests]
+    found: Entry = {"matches": [], "skipped": [], "audited": 0}
+    for way in ways:
+        one_audit(program, way, given, found)
+    return found
+
+
+def one_audit(program: str, way: tuple[str, ...], given: Entry, found: Entry) -> None:
+    """One directory or one file."""
+    argv = [program, "-f", "json", "--progress-spinner", "off", *way]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=float(given["seconds"]), check=False
+    )
+    try:
+        dependencies = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise Unanswered(f"pip-audit of {way[-1]} ended with {done.returncode}: {last[:200]}") from None
+    for one in dependencies:
+        if "skip_reason" in one:
+            found["skipped"].append({"name": one["name"], "where": way[-1], "why": str(one["skip_reason"])[:200]})
+            continue
+        found["audited"] += 1
+        for each in one.get("vulns", ()):
+            found["matches"].append({
+                "ecosystem": "PyPI",
+                "package": canonical(one["name"]),
+                "binaries": [],
+                "where": way[-1],
+                "installed": one["version"],
+                "fixed": (each.get("fix_versions") or [""])[0],
+                "id": each["id"],
+                "aliases": sorted(each.get("aliases", ())),
+                "vectors": [],
+                "word": "",
+                "summary": str(each.get("description", ""))[:200],
+                "source": "pip-audit",
+            })  # fmt: skip
+
+
+# -- all of it ----------------------------------------------------------------------------------------------
+
+
+def system() -> Entry:
+    """Which system it is."""
+    with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+        words = dict(line.strip().split("=", 1) for line in file if "=" in line)
+    return {"id": words.get("ID", "").strip("\"'"), "version": words.get("VERSION_ID", "").strip("\"'")}
+
+
+def answered(part: Any, *words: Any) -> Any:
+    """One part, or why there is none."""
+    try:
+        return part(*words)
+    except subprocess.TimeoutExpired as error:
+        return {"unknown": f"{error.cmd[0]} did not end within {error.timeout:.0f} s"}
+    except (Unanswered, OSError, zipfile.BadZipFile) as error:
+        return {"unknown": f"{error}" or type(error).__name__}
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        return {"unknown": f"the data are not in a form that is known: {error}"}
+
+
+def advisories(given: Entry, installed: list[Entry], pythons: list[Entry]) -> Entry:
+    """What the given data say of this host."""
+    if not given["advisories"]:
+        return {"absent": "no advisories were given"}
+    return Data(given, installed, pythons, system()).run()
+
+
+def main() -> None:
+    """Print all of it as one line of JSON."""
+    given = json.loads(sys.argv[1])
+    installed = answered(dpkg)
+    known = installed if isinstance(installed, list) else []
+    pythons = answered(python_packages, given)
+    answer = {
+        "packages": len(known) if known else installed,
+        "apt": answered(apt, known) if known else installed,
+        "python": {**pythons, "packages": len(pythons["packages"])} if "packages" in pythons else pythons,
+        "advisories": answered(advisories, given, known, pythons.get("packages", [])),
+        "pip_audit": answered(pip_audit, given),
+    }
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

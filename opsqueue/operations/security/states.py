@@ -1,0 +1,168 @@
+"""New, standing, fixed, accepted, not looked at: what was found, held against the scan of before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opsqueue.model.kind import Finding, Metric, Seen
+from opsqueue.model.names import Severity
+from opsqueue.operations.security.found import Found, Missing
+from opsqueue.operations.security.params import Accepted, SecurityScanParams
+
+NEW, STANDING, FIXED, ACCEPTED, UNVERIFIED = "new", "standing", "fixed", "accepted", "unverified"
+_OPEN = (NEW, STANDING, UNVERIFIED)
+_REMEMBERED = (*_OPEN, ACCEPTED)
+_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+MOST = 500
+"""Findings that are told; more are counted, and remembered by their fingerprints."""
+_DAY = 86400
+
+Earlier = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was found, with how it stands."""
+
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+    """By state."""
+    severities: Mapping[Severity, int]
+    """Of those that are open."""
+    oldest: float | None
+    """Since when the oldest open one is known, UNIX seconds."""
+
+
+def held(params: SecurityScanParams, seen: Seen, rows: Iterable[Found], gaps: Sequence[Missing]) -> Held:
+    """Every weakness with its state, those of before that are gone, and exceptions that ran out."""
+    earlier, forgotten = _earlier(seen)
+    unique = {one.fingerprint(seen.host): one for one in rows}
+    told = [_told(params, seen, print_, one, earlier, forgotten) for print_, one in unique.items()]
+    gone = list(_gone(seen, unique, earlier, gaps))
+    states = [*told, *gone]
+    live = [one for one in states if one.evidence["status"] in _OPEN]
+    counts = dict.fromkeys((NEW, STANDING, FIXED, ACCEPTED, UNVERIFIED), 0)
+    for one in states:
+        counts[one.evidence["status"]] += 1
+    return Held(
+        findings=(*_bounded(sorted(states, key=_order)), *_run_out(params, seen)),
+        counts=counts,
+        severities={severity: sum(one.severity is severity for one in live) for severity in Severity},
+        oldest=min((one.evidence["since"] for one in live), default=None),
+    )
+
+
+def _order(finding: Finding) -> tuple[int, str, str]:
+    return (_WORST_FIRST.index(finding.severity), finding.code, str(finding.evidence.get("subject", "")))
+
+
+def _earlier(seen: Seen) -> tuple[Earlier, frozenset[str]]:
+    """What the scan of before told, by fingerprint; and the fingerprints of what it only counted."""
+    rows = [one for one in seen.earlier_findings or () if isinstance(one.get("evidence"), Mapping)]
+    known = {str(one["evidence"]["fingerprint"]): one for one in rows if one["evidence"].get("status") in _REMEMBERED}
+    counted = {name for one in rows for name in one["evidence"].get("fingerprints", ())}
+    return known, frozenset(counted)
+
+
+def _told(
+    params: SecurityScanParams, seen: Seen, print_: str, one: Found, earlier: Earlier, forgotten: frozenset[str]
+) -> Finding:
+    before = earlier.get(print_)
+    since = before["evidence"].get("since", seen.at) if before else seen.at
+    exception = _exception(params, one, seen.at)
+    status = ACCEPTED if exception else STANDING if before or print_ in forgotten else NEW
+    more = {"accepted_by": exception.owner, "reason": exception.reason} if exception else {}
+    if exception:
+        more["until"] = exception.until.isoformat()
+    return Finding(
+        severity=Severity.INFO if exception else one.severity,
+        code=one.code,
+        message=f"accepted until {exception.until}: {one.message}" if exception else one.message,
+        host=seen.host,
+        evidence={
+            "fingerprint": print_,
+            "status": status,
+            "since": since,
+            "subject": one.subject,
+            "part": one.part,
+            "references": list(one.references),
+            **one.evidence,
+            **more,
+        },
+        advice=one.advice,
+    )
+
+
+def _exception(params: SecurityScanParams, one: Found, at: float) -> Accepted | None:
+    return next((each for each in params.accept if _about(each, one.code, one.subject) and each.holds(at)), None)
+
+
+def _about(each: Accepted, code: str, subject: str) -> bool:
+    return each.code == code and each.subject in {"*", subject}
+
+
+def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence[Missing]) -> Iterator[Finding]:
+    """Those of before that are not found any more: mended, unless nobody looked."""
+    for print_, before in earlier.items():
+        if print_ in now:
+            continue
+        evidence = dict(before["evidence"])
+        why = _not_looked(str(evidence.get("part", "")), str(before["code"]), gaps)
+        if why:
+            evidence |= {"status": UNVERIFIED, "why": why}
+            yield Finding(
+                severity=Severity(before["severity"]), code=before["code"], message=before["message"],
+                host=seen.host, evidence=evidence, advice=before.get("advice", ""),
+            )  # fmt: skip
+            continue
+        kept = {key: evidence[key] for key in ("fingerprint", "since", "subject", "part") if key in evidence}
+        yield Finding(
+            severity=Severity.INFO,
+            code="security_fixed",
+            message=f"fixed: {before['message']}",
+            host=seen.host,
+            evidence={**kept, "status": FIXED, "was": before["code"], "severity": str(before["severity"])},
+        )
+
+
+def _not_looked(part: str, code: str, gaps: Sequence[Missing]) -> str:
+    """Why a part was not looked at wholly; empty when it was."""
+    return next((gap.why for gap in gaps if gap.covers(part, code)), "")
+
+
+def _bounded(rows: Sequence[Finding]) -> Iterator[Finding]:
+    yield from rows[:MOST]
+    left = rows[MOST:]
+    if left:
+        yield Finding(
+            severity=min((one.severity for one in left), key=_WORST_FIRST.index),
+            code="findings_left_out",
+            message=f"{len(left)} more were found than are told",
+            evidence={"fingerprints": [one.evidence["fingerprint"] for one in left]},
+            advice="Mend those that are told, or ask for fewer checks at a time.",
+        )
+
+
+def _run_out(params: SecurityScanParams, seen: Seen) -> Iterator[Finding]:
+    for each in params.accept:
+        if not each.holds(seen.at):
+            yield Finding(
+                severity=Severity.WARNING,
+                code="exception_expired",
+                message=f"the exception for {each.code} ({each.subject}) of {each.owner} ended on {each.until}",
+                host=seen.host,
+                evidence={"rule": each.code, "subject": each.subject, "reason": each.reason},
+                advice="Mend it, or decide anew; then change or remove the entry in `accept`.",
+            )
+
+
+def metrics(found: Held, at: float) -> Iterator[Metric]:
+    """How many of each state, how many open of each severity, and the age of the oldest."""
+    for state, number in found.counts.items():
+        yield Metric(name=f"findings_{state}", value=number, unit="count")
+    for severity, number in found.severities.items():
+        yield Metric(name=f"findings_{severity.value}", value=number, unit="count")
+    age = None if found.oldest is None else max(0.0, round((at - found.oldest) / _DAY, 2))
+    yield Metric(name="oldest_finding", value=age, unit="days")

@@ -1,0 +1,193 @@
+"""Vulnerable packages: what apt, the advisories and pip-audit said, one finding for each package and each hole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from opsqueue.model.fact import Facts
+from opsqueue.model.kind import Metric
+from opsqueue.model.names import Severity
+from opsqueue.operations.security import cvss
+from opsqueue.operations.security.found import Found, Missing, known
+from opsqueue.operations.security.params import SecurityScanParams
+from opsqueue.operations.security.rule import NotApplicable, NotKnown, section
+
+APT, DATA, PYTHON, AUDIT = (f"advisories.{name}" for name in ("apt", "advisories", "python", "pip_audit"))
+_BUNDLES = ("DSA-", "DLA-", "USN-")
+"""Advisories that tell of several holes at once, each of which has a name of its own."""
+_TOLD = 5
+
+Match = Mapping[str, Any]
+
+
+def found(params: SecurityScanParams, facts: Facts) -> Iterator[Found]:
+    """Holes that are known of what is installed, and data that are too old; updates of apt are told by a rule."""
+    for part in (DATA, AUDIT):
+        yield from _holes(part, facts)
+    yield from _old(params, facts)
+
+
+def matches(facts: Facts) -> list[Match]:
+    """The holes, each once, whoever named it under whichever name."""
+    rows = [(part, row) for part in (DATA, AUDIT) for row in (known(facts, part) or {"matches": ()})["matches"]]
+    groups: dict[tuple[str, str, str], list[Match]] = {}
+    for part, row in rows:
+        groups.setdefault((row["ecosystem"], row["package"], row["where"]), []).append({**row, "part": part})
+    return [one for key in sorted(groups) for one in _merged(groups[key])]
+
+
+def _merged(rows: Sequence[Match]) -> list[Match]:
+    """Those that share a name are one; a bundle is left out when all that it bundles is told."""
+    single = [row for row in rows if not _bundle(row)]
+    clusters: list[tuple[set[str], list[Match]]] = []
+    for row in single:
+        names = {row["id"], *row["aliases"]}
+        touching = [one for one in clusters if one[0] & names]
+        for one in touching:
+            clusters.remove(one)
+        clusters.append(
+            (
+                names.union(*(one[0] for one in touching)),
+                [each for one in touching for each in one[1]] + [row],
+            )
+        )
+    told = set().union(*(names for names, _rows in clusters)) if clusters else set()
+    bundles = [({row["id"]}, [row]) for row in rows if _bundle(row) and not set(row["aliases"]) <= told]
+    merged = [_one(names, those) for names, those in (*clusters, *bundles)]
+    return sorted(merged, key=lambda one: str(one["id"]))
+
+
+def _bundle(row: Match) -> bool:
+    return row["id"].startswith(_BUNDLES) and len(row["aliases"]) > 1
+
+
+def _one(names: set[str], rows: Sequence[Match]) -> Match:
+    ordered = sorted(names, key=lambda name: (not name.startswith("CVE-"), name))
+    vectors = sorted({vector for row in rows for vector in row["vectors"]})
+    return {
+        **rows[0],
+        "id": ordered[0],
+        "aliases": ordered[1:],
+        "vectors": vectors,
+        "score": cvss.highest(vectors),
+        "fixed": next((row["fixed"] for row in rows if row["fixed"]), ""),
+        "word": next((row["word"] for row in rows if row["word"]), ""),
+        "sources": sorted({row["source"] for row in rows}),
+    }
+
+
+def _holes(part: str, facts: Facts) -> Iterator[Found]:
+    for one in matches(facts):
+        if one["part"] != part:
+            continue
+        place = f" in {one['where']}" if one["where"] else ""
+        mended = f"; mended in {one['fixed']}" if one["fixed"] else "; no mended version is known"
+        text = f"{one['package']} {one['installed']}{place} has {one['id']}{mended}"
+        kept = ("ecosystem", "package", "installed", "fixed", "where", "id", "aliases", "score", "sources", "summary")
+        yield Found(
+            code="vulnerable_package",
+            subject=f"{one['ecosystem']}/{one['package']} {one['id']}{place}",
+            part=part,
+            severity=cvss.severity(one["score"], one["word"]),
+            message=text,
+            advice=_how(one),
+            references=(one["id"], *one["aliases"][:_TOLD]),
+            evidence={key: one[key] for key in kept if one[key] not in ("", [], None)},
+        )
+
+
+def _how(one: Match) -> str:
+    if not one["fixed"]:
+        return "Take what it opens out of reach, or remove it, until there is a mended version."
+    if one["ecosystem"] == "PyPI":
+        return f"Install {one['package']} {one['fixed']} or newer in {one['where']}."
+    return f"Run `apt-get install --only-upgrade {' '.join(one['binaries'][:_TOLD])}` on the host."
+
+
+def _old(params: SecurityScanParams, facts: Facts) -> Iterator[Found]:
+    for subject, part, age in ages(facts):
+        if age > params.max_data_age_days:
+            yield Found(
+                code="advisories_old",
+                subject=subject,
+                part=part,
+                severity=Severity.WARNING,
+                message=f"{subject}: the newest of it is {age:.0f} days old; what was found since is not known",
+                advice="Run `apt-get update` there." if part == APT else "Bring newer advisories to the host.",
+                evidence={"age_days": age, "max_data_age_days": params.max_data_age_days},
+            )
+
+
+def ages(facts: Facts) -> Iterator[tuple[str, str, float]]:
+    """What was compared with, the part that it is of, and how many days old the newest of it is."""
+    apt, data = known(facts, APT), known(facts, DATA)
+    if apt:
+        yield "the package lists of apt", APT, float(apt["age_days"])
+    for one in data["files"] if data else ():
+        yield one["path"], DATA, float(one["age_days"])
+
+
+# -- what was not compared ----------------------------------------------------------------------------------
+
+
+def missing(facts: Facts) -> Iterator[Missing]:
+    """What was compared with nothing, or not wholly."""
+    if known(facts, "advisories") is None:  # it is told for all of it
+        return
+    for part in (APT, DATA, PYTHON, AUDIT):
+        try:
+            section(facts, part)
+        except NotKnown as error:
+            yield Missing(part=part, why=str(error))
+        except NotApplicable:
+            continue
+    yield from _of_data(facts)
+    yield from _of_python(facts)
+    audit = known(facts, AUDIT)
+    if audit and audit["skipped"]:
+        yield Missing(part=AUDIT, why=f"pip-audit left out {_some(audit['skipped'])}")
+
+
+def _of_data(facts: Facts) -> Iterator[Missing]:
+    data = known(facts, DATA)
+    if not data:
+        return
+    if data["cut"]:
+        yield Missing(part=DATA, why=data["cut"])
+    if data["others"] and not [one for one in data["covered"] if one != "PyPI"]:
+        yield Missing(part=DATA, why=f"the advisories are for {', '.join(data['others'][:_TOLD])}, not for this system")
+
+
+def _of_python(facts: Facts) -> Iterator[Missing]:
+    python, data, audit = known(facts, PYTHON), known(facts, DATA), known(facts, AUDIT)
+    if not python:
+        return
+    covered = (data and "PyPI" in data["covered"]) or audit
+    if python["packages"] and not covered:
+        why = f"{python['packages']} Python packages were compared with nothing: give advisories for PyPI"
+        yield Missing(part=PYTHON, why=why)
+    if python["skipped"]:
+        yield Missing(part=PYTHON, why=f"{_some(python['skipped'])} could not be compared")
+
+
+def _some(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(f"{row['name']} ({row['why']})" for row in rows[:_TOLD])
+    return names if len(rows) <= _TOLD else f"{names} and {len(rows) - _TOLD} more"
+
+
+def metrics(facts: Facts) -> Iterator[Metric]:
+    """How many packages were held against how old data, and what came of it."""
+    answer, apt, python = known(facts, "advisories"), known(facts, APT), known(facts, PYTHON)
+    number = answer["packages"] if answer and isinstance(answer["packages"], int) else None
+    yield Metric(name="packages_scanned", value=number, unit="count")
+    yield Metric(name="python_packages_scanned", value=python["packages"] if python else None, unit="count")
+    yield Metric(name="security_updates", value=len(apt["updates"]) if apt else None, unit="count")
+    asked = [known(facts, part) for part in (DATA, AUDIT)]
+    yield Metric(name="vulnerabilities", value=len(matches(facts)) if any(asked) else None, unit="count")
+    oldest = _oldest(ages(facts))
+    yield Metric(name="data_age", value=oldest, unit="days")
+
+
+def _oldest(rows: Iterable[tuple[str, str, float]]) -> float | None:
+    return max((age for _subject, _part, age in rows), default=None)

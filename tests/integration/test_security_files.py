@@ -1,0 +1,213 @@
+"""The walk over the files of a host, on a tree with everything that is odd, and the package database beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsqueue.facts.on_host import files_host, program
+from opsqueue.model.fact import unknown, why_unknown
+from opsqueue.operations.security.rule import State, judge
+from opsqueue.operations.security.rules_files import FILES
+
+SECRET = "zzTheKeyItselfzz"
+KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A directory that everybody can come to, inside of one of the test's own."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    top.chmod(0o755)
+    return top
+
+
+def put(path: Path, mode: int = 0o644, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def walked(tree: Path, *excluded: Path, seconds: float = 60, most: int = 100) -> files_host.Walk:
+    given = {"paths": [str(tree)], "exclude_paths": list(map(str, excluded)), "most": most, "seconds": seconds}
+    return files_host.Walk(given).run()
+
+
+def names(walk: files_host.Walk, kind: str) -> list[str]:
+    return [entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind]]
+
+
+def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
+    put(tree / "a/suid", 0o4755)
+    put(tree / "a/sgid", 0o2755)
+    put(tree / "a/locking", 0o2644)  # without x for the group it means mandatory locking
+    put(tree / "b/open", 0o666)
+    (tree / "b/link").symlink_to("open")
+    (tree / "b/away").symlink_to("/etc")
+    (tree / "shared").mkdir(mode=0o777)
+    (tree / "shared").chmod(0o777)
+    (tree / "sticky").mkdir()
+    (tree / "sticky").chmod(0o1777)
+    walk = walked(tree)
+    assert names(walk, "suid") == ["a/sgid", "a/suid"]
+    assert [entry["setuid"] for entry in walk.found["suid"]] == [False, True]
+    assert names(walk, "world_writable") == ["b/open"]
+    assert names(walk, "no_sticky") == ["shared"]
+    assert (walk.cut, walk.left_out) == ("", 0)
+
+
+def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
+    put(tree / "closed/deep/open", 0o666)
+    (tree / "closed").chmod(0o700)
+    put(tree / "closed/site.key", 0o644, KEY)
+    put(tree / "site.key", 0o644, KEY)
+    put(tree / "closed/id_rsa", 0o644, KEY)  # ssh itself refuses it
+    walk = walked(tree)
+    assert [entry["reached"] for entry in walk.found["world_writable"]] == [False]
+    assert names(walk, "private_keys") == ["site.key", "closed/id_rsa"]
+    assert SECRET not in json.dumps(walk.found)
+
+
+def test_what_only_looks_like_a_key_is_none(tree: Path) -> None:
+    put(tree / "site.key", 0o644, "-----BEGIN PUBLIC KEY-----\n")
+    put(tree / "site.pem", 0o644, "-----BEGIN CERTIFICATE-----\n")
+    put(tree / "id_notes", 0o644, "words")
+    put(tree / "own.key", 0o600, KEY)
+    os.mkfifo(tree / "pipe.key", 0o644)
+    assert names(walked(tree), "private_keys") == []
+
+
+@needs_root
+def test_a_tree_of_nobody_is_told_once(tree: Path) -> None:
+    for path in (put(tree / "left/a/b"), tree / "left/a", tree / "left"):
+        os.chown(path, 54321, 54321)
+    os.chown(put(tree / "left/c"), 0, 54321)
+    (tree / "link").symlink_to("x")
+    os.lchown(tree / "link", 54321, 0)
+    assert names(walked(tree), "unowned") == ["left", "link", "left/c"]
+
+
+def test_strange_names_are_plain_text(tree: Path) -> None:
+    raw = os.fsencode(tree) + b"/new\nline \xff\x1b[31m"
+    with os.fdopen(os.open(raw, os.O_CREAT | os.O_WRONLY), "w") as file:
+        os.fchmod(file.fileno(), 0o666)
+    (path,) = (entry["path"] for entry in walked(tree).found["world_writable"])
+    assert path.endswith("/tree/new\\x0aline \\xff\\x1b[31m")
+    assert path.isprintable()
+    json.dumps(path).encode()
+
+
+def test_excluded_directories_and_other_file_systems_are_not_entered(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("in", "out", "far", "bound", "local"):
+        put(tree / name / "open", 0o666)
+    kinds = {
+        str(tree / "far"): ("nfs4", "/"),
+        str(tree / "bound"): ("ext4", "/elsewhere"),
+        str(tree / "local"): ("ext4", "/"),
+    }
+
+    def mounts(self: Any, roots: list[str]) -> None:
+        self.roots, self.kinds = set(roots), kinds
+
+    monkeypatch.setattr(files_host.Mounts, "__init__", mounts)
+    walk = walked(tree, tree / "out")
+    assert sorted(names(walk, "world_writable")) == ["in/open", "local/open"]
+    assert sorted(entry["why"] for entry in walk.skipped) == ["bind", "nfs4"]
+
+
+def test_mounts_are_read_with_blanks_in_their_names() -> None:
+    assert files_host.unescaped(r"/mnt/a\040b\134c") == "/mnt/a b\\c"
+    assert "/proc" in files_host.Mounts([]).kinds
+
+
+def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> None:
+    for number in range(1100):
+        put(tree / f"{number:04}", 0o666)
+    assert walked(tree, seconds=-1).cut == "the time was up"
+    few = walked(tree, most=5)
+    assert (len(few.found["world_writable"]), few.left_out) == (5, 1095)
+
+
+# -- packages -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    where = tmp_path / "dpkg"
+    (where / "info").mkdir(parents=True)
+    monkeypatch.setattr(files_host, "DPKG", str(where))
+    return where
+
+
+def _entries(*paths: str) -> list[dict[str, Any]]:
+    return [{"path": path, "mode": "4755", "owner": "root", "group": "root", "setuid": True} for path in paths]
+
+
+def test_merged_directories_diversions_and_overrides_are_no_foreign_files(dpkg: Path) -> None:
+    (dpkg / "info/util-linux.list").write_text("/.\n/bin/su\n/usr/bin/newgrp\n")
+    (dpkg / "info/libx:amd64.list").write_text("/usr/lib/x/helper\n/usr/sbin/moved\n")
+    (dpkg / "diversions").write_text("/usr/sbin/moved\n/usr/sbin/moved.distrib\nother\n")
+    (dpkg / "statoverride").write_text("root people 4750 /opt/a b\n")
+    found = files_host.with_packages(
+        _entries("/usr/bin/su", "/bin/newgrp", "/lib/x/helper", "/usr/sbin/moved.distrib", "/opt/a b", "/opt/odd")
+    )
+    assert [entry["package"] for entry in found] == ["util-linux", "util-linux", "libx", "libx", "", ""]
+    assert [entry["chosen"] for entry in found] == [False, False, False, False, True, False]
+    judged = [judge(rule, {"files": {"suid": found}}) for rule in FILES if rule.code == "suid_foreign"]
+    assert [problem.subject for problem in judged[0].problems] == ["/opt/odd"]
+
+
+def test_without_a_package_database_nobody_can_tell(dpkg: Path) -> None:
+    found = files_host.with_packages(_entries("/usr/bin/su"))
+    assert "no package database" in (why_unknown(found) or "")
+    states = {rule.code: judge(rule, {"files": {"suid": found}}).state for rule in FILES if rule.part == "files.suid"}
+    assert set(states.values()) == {State.UNKNOWN}
+
+
+def test_keys_that_a_package_brings_are_no_secret(dpkg: Path) -> None:
+    (dpkg / "info/tests.list").write_text("/usr/share/x/test.key\n")
+    entries = _entries("/usr/share/x/test.key", "/srv/site.key")
+    assert [entry["path"] for entry in files_host.without_packages(entries)] == ["/srv/site.key"]
+
+
+WEAK = [
+    ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5z ann", ""),
+    ("ssh-dss AAAAB3NzaC1kc3MAAACB ann", "DSA"),
+    ('from="10.0.0.1",command="x" ssh-dss AAAAB3 ann', "DSA"),
+    ("ssh-rsa no-base64! ann", ""),
+    ("ssh-rsa", ""),
+]
+
+
+@pytest.mark.parametrize(("line", "wanted"), WEAK)
+def test_weak_keys_are_told_apart(line: str, wanted: str) -> None:
+    assert files_host.weak(line) == wanted
+
+
+@pytest.mark.parametrize(("bits", "wanted"), [(1024, "RSA of 1024 bits"), (2048, "")])
+@pytest.mark.service
+def test_the_length_of_an_rsa_key_is_read(tmp_path: Path, bits: int, wanted: str) -> None:
+    made = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", str(bits), "-N", "", "-f", str(made)], check=True)
+    assert files_host.weak(made.with_suffix(".pub").read_text().strip()) == wanted
+
+
+def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
+    put(tree / "open", 0o666)
+    given = {"paths": [str(tree)], "exclude_paths": [], "most": 5, "seconds": 30, "files": ["/etc/passwd", "/nowhere"]}
+    argv = [sys.executable, "-I", "-c", program("files_host"), json.dumps(given)]
+    found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    assert [entry["path"] for entry in found["world_writable"]] == [str(tree / "open")]
+    assert (found["files"]["/etc/passwd"]["owner"], found["files"]["/nowhere"]) == ("root", None)
+    assert unknown("x") != found["walked"]

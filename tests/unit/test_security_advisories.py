@@ -1,0 +1,248 @@
+"""Advisory data of every kind: read with limits, held against what is installed, each hole told once."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsqueue.facts.on_host import advisories_host as host
+from opsqueue.operations.security import vulnerabilities
+
+SYSTEM = {"id": "debian", "version": "12"}
+INSTALLED = [
+    {"name": "libleaky1", "version": "1.0-1+b2", "source": "leaky", "source_version": "1.0-1"},
+    {"name": "leaky-tools", "version": "1.0-1", "source": "leaky", "source_version": "1.0-1"},
+]
+PYTHONS = [{"name": "leaky-lib", "version": "1.0", "where": "/opt/app"}]
+
+
+def _advisory(
+    identity: str, ecosystem: str = "Debian:12", name: str = "leaky", fixed: str = "1.0-2", **more: Any
+) -> Any:
+    events = [{"introduced": "0"}, {"fixed": fixed}]
+    part = {"package": {"ecosystem": ecosystem, "name": name}, "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+    return {"id": identity, "modified": "2030-01-02T03:04:05Z", "affected": [part], **more}
+
+
+def _compared(*paths: Path, seconds: float = 60) -> Any:
+    given = {"advisories": [str(path) for path in paths], "seconds": seconds}
+    return host.answered(host.Data(given, INSTALLED, PYTHONS, SYSTEM).run)
+
+
+def _written(path: Path, *advisories: Any) -> Path:
+    path.write_text(json.dumps(list(advisories)))
+    return path
+
+
+def test_a_source_package_is_matched_and_its_binaries_are_named(tmp_path: Path) -> None:
+    found = _compared(_written(tmp_path / "a.json", _advisory("CVE-2030-1")))
+    (match,) = found["matches"]
+    assert (match["package"], match["installed"], match["fixed"]) == ("leaky", "1.0-1", "1.0-2")
+    assert match["binaries"] == ["libleaky1", "leaky-tools"]
+    assert found["covered"] == ["Debian:12"]
+
+
+@pytest.mark.parametrize("ecosystem", ["Debian:11", "Debian:123", "Ubuntu:12", "Alpine:v3.12"])
+def test_other_systems_are_none_of_this_host(tmp_path: Path, ecosystem: str) -> None:
+    found = _compared(_written(tmp_path / "a.json", _advisory("CVE-2030-1", ecosystem)))
+    assert (found["matches"], found["covered"]) == ([], [])
+
+
+def test_withdrawn_advisories_and_other_ways_of_counting_say_nothing(tmp_path: Path) -> None:
+    odd = _advisory("CVE-2030-2", "PyPI", "leaky_lib", fixed="not-a-version")
+    found = _compared(_written(tmp_path / "a.json", _advisory("CVE-2030-1", withdrawn="2030-01-01T00:00:00Z"), odd))
+    assert found["matches"] == []
+
+
+def test_a_named_version_is_affected_without_a_range(tmp_path: Path) -> None:
+    odd = _advisory("PYSEC-1", "PyPI", "Leaky.Lib")
+    odd["affected"][0] |= {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}]}], "versions": ["0.9", "1.0"]}
+    (match,) = _compared(_written(tmp_path / "a.json", odd))["matches"]
+    assert (match["package"], match["where"], match["fixed"]) == ("leaky-lib", "/opt/app", "")
+
+
+def test_archives_and_directories_are_read(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("CVE-2030-1.json", json.dumps(_advisory("CVE-2030-1")))
+        archive.writestr("README", "no advisory")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "all.zip").write_bytes(packed.getvalue())
+    _written(tmp_path / "deep" / "two.json", _advisory("CVE-2030-2"))
+    found = _compared(tmp_path)
+    assert [match["id"] for match in found["matches"]] == ["CVE-2030-1", "CVE-2030-2"]
+    assert found["files"][0]["advisories"] == 2
+
+
+def test_the_age_is_that_of_the_newest_advisory(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.json", _advisory("CVE-2030-1", modified="2020-01-01T00:00:00Z"))
+    days = _compared(path)["files"][0]["age_days"]
+    assert days == pytest.approx((time.time() - 1577836800) / 86400, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("empty.json", b"[]", "holds no advisories"),
+        ("broken.json", b"{", "Expecting"),
+        ("cut.zip", b"PK\x03\x04 nothing", "not a zip"),
+        ("odd", b"hello\n", "neither .json or .zip"),
+        ("later", b"VERSION 2\n\n\n", "neither .json or .zip"),
+        ("strange.json", b"[1]", "not in a form"),
+    ],
+)
+def test_data_that_are_none_are_unknown_and_never_clean(tmp_path: Path, name: str, text: bytes, why: str) -> None:
+    (tmp_path / name).write_bytes(text)
+    found = _compared(tmp_path / name)
+    assert set(found) == {"unknown"}
+    assert why in found["unknown"]
+
+
+def test_a_missing_file_is_unknown(tmp_path: Path) -> None:
+    assert "No such file" in _compared(tmp_path / "nowhere.json")["unknown"]
+
+
+def test_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "MOST_ONE", 200)
+    many = [_advisory(f"CVE-2030-{number}") for number in range(20)]
+    assert "larger than what is read" in _compared(_written(tmp_path / "a.json", *many))["unknown"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:  # small, and much when unpacked
+        archive.writestr("a.json", " " * 100_000)
+    (tmp_path / "bomb.zip").write_bytes(packed.getvalue())
+    assert "larger than what is read" in _compared(tmp_path / "bomb.zip")["unknown"]
+
+
+def test_what_ends_at_its_time_limit_says_so(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.json", _advisory("CVE-2030-1"), _advisory("CVE-2030-2"))
+    assert "holds no advisories" in _compared(path, seconds=-1)["unknown"]
+
+
+def _debsecan(*lines: str) -> bytes:
+    names = "CVE-2030-1,,first, with a comma\nCVE-2030-2,,second\n"
+    return "\n".join(["VERSION 1", names, *lines, "", "leaky,libleaky1", ""]).encode()
+
+
+def test_data_of_debsecan_are_read_packed_or_not(tmp_path: Path) -> None:
+    text = _debsecan(
+        "leaky,0,SH F,1.0-2,1.0-1+deb12u1",  # the source, mended
+        "leaky,1,SL  ,,",  # not mended anywhere
+        "leaky-tools,1,B   ,0.9-1,",  # older than what is installed
+        "leaky-tools,0,BM  ,2.0-1,1.0-1",  # this very version is mended
+        "other,0,S   ,,",
+    )
+    (tmp_path / "plain").write_bytes(text)
+    (tmp_path / "packed").write_bytes(zlib.compress(text))
+    for name in ("plain", "packed"):
+        found = _compared(tmp_path / name)
+        rows = [(one["id"], one["package"], one["fixed"], one["word"]) for one in found["matches"]]
+        assert rows == [("CVE-2030-1", "leaky", "1.0-1+deb12u1", "high"), ("CVE-2030-2", "leaky", "", "low")]
+        assert found["files"][0]["advisories"] == 5
+
+
+# -- what is installed --------------------------------------------------------------------------------------
+
+
+def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path) -> None:
+    site = tmp_path / "lib/site-packages"
+    for name, text in (("a-1.dist-info", "Name: A.b_c\nVersion: 1.0\n\nx"), ("b-2.dist-info", "Name: b\nVersion: ?\n")):
+        (site / name).mkdir(parents=True)
+        (site / name / "METADATA").write_text(text)
+    (tmp_path / "requirements.txt").write_text(
+        "# words\n-r other.txt\nC[extra]==3.1 ; python_version > '3' \\\n  --hash=sha256:00\nd>=1\ne\n"
+    )
+    (tmp_path / "poetry.lock").write_text('[[package]]\nname = "F_g"\nversion = "2.0rc1"\n')
+    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/*.txt", f"{tmp_path}/*.lock"]}
+    found = host.python_packages(given)
+    assert [(one["name"], one["version"]) for one in found["packages"]] == [
+        ("a-b-c", "1.0"),
+        ("f-g", "2.0rc1"),
+        ("c", "3.1"),
+    ]
+    assert [one["name"] for one in found["skipped"]] == ["b", "d", "e"]
+
+
+def _fake_audit(tmp_path: Path, text: str, code: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A program by that name which prints what the real one printed."""
+    program = tmp_path / "pip-audit"
+    program.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write({text!r})\nsys.exit({code})\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "req.txt").write_text("jinja2==2.10\n")
+    given = {"allow_network": True, "manifests": [f"{tmp_path}/req.txt"], "python_paths": ["/nowhere"], "seconds": 30}
+    return host.answered(host.pip_audit, given)
+
+
+OFFLINE = (
+    '{"dependencies": [{"name": "jinja2", "skip_reason": "Dependency not found on PyPI and could not be audited: '
+    'jinja2 (2.10)"}], "fixes": []}'
+)
+HOLES = (
+    '{"dependencies": [{"name": "jinja2", "version": "2.10", "vulns": [{"id": "PYSEC-2019-217", "fix_versions": '
+    '["2.10.1"], "aliases": ["CVE-2019-10906"], "description": "x"}]}], "fixes": []}'
+)
+
+
+def test_pip_audit_without_network_is_not_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It prints that nothing is known and ends with 0, as version 2.10 did; all of it was left out."""
+    found = _fake_audit(tmp_path, OFFLINE, 0, monkeypatch)
+    assert (found["audited"], [one["name"] for one in found["skipped"]]) == (0, ["jinja2"])
+    facts = {"advisories": {"packages": 1, "apt": {}, "python": {}, "advisories": {}, "pip_audit": found}}
+    facts["advisories"] |= {name: {"absent": "x"} for name in ("apt", "python", "advisories")}
+    assert [gap.part for gap in vulnerabilities.missing(facts)] == ["advisories.pip_audit"]
+
+
+def test_what_pip_audit_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (match,) = _fake_audit(tmp_path, HOLES, 1, monkeypatch)["matches"]
+    assert (match["id"], match["fixed"], match["aliases"]) == ("PYSEC-2019-217", "2.10.1", ["CVE-2019-10906"])
+
+
+def test_pip_audit_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ended with 1" in _fake_audit(tmp_path, "", 1, monkeypatch)["unknown"]
+
+
+def test_the_network_is_not_asked_unless_it_is_allowed() -> None:
+    assert "allow_network" in host.pip_audit({"allow_network": False})["absent"]
+
+
+# -- each hole once -----------------------------------------------------------------------------------------
+
+
+def _row(identity: str, *aliases: str, **more: Any) -> dict[str, Any]:
+    return {
+        "ecosystem": "Debian:12", "package": "leaky", "binaries": ["leaky"], "where": "", "installed": "1", "fixed": "",
+        "id": identity, "aliases": list(aliases), "vectors": [], "word": "", "summary": "", "source": "osv", **more,
+    }  # fmt: skip
+
+
+def _holes(*rows: dict[str, Any], audit: tuple[dict[str, Any], ...] = ()) -> list[Any]:
+    data = {"files": [], "matches": list(rows), "covered": [], "others": [], "cut": ""}
+    return vulnerabilities.matches({"advisories": {"advisories": data, "pip_audit": {"matches": list(audit)}}})
+
+
+def test_names_of_one_hole_are_one_finding() -> None:
+    (one,) = _holes(
+        _row("GHSA-1", "PYSEC-1"), _row("PYSEC-1", "CVE-2030-1", fixed="2"), _row("CVE-2030-1", source="debsecan")
+    )
+    assert (one["id"], one["aliases"], one["fixed"]) == ("CVE-2030-1", ["GHSA-1", "PYSEC-1"], "2")
+    assert one["sources"] == ["debsecan", "osv"]
+
+
+def test_a_bundle_does_not_glue_its_holes_together() -> None:
+    bundle = _row("DSA-1-1", "CVE-2030-1", "CVE-2030-2")
+    assert [one["id"] for one in _holes(bundle, _row("CVE-2030-1"), _row("CVE-2030-2"))] == ["CVE-2030-1", "CVE-2030-2"]
+    assert [one["id"] for one in _holes(bundle, _row("CVE-2030-1"))] == ["CVE-2030-1", "DSA-1-1"]
+
+
+def test_the_same_hole_in_two_places_is_two() -> None:
+    one, two = _row("PYSEC-1", ecosystem="PyPI", where="/a"), _row("PYSEC-1", ecosystem="PyPI", where="/b")
+    assert [each["where"] for each in _holes(one, audit=(two,))] == ["/a", "/b"]

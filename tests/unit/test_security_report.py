@@ -1,0 +1,89 @@
+"""The report of a scan: controls with numbers, findings by state, vulnerabilities, and what was not looked at."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from opsqueue.model.fact import read
+from opsqueue.model.kind import Seen
+from opsqueue.model.plan import Result
+from opsqueue.model.report import Section
+from opsqueue.operations.security_scan import OPERATION
+
+CASES = Path(__file__).parents[1] / "operations/security_scan"
+AT = 1_800_000_000.0
+
+
+def _seen(name: str, *, at: float = AT, earlier: Any = None, **laid: Any) -> tuple[Any, Seen]:
+    """The answers of a golden case, and more laid over them."""
+    data = tomllib.loads((CASES / f"{name}.toml").read_text(encoding="utf-8"))
+    params = OPERATION.params.model_validate(data.get("params", {}))
+    rows = {row["fact"]: row for row in data["before_raw"]}
+    after = {
+        fact.name: read(fact, Result(exit_code=rows[fact.name].get("exit_code", 0), stdout=rows[fact.name]["stdout"]))
+        for fact in OPERATION.facts(params)
+    }
+    before = None if earlier is None else tuple(asdict(one) for one in earlier)
+    after.update(laid)
+    return params, Seen(
+        host="web-1", before={}, after=after, metrics={}, earlier={}, thresholds={}, at=at, earlier_findings=before
+    )
+
+
+def _sections(*given: Any) -> dict[str, Section]:
+    return {section.title: section for section in OPERATION.report(*given)}
+
+
+def test_a_sound_host_has_its_controls_and_nothing_else() -> None:
+    found = _sections(*_seen("sound"))
+    assert list(found) == ["CIS Debian Linux 12 Benchmark"]
+    (section,) = found.values()
+    assert section.text[0].startswith(
+        "100.0 percent passed: 98 of the 98 that were judged. 0 could not be told, and 18"
+    )
+    (grid,) = section.grids
+    assert grid.columns == ("control", "what should be so", "state", "why")
+    assert ("5.1.20", "root does not log in over SSH", "pass", "") in grid.rows
+    assert {row[2] for row in grid.rows} == {"pass", "not applicable"}
+
+
+def test_a_control_that_failed_says_why() -> None:
+    (grid,) = _sections(*_seen("ssh"))["CIS Debian Linux 12 Benchmark"].grids
+    assert ("5.1.20", "root does not log in over SSH", "fail", "PermitRootLogin is yes for root") in grid.rows
+
+
+def test_vulnerable_packages_stand_in_a_table_of_their_own() -> None:
+    found = _sections(*_seen("vulnerabilities"))
+    assert list(found) == ["Vulnerable packages", "New findings"]
+    (grid,) = found["Vulnerable packages"].grids
+    assert grid.rows[0] == ("openssl", "3.0.11-1", "3.0.15-1~deb12u1", "CVE-2030-1", 9.8, "new", None)
+    assert [row[1] for row in found["New findings"].grids[0].rows] == ["security_update_pending"]
+
+
+def test_what_is_fixed_and_what_was_not_looked_at_have_sections() -> None:
+    params, first = _seen("accounts")
+    findings = OPERATION.analyse(params, first).findings
+    answers = json.loads(json.dumps(first.after))
+    answers["settings"]["accounts"]["uid_zero"] = ["root"]
+    answers["settings"]["passwords"] = {"unknown": "Permission denied"}
+    again = _seen("accounts", at=AT + 86_400, earlier=findings, settings=answers["settings"])
+    found = _sections(*again)
+    assert [row[1:3] for row in found["Fixed since the last scan"].grids[0].rows] == [("security_fixed", "toor")]
+    left = {row[1] for row in found["Findings of before that were not looked at"].grids[0].rows}
+    assert left == {"password_empty", "password_weak_hash", "password_endless"}
+    assert found["Not looked at"].grids[0].rows == (("settings.passwords", "Permission denied"),)
+    metrics = {one.name: one.value for one in OPERATION.analyse(*again).metrics}
+    assert (metrics["findings_fixed"], metrics["findings_unverified"], metrics["oldest_finding"]) == (1, 4, 1.0)
+    assert metrics["findings_new"] == 1  # that the scan was not whole
+
+
+def test_the_same_answers_give_the_same_report() -> None:
+    given = _seen("files")
+    assert OPERATION.report(*given) == OPERATION.report(*given)
+    assert json.dumps(asdict(OPERATION.analyse(*given))) == json.dumps(asdict(OPERATION.analyse(*given)))
+    for section in OPERATION.report(*given):
+        assert all(len(row) == len(grid.columns) for grid in section.grids for row in grid.rows)

@@ -1,0 +1,143 @@
+"""New, standing, fixed, accepted, not looked at: the table of what is told from two scans."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from opsqueue.model.kind import Seen
+from opsqueue.model.names import Severity
+from opsqueue.operations.security import states
+from opsqueue.operations.security.found import Found, Missing, fingerprint
+from opsqueue.operations.security.params import SecurityScanParams
+
+AT = datetime(2030, 5, 1, 12, tzinfo=UTC).timestamp()
+DAY = 86400
+
+
+def _one(code: str = "uid_zero", subject: str = "toor", part: str = "settings.accounts", **more: Any) -> Found:
+    base = {"severity": Severity.CRITICAL, "message": f"{subject} is bad", "advice": "Mend it."}
+    return Found(code=code, subject=subject, part=part, **{**base, **more})
+
+
+def _seen(earlier: Any = None, at: float = AT) -> Seen:
+    before = None if earlier is None else tuple(asdict(one) for one in earlier.findings)
+    return Seen(host="h", before={}, after={}, metrics={}, earlier={}, thresholds={}, at=at, earlier_findings=before)
+
+
+def _held(rows: list[Found], earlier: Any = None, gaps: tuple[Missing, ...] = (), at: float = AT, **params: Any) -> Any:
+    return states.held(SecurityScanParams.model_validate(params), _seen(earlier, at), rows, gaps)
+
+
+def _told(found: Any) -> list[tuple[str, str]]:
+    return [(one.code, one.evidence.get("status", "")) for one in found.findings]
+
+
+def test_the_first_scan_finds_new_ones() -> None:
+    found = _held([_one()])
+    assert _told(found) == [("uid_zero", "new")]
+    assert found.findings[0].evidence["fingerprint"] == fingerprint("uid_zero", "h", "toor")
+    assert (found.counts["new"], found.severities[Severity.CRITICAL], found.oldest) == (1, 1, AT)
+
+
+def test_a_value_or_a_sentence_makes_no_other_finding() -> None:
+    first = _held([_one()], at=AT - DAY)
+    again = _held([_one(message="other words", evidence={"value": 7}, severity=Severity.INFO)], first)
+    assert _told(again) == [("uid_zero", "standing")]
+    assert again.oldest == AT - DAY
+
+
+def test_what_is_gone_is_fixed_once() -> None:
+    first = _held([_one(), _one(subject="eve")])
+    second = _held([_one(subject="eve")], first)
+    assert _told(second) == [("uid_zero", "standing"), ("security_fixed", "fixed")]
+    assert second.findings[1].severity is Severity.INFO
+    assert second.findings[1].evidence["was"] == "uid_zero"
+    assert _told(_held([_one(subject="eve")], second)) == [("uid_zero", "standing")]
+    assert _told(_held([_one(), _one(subject="eve")], second)) == [("uid_zero", "standing"), ("uid_zero", "new")]
+
+
+GAPS = [
+    (Missing(part="settings.accounts", why="x"), "unverified"),
+    (Missing(part="settings", why="x"), "unverified"),
+    (Missing(part="settings.accounts", why="x", code="uid_zero"), "unverified"),
+    (Missing(part="settings.accounts", why="x", code="uid_twice"), "fixed"),
+    (Missing(part="settings.acc", why="x"), "fixed"),
+    (Missing(part="files", why="x"), "fixed"),
+]
+
+
+@pytest.mark.parametrize(("gap", "status"), GAPS)
+def test_what_nobody_looked_at_is_not_fixed(gap: Missing, status: str) -> None:
+    first = _held([_one()], at=AT - DAY)
+    blind = _held([], first, (gap,))
+    assert [one.evidence["status"] for one in blind.findings] == [status]
+    if status == "unverified":
+        assert (blind.findings[0].severity, blind.oldest) == (Severity.CRITICAL, AT - DAY)
+        assert _told(_held([_one()], blind)) == [("uid_zero", "standing")]
+
+
+ACCEPT = {"code": "uid_zero", "subject": "toor", "reason": "it is ours", "owner": "ann", "until": "2030-05-01"}
+
+
+def test_an_accepted_risk_is_listed_and_counts_no_more() -> None:
+    found = _held([_one(), _one(subject="eve")], accept=[ACCEPT])
+    assert _told(found) == [("uid_zero", "new"), ("uid_zero", "accepted")]
+    assert found.severities[Severity.CRITICAL] == 1
+    accepted = found.findings[1]
+    assert (accepted.severity, accepted.evidence["accepted_by"]) == (Severity.INFO, "ann")
+    assert accepted.evidence["until"] == "2030-05-01"
+
+
+def test_an_exception_ends_with_its_day_in_utc() -> None:
+    end = datetime(2030, 5, 2, tzinfo=UTC).timestamp()
+    assert _told(_held([_one()], accept=[ACCEPT], at=end - 1)) == [("uid_zero", "accepted")]
+    assert _told(_held([_one()], accept=[ACCEPT], at=end)) == [("uid_zero", "new"), ("exception_expired", "")]
+
+
+def test_an_accepted_risk_that_is_mended_is_fixed() -> None:
+    first = _held([_one()], accept=[ACCEPT])
+    assert _told(_held([], first, accept=[ACCEPT])) == [("security_fixed", "fixed")]
+
+
+@pytest.mark.parametrize("field", ["reason", "owner", "until"])
+def test_an_exception_has_a_reason_an_owner_and_an_end(field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        SecurityScanParams.model_validate({"accept": [{key: value for key, value in ACCEPT.items() if key != field}]})
+
+
+def test_any_subject_can_be_accepted_for_a_code() -> None:
+    found = _held([_one(), _one(code="uid_twice")], accept=[{**ACCEPT, "subject": "*", "until": date(2031, 1, 1)}])
+    assert sorted(_told(found)) == [("uid_twice", "new"), ("uid_zero", "accepted")]
+
+
+def test_more_than_can_be_told_are_counted_and_remembered() -> None:
+    many = [_one(subject=f"{number:04}", severity=Severity.WARNING) for number in range(states.MOST + 20)]
+    first = _held([*many, _one()])
+    assert len(first.findings) == states.MOST + 1
+    assert first.findings[0].evidence["subject"] == "toor"  # the worst first
+    assert first.counts["new"] == states.MOST + 21
+    again = _held([*many, _one()], first)
+    assert (again.counts["new"], again.counts["standing"]) == (0, states.MOST + 21)
+
+
+def test_the_same_twice_is_one() -> None:
+    assert len(_held([_one(), _one()]).findings) == 1
+
+
+def test_findings_of_other_forms_are_no_earlier_scan() -> None:
+    seen = Seen(
+        host="h",
+        before={},
+        after={},
+        metrics={},
+        earlier={},
+        thresholds={},
+        at=AT,
+        earlier_findings=({"code": "slower_than_usual", "severity": "info", "evidence": {}}, {"code": "x"}),
+    )
+    found = states.held(SecurityScanParams(), seen, [_one()], ())
+    assert _told(found) == [("uid_zero", "new")]
