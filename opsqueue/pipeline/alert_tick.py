@@ -45,6 +45,10 @@ class View:
 def tick(world: World) -> bool:
     """Look at all alerts, if it is our turn; whoever dies in the middle leaves nothing half done."""
     now = world.now()
+    with world.store.read() as connection:  # asked each second by every worker, and a lease costs a write
+        lease = holds.lease_of(connection, "alerts")
+    if lease is not None and lease[1] > now:
+        return False
     with world.store.begin(lasting=False) as tx:
         # A holder of its own for each turn: the same worker has to wait as well.
         if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY):
