@@ -68,3 +68,7 @@ class OperationsMCP:
     async def retry_failed(self, operation_id: str, *, reason: str = "") -> tuple[str, tuple[str, ...]]:
         """See `Operations.retry_failed`."""
         return await asyncio.to_thread(self.sync.retry_failed, operation_id, reason=reason)
+
+    async def add_custom_alert_rule(self, rule_name: str, condition: Any, action: Any = "notify", **more: Any) -> str:
+        """See `Operations.add_custom_alert_rule`."""
+        return await asyncio.to_thread(self.sync.add_custom_alert_rule, rule_name, condition, action, **more)

@@ -29,11 +29,12 @@ from opsqueue.errors import (
     OpsqueueError,
     StillWaiting,
 )
+from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.deployment import parse_event
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation
 from opsqueue.model.request import OperationConfig, Request, parse_request
-from opsqueue.pipeline import control
+from opsqueue.pipeline import alert_rules, control
 from opsqueue.pipeline.preview import preview
 from opsqueue.pipeline.submit import checked
 from opsqueue.pipeline.views import settled, whole
@@ -193,15 +194,8 @@ class Operations(Reading):
 
     def _mark(self, operation_id: str) -> tuple[Any, ...]:
         with self._store.read() as connection:
-            operation = operations.get(connection, operation_id)
-        return (
-            operation.stage,
-            operation.token,
-            operation.holder,
-            operation.hold,
-            operation.outcome,
-            operation.attempts,
-        )
+            one = operations.get(connection, operation_id)
+        return one.stage, one.token, one.holder, one.hold, one.outcome, one.attempts
 
     def cancel(self, operation_id: str, *, reason: str = "") -> None:
         """Stop an operation: nothing that is not begun is begun. Conflict when it has ended."""
@@ -230,6 +224,15 @@ class Operations(Reading):
         told = f"retry of {operation_id}" + (f": {reason}" if reason else "")
         again = str(uuid5(UUID(operation_id), "retry --failed"))
         return self.submit(control.once_more(old, hosts), operation_id=again, reason=told), hosts
+
+    def add_custom_alert_rule(self, rule_name: str, condition: Any, action: Any = "notify", **more: Any) -> str:
+        """Keep an alert rule (docs/alerts.md) from the next reading on; its name. InvalidRequest, Conflict."""
+        return self.keep_alert_rule(alert_rules.parse_rule(rule_name, condition, action, **more)).name
+
+    def keep_alert_rule(self, rule: AlertRule, *, update: bool = False) -> AlertRule:
+        """Keep a rule as it stands; with `update` in place of one that was added before."""
+        self._need_record()
+        return alert_rules.add_rule(self._world, rule, by=actor(), update=update)
 
     def _need_record(self) -> None:
         if self.settings.database_url is None and not (self.settings.state_dir / "opsqueue.db").exists():

@@ -15,6 +15,7 @@
     ├── HostUnreachable              3   a target cannot be reached (tried again)
     ├── HostNotTrusted               3   a target shows no key, or another key, than the pinned one
     ├── CommandNotSent               3   a command could not be started on the host
+    ├── ConditionFailed              1   the condition of an alert rule has no answer for these values
     └── LeaseLost                    1   somebody else has the operation; write nothing more
 
 The class owns the exit status and the code word of a receipt; the message says what was wanted, what was
@@ -126,6 +127,12 @@ class CommandNotSent(OpsqueueError):
 
 class SentTooLate(CommandNotSent):
     """It took so long until a command could be sent that it must be asked first whether it still may."""
+
+
+class ConditionFailed(OpsqueueError):
+    """The condition of an alert rule has no answer for these values; the rule's health is `error`."""
+
+    code = "condition_failed"
 
 
 class LeaseLost(OpsqueueError):

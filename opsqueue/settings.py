@@ -16,6 +16,7 @@ from opsqueue.model.host import Host, group_name, host_name
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.window import Window, parse_window
 from opsqueue.secrets import SecretRef
+from opsqueue.settings_alerts import AlertSettings
 from opsqueue.settings_blame import explain, unreadable
 from opsqueue.settings_channels import ChannelRules, Rules, doubts, rules_of
 from opsqueue.settings_file import find_config, read_config
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     sample_1h_retention_days: int = Field(default=730, ge=1)
     sample_1d_retention_days: int = Field(default=1825, ge=1)
     alert_thresholds: Thresholds = Thresholds()
+    alerts: AlertSettings = AlertSettings()
     notification_channels: Mapping[str, str] = Field(default_factory=dict)
     notification_urls: Mapping[str, str | SecretRef | tuple[str | SecretRef, ...]] = Field(default_factory=dict)
     notification_rules: Rules = Field(default_factory=dict)

@@ -42,6 +42,7 @@ COMMANDS = (
     Command("cancel", "stop an operation", "cancel"),
     Command("retry", "let an operation that waits for a person look again", "retry"),
     Command("freeze", "forbid changes for a time: add, list, lift", "freeze"),
+    Command("alerts", "what fires, by which rules; acknowledge, silence, figures", "alerts"),
     Command("windows", "the maintenance windows, and when they open next", "windows"),
     Command("types", "the kinds of operations, and their parameters", "kinds"),
     Command("hosts", "the inventory: list, show, check, add, remove, trust", "hosts"),

@@ -6,12 +6,14 @@ Nothing is tried twice in here: the delivery record owns the attempts (`retry_af
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from opsqueue.model.names import Severity
 from opsqueue.notify.address import is_web, mask
+from opsqueue.notify.alertmanager import alerts_of, is_alertmanager
 from opsqueue.notify.channels import LOG_URL, Channel
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, MOST_ATTEMPTS, Receipt, refused, retry_after
@@ -65,6 +67,11 @@ def _one(channel: Channel, url: str, message: Message, event_id: str, timeout: f
 
 def _posted(channel: Channel, url: str, message: Message, event_id: str, timeout: float) -> Receipt:
     key, private = channel.signing_key, channel.private
+    if is_alertmanager(url):
+        alerts = alerts_of(message.payload, time.time() if message.at is None else message.at)
+        if not alerts:
+            return refused("this message is no alert, and an Alertmanager takes nothing else", permanent=True)
+        return post(url, alerts, event_id=event_id, timeout=timeout, key=key, private=private)
     return post(url, message.payload, event_id=event_id, timeout=timeout, key=key, private=private)
 
 

@@ -30,7 +30,13 @@ _REDIRECT = range(300, 400)
 
 
 def post(
-    url: str, payload: Mapping[str, Any], *, event_id: str, timeout: float, key: str = "", private: bool = False
+    url: str,
+    payload: Mapping[str, Any] | list[Any],
+    *,
+    event_id: str,
+    timeout: float,
+    key: str = "",
+    private: bool = False,
 ) -> Receipt:
     """Send the payload; `event_id` is the idempotency key of the receiver. At most `timeout` seconds in total.
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline import alerting
 from opsqueue.pipeline.collect import store_measured, with_changed
 from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.seen import Looks
@@ -35,6 +36,7 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         hosts = world.inventory if worked else {}
         seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
+        alerts = alerting.known(world, connection, [target.host for target in targets])
         analyses = _analyses(world, operation, kind, seen) if kind else {}  # a host's past is read when it is looked at
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
     findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
@@ -44,13 +46,15 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
     )
+    changed = with_changed(targets, told)
+    judged = alerting.judge(world, alerts, alerting.readings(world, operation, changed, findings))
     return Move(
         operation=analyzed,
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
         why=_in_words(findings, analyzed.score) if worked else "",
-        write=lambda tx: _write(tx, operation, told),
-        targets=with_changed(targets, told),
+        write=lambda tx: _write(tx, world, operation, told, judged),
+        targets=changed,
         wake=True,
     )
 
@@ -74,9 +78,12 @@ def _with_metrics(target: Target, analysis: Analysis) -> Target:
     return replace(target, metrics={**target.metrics, **told})
 
 
-def _write(tx: Connection, operation: Operation, told: Sequence[Target]) -> None:
+def _write(
+    tx: Connection, world: World, operation: Operation, told: Sequence[Target], judged: Sequence[alerting.Judged]
+) -> None:
     holds.release(tx, operation.id)
     store_measured(tx, told)
+    alerting.write(tx, world, judged)
 
 
 def _of_host(host: str, analysis: Analysis) -> Analysis:

@@ -16,6 +16,7 @@ from opsqueue.model.kind import OperationKind
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
 from opsqueue.model.request import explain
+from opsqueue.pipeline.alert_rules import wrong_with
 from opsqueue.settings import Settings
 
 _FIELDS = 5
@@ -30,11 +31,26 @@ def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: 
         *_parameters(kinds, inventory),
         *_windows(settings, inventory),
         *_schedule(settings, kinds, inventory),
+        *_alerts(settings, kinds),
         *_deployments(settings, kinds),
     ]
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
         raise InvalidConfig(f"the configuration cannot be honoured: {'; '.join(wrong[:_MOST])}{more}")
+
+
+def _alerts(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+    known = {*kinds, *(each.value for each in OperationType)}
+    for rule in settings.alerts.rules:
+        yield from (f"alerts.rules.{rule.name}: {why}" for why in wrong_with(rule, settings, known))
+    for kind in settings.alerts.remediation.allowed:
+        if kind not in known:
+            yield _no("alerts.remediation.allowed", "operation type", kind, known)
+    channels = {"log", *settings.notification_channels, *settings.notification_urls}
+    for route in settings.alerts.routes:
+        for channel in (*route.channels, *(channel for step in route.escalation for channel in step.channels)):
+            if channel not in channels:
+                yield _no(f"alerts.routes.{route.name}", "notification channel", channel, channels)
 
 
 def _types(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from opsqueue.model.record import Event
 from opsqueue.model.sample import LEVELS
+from opsqueue.pipeline.alerting import rules_now
 from opsqueue.pipeline.postbox import keep_for
 from opsqueue.pipeline.world import World
-from opsqueue.store import deployments, events, history, holds, rolling, sends, tellings
+from opsqueue.store import alert_parts, alerts, deployments, events, history, holds, rolling, sends, tellings
 from opsqueue.telemetry import counted
 
 _log = logging.getLogger("opsqueue.upkeep")
@@ -38,6 +39,7 @@ def upkeep(world: World) -> None:
         deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
     _roll(world, now)
     _prune_samples(world, now)
+    _prune_alerts(world, now - world.settings.alerts.history_retention_days * _DAY)
     rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
 
 
@@ -48,6 +50,15 @@ def _prune_history(world: World, before: float) -> None:
         if not gone:
             return
         _log.info("forgot %d operations that ended long ago", gone)
+
+
+def _prune_alerts(world: World, before: float) -> None:
+    with world.store.begin() as tx:
+        alerts.prune(tx, before)
+        alert_parts.prune_silences(tx, before)
+        alert_parts.prune_steps(tx, before)
+        alert_parts.prune_attempts(tx, before)
+        alerts.forget_health(tx, rules_now(world.settings, tx))
 
 
 def _prune_messages(world: World, before: float) -> None:

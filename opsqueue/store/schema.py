@@ -28,7 +28,7 @@ metadata = MetaData(
 )
 
 #: A row id that grows; SQLite grows INTEGER keys only.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
+Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 operations = Table(
     "operations",
@@ -132,7 +132,7 @@ shards = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("operation_id", Text),
     Column("at", Double, nullable=False),
     Column("kind", Text, nullable=False),
@@ -261,7 +261,7 @@ schedules = Table(
 series = Table(
     "series",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("host", Text, nullable=False),
     Column("metric", Text, nullable=False),
     Column("unit", Text, nullable=False),

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
+from opsqueue.pipeline.alert_tick import tick
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.deployments import step_all
 from opsqueue.pipeline.dispatch import reconcile
@@ -90,6 +91,7 @@ class Reconciler:
                     note_buried(world, buried)
                     self._buried = buried
                 reconcile(world, queued)
+                tick(world)
                 step_all(world)
                 self._listen(world, queued)
                 self._perhaps_end(world, queued)

@@ -16,9 +16,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from opsqueue import errors, settings_channels, settings_parts
+from opsqueue import errors, settings_alerts, settings_channels, settings_parts
 from opsqueue.cli import schema
 from opsqueue.kpi.definitions import DEFINITIONS
+from opsqueue.model.alert_rule import AlertRule, RemediationPolicy, Route
 from opsqueue.model.deployment import DeploymentEvent, DeploymentState, Rollback
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.request import OperationConfig, strict_json
@@ -32,6 +33,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 PARTS = {
     "alert_thresholds": settings_parts.Thresholds,
+    "alerts": settings_alerts.AlertSettings,
     "hosts": settings_parts.HostSettings,
     "ssh": settings_parts.SshSettings,
     "rollout": settings_parts.RolloutSettings,
@@ -99,6 +101,17 @@ def test_defaults_are_those_of_the_model(heading: str, model: type[BaseModel]) -
     said = rows(section("docs/configuration.md", heading))
     for name, default in _simple_defaults(model):
         assert said[name][1] == default, name
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"), [("Rules", AlertRule), ("Who is told", Route), ("Repairs", RemediationPolicy)]
+)
+def test_the_fields_of_alerts_have_their_rows(heading: str, model: type[BaseModel]) -> None:
+    said = set(rows(section("docs/alerts.md", heading))) - {
+        "alerts.routes",
+        "remediation" if model is not AlertRule else "",
+    }
+    assert said == set(model.model_fields)
 
 
 def test_the_fields_of_a_request_have_their_rows() -> None:

@@ -1,0 +1,114 @@
+"""The only place that knows cel-python; imported where a rule has a condition text, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import celpy
+from celpy import celtypes
+from celpy.celparser import CELParseError
+from celpy.evaluation import CELEvalError, Evaluator
+from lark import Token
+
+from opsqueue.errors import ConditionFailed, InvalidRequest
+
+_ENVIRONMENT = celpy.Environment()
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_MOST_SAID = 200
+
+
+def parse(text: str) -> Any:
+    """The tree of a condition, in which every number is a double; InvalidRequest says where it is wrong."""
+    try:
+        tree = _ENVIRONMENT.compile(text)
+        for node in tree.iter_subtrees():
+            node.children = [_double(child) for child in node.children]
+    except CELParseError as error:
+        where = f" at line {error.line}, column {error.column}" if error.line else ""
+        raise InvalidRequest(f"the condition is no CEL{where}: {text[:80]!r}. Write it as in: cpu_usage > 80") from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise InvalidRequest(f"the condition cannot be read: {error}") from None
+    return tree
+
+
+def _double(child: Any) -> Any:
+    if isinstance(child, Token) and child.type in {"INT_LIT", "UINT_LIT"}:
+        return Token("FLOAT_LIT", str(float(int(child.rstrip("uU"), 0))))
+    return child
+
+
+class Program:
+    """A condition that can be evaluated any number of times."""
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = tree
+        self._runner = _ENVIRONMENT.program(tree, functions={"size": _size})
+
+    def holds(self, metrics: Mapping[str, float], labels: Mapping[str, str], most: int) -> bool:
+        """Whether it holds, after at most so many steps; ConditionFailed when that cannot be told."""
+        meter = _Meter(most)
+        try:
+            activation = self._runner.new_activation()
+            found = _Metered(self._tree, activation, meter).evaluate(_context(metrics, labels))
+        except _TooMuch:
+            found = None
+        except (CELEvalError, RecursionError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConditionFailed(_said(error)) from None
+        if meter.left < 0:
+            raise ConditionFailed(f"the condition took more than {most} steps: make it simpler")
+        if not isinstance(found, celtypes.BoolType):
+            raise ConditionFailed(f"a condition is true or false; this one is {type(found).__name__}")
+        return bool(found)
+
+
+class _TooMuch(Exception):  # named for what happened
+    pass
+
+
+class _Meter:
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def tick(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _TooMuch
+
+
+class _Metered(Evaluator):
+    """Counts every node it visits, and those of macros; once too many, every further visit ends at once."""
+
+    def __init__(self, ast: Any, activation: Any, meter: _Meter) -> None:
+        super().__init__(ast, activation)
+        self._meter = meter
+
+    def sub_evaluator(self, ast: Any) -> _Metered:
+        return _Metered(ast, self.activation, self._meter)
+
+    def _visit_tree(self, tree: Any) -> Any:
+        self._meter.tick()
+        return super()._visit_tree(tree)
+
+
+def _context(metrics: Mapping[str, float], labels: Mapping[str, str]) -> dict[str, Any]:
+    numbers = {name: celtypes.DoubleType(value) for name, value in metrics.items()}
+    return {
+        **{name: number for name, number in numbers.items() if _NAME.fullmatch(name)},
+        "metrics": celtypes.MapType({celtypes.StringType(name): number for name, number in numbers.items()}),
+        "labels": celtypes.MapType({celtypes.StringType(n): celtypes.StringType(v) for n, v in labels.items()}),
+        "host": celtypes.StringType(labels.get("host", "")),
+    }
+
+
+def _size(value: Any) -> Any:
+    return celtypes.DoubleType(len(value))
+
+
+def _said(error: Exception) -> str:
+    """The first words of the library's message, which may hold a whole environment."""
+    said = str(error.args[0] if error.args else error).split(" (in activation", 1)[0]
+    args = error.args[2] if len(error.args) > 2 else ()  # noqa: PLR2004  # (text, class, what it is about)
+    about = f": {', '.join(map(str, args))}" if args else ""
+    return f"{said[:_MOST_SAID]}{about[:_MOST_SAID]}"

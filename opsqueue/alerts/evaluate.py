@@ -1,0 +1,211 @@
+"""One host's newest numbers and findings against all rules that are about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from opsqueue.alerts.cel import holds as condition_holds
+from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
+from opsqueue.errors import ConditionFailed
+from opsqueue.model.alert import Alert, Observation, Transition
+from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.host import Host
+from opsqueue.model.kind import Finding, Metric
+from opsqueue.model.names import Severity
+
+MOST_ALERTS = 1000
+"""Of one rule; more are an error in the rule."""
+NO_DATA = "NoData"
+_MISSED = {"keep": 3, "ok": 3, "alert": 2}
+"""After so many intervals without a sample something follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was learnt of one host at one moment."""
+
+    host: Host
+    at: float
+    type: str = ""
+    """The type of the operation that looked; only the same type can say that its finding is gone."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An alert as it was found and as it stands now."""
+
+    before: Alert
+    after: Alert
+    transitions: tuple[Transition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What one evaluation changes, and how the rules are that could not be evaluated."""
+
+    changes: tuple[Change, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """By rule: why it has no answer; its alerts stand as they stood."""
+    sound: tuple[str, ...] = ()
+    """The rules that had an answer."""
+
+
+def evaluate(
+    rules: Sequence[AlertRule],
+    reading: Reading,
+    known: Mapping[str, Alert],
+    limits: Limits,
+    active: Mapping[str, int] | None = None,
+) -> Evaluated:
+    """Judge a reading. `known` are this host's alerts; `active` how many each rule has on all other hosts."""
+    changes: list[Change] = []
+    errors: dict[str, str] = {}
+    sound: list[str] = []
+    for rule in rules:
+        if not covers(rule, reading.host):
+            continue
+        try:
+            found = list(_of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0)))
+        except ConditionFailed as error:
+            errors[rule.name] = str(error)
+            continue
+        sound.append(rule.name)
+        changes.extend(found)
+    return Evaluated(changes=tuple(changes), errors=errors, sound=tuple(sound))
+
+
+def covers(rule: AlertRule, host: Host) -> bool:
+    """Whether the rule is about this host, and turned on."""
+    names = {"all", host.name, *(f"group:{one}" for one in host.groups), *(f"tag:{one}" for one in host.tags)}
+    return rule.enabled and bool(names & set(rule.hosts))
+
+
+def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> list[Observation]:
+    """What the rule sees in a reading; nothing where its numbers are missing. Raises ConditionFailed."""
+    base = {**rule.labels, "rule": rule.name, "host": reading.host.name}
+    if rule.condition is not None:
+        return _of_condition(rule.condition, reading, base)
+    if rule.finding is not None:
+        return _of_findings(rule.finding, reading, base, known)
+    return [
+        Observation(labels=base | part, at=reading.at, value=metric.value, unit=metric.unit)
+        for part, metric in _matching(rule.metric or "", reading.metrics)
+        if metric.value is not None
+    ]
+
+
+def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
+    """Whether so many samples were missed that something follows from it."""
+    if alert.last_at is None or rule.finding is not None:
+        return False
+    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule)
+
+
+def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> Step:
+    """What becomes of an alert while nothing is heard: it ends if the rule says that silence is good."""
+    if rule.on_missing == "ok" and missing(rule, alert, limits, now):
+        return end(alert, now, "there was no data, which this rule takes for good")
+    return Step(alert)
+
+
+def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[AlertRule, Observation] | None:
+    """The rule `NoData` and what it sees of this alert; None where the rule does not want it."""
+    if rule.on_missing == "ok" or rule.finding is not None or alert.rule == NO_DATA:
+        return None
+    gone = missing(rule, alert, limits, now) and (alert.firing or rule.on_missing == "alert")
+    labels = {**alert.labels, "rule": NO_DATA, "nodata": rule.name}
+    order = list(Severity)
+    lower = order[max(0, order.index(rule.severity) - 1)]
+    about = AlertRule(name=NO_DATA, finding="no_data", for_s=0, severity=lower)
+    age = now - (alert.last_at or now)
+    note = f"{rule.name}: nothing was heard of {alert.host} for {age:.0f} s" if gone else ""
+    return about, Observation(labels=labels, at=now, holds=gone, note=note)
+
+
+def unheard(rule: AlertRule, host: Host, metric: str, last_at: float) -> Alert | None:
+    """An alert that is well, as it was last heard; None where the rule does not want to hear of silence."""
+    if rule.on_missing != "alert" or rule.metric is None or not covers(rule, host):
+        return None
+    reading = Reading(host=host, at=last_at, metrics={metric: Metric(name=metric, value=0.0, unit="")})
+    seen = observe(rule, reading, {})
+    return replace(begin(rule, seen[0].labels), last_at=last_at) if seen else None
+
+
+def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Limits) -> Change | None:
+    """The change that one observation makes; None when it makes none."""
+    old = before or begin(rule, seen.labels)
+    found = step(rule, old, seen, limits)
+    if found.alert == old or (before is None and forgettable(found.alert)):
+        return None
+    return Change(before=old, after=found.alert, transitions=found.transitions)
+
+
+def _of_rule(
+    rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits, elsewhere: int
+) -> Iterator[Change]:
+    seen = observe(rule, reading, known)
+    found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
+    changes = [one for one in found if one is not None]
+    mine = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
+    mine |= {one.after.fingerprint for one in changes if one.after.active_at is not None}
+    if elsewhere + len(mine) > MOST_ALERTS:
+        raise ConditionFailed(f"it would have {elsewhere + len(mine)} alerts, more than {MOST_ALERTS}: narrow it")
+    return iter([*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})])
+
+
+def _left_behind(
+    rule: AlertRule, reading: Reading, known: Mapping[str, Alert], seen: Collection[str]
+) -> Iterator[Change]:
+    """Alerts that the rule cannot have any more, because its own labels were changed."""
+    for alert in known.values():
+        if alert.rule != rule.name or alert.fingerprint in seen:
+            continue
+        own = {
+            name: value for name, value in alert.labels.items() if name not in {"rule", "host", "part", "code", "type"}
+        }
+        if own != dict(rule.labels):
+            found = end(alert, reading.at, "rule_changed")
+            yield Change(before=alert, after=replace(found.alert, history=""), transitions=found.transitions)
+
+
+def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -> list[Observation]:
+    numbers = {name: one.value for name, one in reading.metrics.items() if one.value is not None}
+    if not numbers:
+        return []
+    found = condition_holds(condition, metrics=numbers, labels=labels)
+    return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition)]
+
+
+def _of_findings(
+    wanted: str, reading: Reading, base: Mapping[str, str], known: Mapping[str, Alert]
+) -> list[Observation]:
+    found: dict[str, Observation] = {}
+    for one in reading.findings:
+        labels = {**base, "code": one.code, "type": reading.type}
+        worse = found.get(fingerprint(labels))
+        if _fits(wanted, one.code) and (worse is None or worse.severity is not Severity.CRITICAL):
+            found[fingerprint(labels)] = Observation(
+                labels=labels, at=reading.at, holds=True, severity=one.severity, note=one.message
+            )
+    for alert in known.values():
+        mine = alert.rule == base["rule"] and alert.labels.get("type") == reading.type
+        if mine and alert.fingerprint not in found:
+            found[alert.fingerprint] = Observation(
+                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity
+            )
+    return list(found.values())
+
+
+def _matching(wanted: str, metrics: Mapping[str, Metric]) -> Iterator[tuple[dict[str, str], Metric]]:
+    for name, metric in metrics.items():
+        if _fits(wanted, name):
+            part = name[len(wanted) - 1 :] if wanted.endswith("*") else name.partition(":")[2]
+            yield ({"part": part} if part else {}), metric
+
+
+def _fits(wanted: str, name: str) -> bool:
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted

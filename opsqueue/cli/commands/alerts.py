@@ -1,0 +1,197 @@
+"""Alerts: what fires, by which rules, who looks after it, what is kept quiet, and what the past says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from opsqueue.cli import alerts_show as show
+from opsqueue.cli import times
+from opsqueue.cli.output import Out, note
+from opsqueue.cli.parsing import Parser, add_verb, verbs
+from opsqueue.cli.record import needed, no_record, opened
+from opsqueue.client import Operations, actor
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.request import strict_json
+from opsqueue.pipeline import alert_desk, alert_people, alert_rules
+from opsqueue.pipeline.alert_intake import receive
+from opsqueue.settings import Settings, load
+
+_MOST_PAGE = 1_000_000
+
+
+def options(parser: Parser) -> None:
+    """What it takes."""
+    parser.ends((0, 2, 9, 10, 12), "opsqueue alerts list", "opsqueue alerts ack 1a2b3c4d")
+    below = verbs(parser)
+    lists = add_verb(below, "list", "what fires, or is about to")
+    lists.add_argument("--all", action="store_true", help="what is over, too")
+    lists.ends((0, 2, 12), "opsqueue alerts list --all")
+    rules = add_verb(below, "rules", "the rules, where they come from, and whether they have answers")
+    rules.ends((0, 2, 12), "opsqueue alerts rules")
+    _rule_options(below)
+    ack = add_verb(below, "ack", "say that somebody looks after it: no repeats, nobody else is called")
+    ack.add_argument("alert", metavar="ID", help="as `alerts list` shows it; its beginning is enough")
+    ack.add_argument("--for", dest="lasting", metavar="DURATION", default="4h", help="how long it counts (default: 4h)")
+    ack.add_argument("--comment", default="", help="what is being done")
+    ack.ends((0, 2, 9, 10, 12), "opsqueue alerts ack 1a2b3c4d --comment 'disk is being replaced'")
+    _silence_options(below)
+    stats = add_verb(below, "stats", "how many, how soon somebody looked, how long they lasted, which rules make noise")
+    stats.add_argument("--since", metavar="TIME", default="30d", help="from when on (default: 30d)")
+    stats.ends((0, 2, 12), "opsqueue alerts stats --since 7d")
+    got = add_verb(below, "receive", "take a webhook of Alertmanager (payload version 4)")
+    got.add_argument("file", metavar="FILE", help="the JSON, or - for stdin")
+    got.ends((0, 2, 12), "opsqueue alerts receive webhook.json")
+
+
+def _rule_options(below: object) -> None:
+    add = add_verb(below, "add", "add a rule, or change one that was added")
+    add.add_argument("rule", metavar="NAME")
+    add.add_argument("--condition", required=True, metavar="TEXT", help="`disk_usage:* > 90`, or a text in CEL")
+    add.add_argument(
+        "--action", action="append", metavar="ACTION", help="`notify`, `notify:CHANNEL`, or JSON as in docs/alerts.md"
+    )
+    add.add_argument("--set", dest="more", metavar="JSON", default="{}", help="further fields: '{\"for_s\": 600}'")
+    add.add_argument("--update", action="store_true", help="change a rule that is there")
+    add.ends((0, 2, 9, 12), "opsqueue alerts add swap --condition 'swap_usage > 50' --action notify")
+    remove = add_verb(below, "remove", "forget a rule that was added; its alerts end")
+    remove.add_argument("rule", metavar="NAME")
+    remove.ends((0, 2, 10, 12), "opsqueue alerts remove swap")
+    test = add_verb(below, "test", "what a rule would have done with the stored numbers; nobody is told")
+    test.add_argument("rule", metavar="NAME")
+    test.add_argument("--since", metavar="TIME", default="7d", help="from when on (default: 7d)")
+    test.add_argument("--condition", metavar="TEXT", help="try this condition, under a name of no rule")
+    test.add_argument("--set", dest="more", metavar="JSON", default="{}", help="further fields, with --condition")
+    test.ends((0, 2, 10, 12), "opsqueue alerts test cpu_usage --since 7d")
+
+
+def _silence_options(below: object) -> None:
+    add = add_verb(below, "silence", "keep alerts quiet for a time; they are recorded all the same")
+    add.add_argument(
+        "matchers", nargs="*", metavar="MATCHER", help='such as host="web-1" or rule=~"disk.*"; all must fit'
+    )
+    add.add_argument("--for", dest="lasting", metavar="DURATION", help="how long: 90m, 2h, 3d")
+    add.add_argument("--comment", default="", help="why; needed")
+    add.add_argument("--list", action="store_true", help="the silences that stand or are to come")
+    add.add_argument("--end", metavar="ID", help="end this one now")
+    add.ends((0, 2, 9, 10, 12), "opsqueue alerts silence 'host=\"web-1\"' --for 2h --comment 'new disk'")
+
+
+def run(given: Namespace) -> int:
+    """Do what the verb says."""
+    out, settings = Out.of(given), load(given.config)
+    if given.verb in _READS or (given.verb == "silence" and given.list):
+        return _read(out, settings, given)
+    return _WRITES[given.verb](out, settings, given)
+
+
+def _read(out: Out, settings: Settings, given: Namespace) -> int:
+    now = time.time()
+    with opened(settings) as store:
+        if store is None:
+            note(no_record(settings))
+            return 0
+        with store.read() as connection:
+            if given.verb == "list":
+                show.alerts(out, alert_desk.alerts_json(connection, every=given.all))
+            elif given.verb == "rules":
+                show.rules(out, alert_desk.rules_json(settings, connection))
+            elif given.verb == "silence":
+                show.silences(out, alert_desk.silences_json(connection, now))
+            else:
+                since = times.moment(given.since, now=now, zone=settings.timezone)
+                show.stats(out, alert_desk.stats_json(settings, connection, since=since, now=now))
+    return 0
+
+
+def _test(out: Out, settings: Settings, given: Namespace) -> int:
+    from opsqueue.connectors.inventory.directory import read_inventory  # noqa: PLC0415  # only this verb needs it
+
+    now = time.time()
+    since = times.moment(given.since, now=now, zone=settings.timezone)
+    with needed(settings) as store, store.read() as connection:
+        if given.condition is None:
+            rule = alert_rules.rule_named(settings, connection, given.rule)
+        else:
+            rule = alert_rules.parse_rule(given.rule, given.condition, **_fields(given.more))
+        found = alert_rules.try_rule(
+            connection, settings, read_inventory(settings), rule, now=now, seconds=max(0.0, now - since)
+        )
+    show.replayed(out, rule, found)
+    return 0
+
+
+def _ack(out: Out, settings: Settings, given: Namespace) -> int:
+    with needed(settings) as store:
+        seconds = times.duration(given.lasting)
+        known = alert_people.ack(
+            store, given.alert, by=actor(), now=time.time(), seconds=seconds, comment=given.comment
+        )
+    show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: acknowledged for {given.lasting}")
+    return 0
+
+
+def _silence(out: Out, settings: Settings, given: Namespace) -> int:
+    now = time.time()
+    with needed(settings) as store:
+        if given.end:
+            ended = alert_people.move_silence(store, given.end, now=now)
+            show.said(out, alert_desk.silence_json(ended, now), f"{ended.id} is over")
+            return 0
+        if given.lasting is None:
+            raise InvalidRequest("say how long with --for, such as --for 2h")
+        made = alert_people.silence(
+            store, given.matchers, now=now, seconds=times.duration(given.lasting), by=actor(), comment=given.comment
+        )
+    show.said(out, alert_desk.silence_json(made, now), f"{made.id} stands for {given.lasting}")
+    return 0
+
+
+def _add(out: Out, settings: Settings, given: Namespace) -> int:
+    actions = [strict_json(one) if one.startswith("{") else one for one in given.action or ["notify"]]
+    rule = alert_rules.parse_rule(given.rule, given.condition, actions, **_fields(given.more))
+    client = Operations(settings)
+    added = client.keep_alert_rule(rule, update=given.update)
+    show.said(out, alert_desk.rule_json(added, "added"), f"{added.name} counts from the next reading on")
+    return 0
+
+
+def _remove(out: Out, settings: Settings, given: Namespace) -> int:
+    with needed(settings) as store:
+        alert_people.remove_rule(store, given.rule)
+    show.said(out, {"name": given.rule, "removed": True}, f"{given.rule} is removed; its alerts end")
+    return 0
+
+
+def _receive(out: Out, settings: Settings, given: Namespace) -> int:
+    try:
+        data = sys.stdin.buffer.read(_MOST_PAGE + 1) if given.file == "-" else Path(given.file).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{given.file} cannot be read: {error.strerror}") from None
+    with needed(settings) as store:
+        changed = receive(store, data)
+    show.said(out, {"changed": changed}, f"{changed} alerts changed")
+    return 0
+
+
+def _fields(text: str) -> dict[str, object]:
+    try:
+        found = strict_json(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"--set is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest("--set is a JSON object of fields of a rule")
+    return found
+
+
+_READS = frozenset({"list", "rules", "stats"})
+_WRITES = {
+    "test": _test,
+    "ack": _ack,
+    "silence": _silence,
+    "add": _add,
+    "remove": _remove,
+    "receive": _receive,
+}

@@ -1,0 +1,98 @@
+"""Alerts, rules, silences and figures as the JSON that people and programs are shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from opsqueue.alerts.statistics import reckon
+from opsqueue.model.alert import Alert, Silence, Transition
+from opsqueue.model.alert_rule import AlertRule
+from opsqueue.pipeline.alert_intake import EXTERNAL
+from opsqueue.pipeline.alerting import rules_now
+from opsqueue.settings import Settings
+from opsqueue.store import alert_parts, alerts
+from opsqueue.store.engine import Connection
+from opsqueue.telemetry import iso
+
+
+def alerts_json(connection: Connection, *, every: bool = False) -> list[dict[str, Any]]:
+    """What fires, flaps or is pending, the worst first; with `every`, what is over as well."""
+    found = alerts.every(connection) if every else alerts.active(connection)
+    order = {"critical": 0, "warning": 1, "info": 2}
+    states = {"firing": 0, "pending": 1, "inactive": 2}
+    found.sort(key=lambda one: (states[one.state], order[one.severity], one.fired_at or one.active_at or 0.0, one.rule))
+    return [alert_json(alert) for alert in found]
+
+
+def alert_json(alert: Alert) -> dict[str, Any]:
+    """One alert."""
+    return {
+        "fingerprint": alert.fingerprint,
+        "incident": alert.incident or None,
+        "rule": alert.rule,
+        "host": alert.host or None,
+        "labels": dict(alert.labels),
+        "severity": alert.severity.value,
+        "state": alert.state.value,
+        "flapping": alert.flapping,
+        "value": alert.value,
+        "threshold": alert.threshold,
+        "note": alert.note,
+        "active_at": iso(alert.active_at),
+        "fired_at": iso(alert.fired_at),
+        "resolved_at": iso(alert.resolved_at),
+        "acknowledged_by": alert.acked_by or None,
+        "acknowledged_until": iso(alert.acked_until),
+        "muted_by": list(alert.muted_by),
+    }
+
+
+def rules_json(settings: Settings, connection: Connection) -> list[dict[str, Any]]:
+    """All rules by name, with where they come from and why they have no answer."""
+    given = {rule.name for rule in settings.alerts.rules}
+    added = {rule.name for rule in alert_parts.custom_rules(connection)}
+    health = alerts.health(connection)
+    found = []
+    for name, rule in sorted(rules_now(settings, connection).items()):
+        if name == EXTERNAL.name:
+            continue
+        source = "added" if name in added else "configuration" if name in given else "built-in"
+        errors = [{"host": host, "error": why, "at": iso(at)} for host, why, at in health.get(name, ())]
+        found.append({**rule_json(rule, source), "health": "error" if errors else "ok", "errors": errors})
+    return found
+
+
+def rule_json(rule: AlertRule, source: str) -> dict[str, Any]:
+    """One rule."""
+    return {"source": source, **rule.model_dump(mode="json")}
+
+
+def silences_json(connection: Connection, now: float) -> list[dict[str, Any]]:
+    """The silences that stand, or are to come."""
+    return [silence_json(one, now) for one in alert_parts.silences_until(connection, now)]
+
+
+def silence_json(silence: Silence, now: float) -> dict[str, Any]:
+    """One silence, and whether it stands now."""
+    return {
+        "silence_id": silence.id,
+        "state": silence.state(now),
+        "matchers": [[str(matcher) for matcher in one] for one in silence.matchers],
+        "starts_at": iso(silence.starts_at),
+        "ends_at": iso(silence.ends_at),
+        "created_by": silence.created_by,
+        "comment": silence.comment,
+    }
+
+
+def stats_json(settings: Settings, connection: Connection, *, since: float, now: float) -> dict[str, Any]:
+    """The figures from `since` to now."""
+    names = [rule.name for rule in rules_now(settings, connection).values() if rule.enabled and rule != EXTERNAL]
+    found = reckon(alerts.history(connection, since=since, until=now), names)
+    return {"since": iso(since), "until": iso(now), **asdict(found)}
+
+
+def transition_json(line: Transition) -> dict[str, Any]:
+    """One line of history."""
+    return {**asdict(line), "at": iso(line.at), "kind": line.kind.value, "severity": line.severity.value}

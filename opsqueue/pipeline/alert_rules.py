@@ -1,0 +1,123 @@
+"""Alert rules as people write them: read, checked against what is there, and tried over the stored past."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from opsqueue.alerts.cel import check
+from opsqueue.alerts.evaluate import NO_DATA, Reading
+from opsqueue.alerts.replay import Replayed, replay
+from opsqueue.errors import Conflict, InvalidRequest, NotFound
+from opsqueue.model.alert_rule import AlertRule, Notify, RunOperation
+from opsqueue.model.inventory import Inventory
+from opsqueue.model.kind import Metric
+from opsqueue.model.misspelt import nearest
+from opsqueue.model.request import explain
+from opsqueue.model.sample import SeriesWanted
+from opsqueue.pipeline.alert_intake import EXTERNAL
+from opsqueue.pipeline.alerting import limits_of, rules_now
+from opsqueue.pipeline.world import World
+from opsqueue.secrets import literal_secrets
+from opsqueue.settings import Settings
+from opsqueue.store import alert_parts, rollups
+from opsqueue.store.engine import Connection
+
+_PLAIN = re.compile(r"\s*([a-zA-Z_][\w:/.@-]*\*?)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
+_TAKEN = frozenset({NO_DATA, EXTERNAL.name})
+_UNITS = {"cpu_usage": "percent", "memory_usage": "percent"}
+
+
+def parse_rule(name: str, condition: str | Mapping[str, Any], action: Any = "notify", **more: Any) -> AlertRule:
+    """The rule in a name, a condition and an action; InvalidRequest names each field that is wrong.
+
+    A condition is `METRIC OP NUMBER`, any other text in CEL, or the fields of a rule. An action is `notify`,
+    `notify:CHANNEL,CHANNEL`, an object with `action`, or a list of those.
+    """
+    asked = {"condition": condition} if isinstance(condition, str) else dict(condition)
+    if isinstance(condition, str) and (plain := _PLAIN.fullmatch(condition)):
+        asked = {"metric": plain[1], "op": plain[2], "threshold": float(plain[3])}
+    try:
+        return AlertRule.model_validate({**asked, "name": name, "actions": list(_actions(action)), **more})
+    except ValidationError as error:
+        raise InvalidRequest(explain(error, "the alert rule", AlertRule)) from None
+
+
+def _actions(action: Any) -> Iterator[Any]:
+    for one in action if isinstance(action, list | tuple) else [action]:
+        if isinstance(one, str) and one.startswith("notify:"):
+            yield {"action": "notify", "channels": one.removeprefix("notify:").split(",")}
+        elif one is not None and one != "notify":
+            yield one if isinstance(one, Mapping) else {"action": one}
+
+
+def wrong_with(rule: AlertRule, settings: Settings, kinds: Collection[str]) -> Iterator[str]:
+    """Whatever the rule names and is not there: what is accepted is enforced."""
+    if rule.name in _TAKEN:
+        yield f"the name {rule.name} is the engine's own"
+    if rule.condition is not None:
+        try:
+            check(rule.condition)
+        except InvalidRequest as error:
+            yield error.message
+    channels = {"log", *settings.notification_channels, *settings.notification_urls}
+    named = [channel for action in rule.actions if isinstance(action, Notify) for channel in action.channels]
+    for channel in (*named, *(channel for step in rule.escalation for channel in step.channels)):
+        if channel not in channels:
+            yield f"there is no notification channel {channel[:80]!r}{nearest(channel, channels)}"
+    for action in rule.actions:
+        if isinstance(action, RunOperation) and action.type not in kinds:
+            yield f"there is no operation type {action.type[:80]!r}{nearest(action.type, kinds)}"
+        if isinstance(action, RunOperation) and (found := literal_secrets(action.parameters, "parameters")):
+            yield f"{found[0]} holds a secret in plain text; give a reference"
+
+
+def add_rule(world: World, rule: AlertRule, *, by: str, update: bool = False) -> AlertRule:
+    """Keep a rule; InvalidRequest, and Conflict when its name is taken."""
+    settings = world.settings
+    if wrong := list(wrong_with(rule, settings, world.kinds)):
+        raise InvalidRequest(f"the alert rule {rule.name!r} cannot be honoured: {'; '.join(wrong)}")
+    if rule.name in {one.name for one in settings.alerts.rules}:
+        raise Conflict(
+            f"the configuration has an alert rule called {rule.name!r}: change it there, or use another name"
+        )
+    with world.store.begin() as tx:
+        alert_parts.put_rule(tx, rule, by=by, now=world.now(), new=not update)
+    return rule
+
+
+def rule_named(settings: Settings, connection: Connection, name: str) -> AlertRule:
+    """The rule with this name, wherever it stands; NotFound names the nearest."""
+    rules = rules_now(settings, connection)
+    if name not in rules:
+        raise NotFound(
+            f"there is no alert rule {name[:80]!r}{nearest(name, rules) or '.'} `opsqueue alerts rules` lists them"
+        )
+    return rules[name]
+
+
+def try_rule(
+    connection: Connection, settings: Settings, inventory: Inventory, rule: AlertRule, *, now: float, seconds: float
+) -> Replayed:
+    """What the rule would have done with the stored samples of that time; nothing is written."""
+    if rule.finding is not None:
+        raise InvalidRequest("findings are not kept as samples: only rules over numbers can be tried over the past")
+    readings = (one for host in inventory for one in _past(connection, inventory, host, rule, now, seconds))
+    return replay(rule, readings, limits_of(settings))
+
+
+def _past(
+    connection: Connection, inventory: Inventory, host: str, rule: AlertRule, now: float, seconds: float
+) -> Iterator[Reading]:
+    wanted = SeriesWanted(name="past", metrics=(rule.metric or "*",), ago=seconds)
+    at: dict[float, dict[str, Metric]] = defaultdict(dict)
+    for name, points in rollups.read(connection, host, wanted, now).items():
+        unit = _UNITS.get(name) or ("percent" if name.partition(":")[0].endswith("_usage") else "")
+        for point in points:
+            at[point.at][name] = Metric(name=name, value=point.mean, unit=unit)
+    for moment in sorted(at):
+        yield Reading(host=inventory[host], at=moment, metrics=at[moment])

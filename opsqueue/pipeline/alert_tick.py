@@ -1,0 +1,236 @@
+"""What happens to alerts by the clock: silences, missing data, acknowledgements that run out, and what groups tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from opsqueue.alerts import grouping
+from opsqueue.alerts.escalation import ack_over
+from opsqueue.alerts.evaluate import judged, no_data, unheard, without_data
+from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.matching import muted_by
+from opsqueue.alerts.state import Limits, end, forgettable, told
+from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
+from opsqueue.model.alert_rule import AlertRule, Notify, Route
+from opsqueue.model.host import Host
+from opsqueue.notify.alert_message import of_group
+from opsqueue.pipeline.alert_intake import EXTERNAL
+from opsqueue.pipeline.alert_people import escalate
+from opsqueue.pipeline.alerting import limits_of, rules_now
+from opsqueue.pipeline.remediate import remediate
+from opsqueue.pipeline.tell_later import tell_later
+from opsqueue.pipeline.world import World
+from opsqueue.store import alert_parts, alerts, holds
+
+_log = logging.getLogger("opsqueue.alerts")
+_LONG_AGO = 7 * 86_400.0
+_EVERY = 5.0
+"""Seconds from one look to the next, in the whole cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one look at all alerts is about."""
+
+    now: float
+    rules: Mapping[str, AlertRule]
+    alerts: Sequence[Alert]
+    silences: Sequence[Silence]
+    groups: Mapping[str, Group]
+    hosts: Mapping[str, Host]
+
+
+def tick(world: World) -> bool:
+    """Look at all alerts, if it is our turn; whoever dies in the middle leaves nothing half done."""
+    now = world.now()
+    with world.store.read() as connection:  # asked each second by every worker, and a lease costs a write
+        lease = holds.lease_of(connection, "alerts")
+    if lease is not None and lease[1] > now:
+        return False
+    with world.store.begin(lasting=False) as tx:
+        # A holder of its own for each turn: the same worker has to wait as well.
+        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY):
+            return False
+    look(world)
+    return True
+
+
+def look(world: World) -> None:
+    """One look at all alerts, without asking whose turn it is."""
+    _maintain(world, view(world))
+    seen = view(world)
+    _tell(world, seen)
+    escalate(world, seen.rules, seen.alerts)
+    remediate(world, seen.rules, seen.alerts)
+
+
+def view(world: World) -> View:
+    """All alerts as they stand."""
+    now = world.now()
+    with world.store.read() as connection:
+        return View(
+            now=now,
+            rules=rules_now(world.settings, connection),
+            alerts=alerts.every(connection),
+            silences=alert_parts.silences_until(connection, now),
+            groups=alert_parts.groups(connection),
+            hosts=world.inventory,
+        )
+
+
+# Each alert by itself
+
+
+def _maintain(world: World, seen: View) -> None:
+    limits = limits_of(world.settings)
+    told_of = {name for group in seen.groups.values() for name in group.sent}
+    firing = [alert for alert in seen.alerts if alert.firing]
+    for alert in seen.alerts:
+        done = forgettable(alert) or _over_long_ago(alert, seen.now)
+        if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
+            with world.store.begin(lasting=False) as tx:
+                alerts.forget(tx, alert)
+            continue
+        after, lines = _aged(world, seen, alert, firing, limits)
+        if after != alert:
+            with world.store.begin() as tx:  # somebody who was faster judged it anew: then it waits for the next look
+                alerts.save(tx, alert, after, lines)
+    _look_for_missing(world, seen, limits)
+
+
+def _aged(
+    world: World, seen: View, alert: Alert, firing: Sequence[Alert], limits: Limits
+) -> tuple[Alert, list[Transition]]:
+    rule = seen.rules.get(alert.rule)
+    if why := _gone(seen, alert):
+        found = end(alert, seen.now, why)
+        return replace(found.alert, history="", flapping=False), list(found.transitions)
+    lines: list[Transition] = []
+    after = alert
+    if rule is not None:
+        step = without_data(rule, alert, limits, seen.now)
+        after, lines = step.alert, list(step.transitions)
+    if expired := ack_over(after, seen.now):
+        after, line = expired
+        lines.append(line)
+    quiet = muted_by(after, seen.silences, firing, world.settings.alerts.inhibit, seen.now) if _heard(after) else ()
+    if quiet != after.muted_by:
+        after = replace(after, muted_by=quiet)
+        lines.extend(_muted(alert, after, seen.now))
+    return after, lines
+
+
+def _over_long_ago(alert: Alert, now: float) -> bool:
+    """What is judged rarely, as alerts from elsewhere, has few results; it is forgotten by its age."""
+    return not alert.firing and alert.active_at is None and now - (alert.last_at or now) > _LONG_AGO
+
+
+def _gone(seen: View, alert: Alert) -> str:
+    """Why nobody will judge this alert any more; empty while somebody will."""
+    rule = seen.rules.get(alert.labels.get("nodata", alert.rule))
+    if rule is None:
+        return "rule_deleted"
+    if not rule.enabled:
+        return "rule_disabled"
+    # Hosts of alerts from elsewhere are none of our inventory.
+    known = not alert.host or alert.host in seen.hosts or rule.name == EXTERNAL.name
+    return "" if known else "host_gone"
+
+
+def _heard(alert: Alert) -> bool:
+    return alert.firing or alert.flapping
+
+
+def _muted(before: Alert, after: Alert, now: float) -> Iterator[Transition]:
+    new = [why for why in after.muted_by if why not in before.muted_by]
+    for why in new:
+        yield told(after, Kind.SILENCED if why.startswith("silence:") else Kind.INHIBITED, now, why)
+    if before.muted_by and not after.muted_by and after.firing:
+        yield told(after, Kind.UNMUTED, now, ", ".join(before.muted_by))
+
+
+def _look_for_missing(world: World, seen: View, limits: Limits) -> None:
+    by_name = {alert.fingerprint: alert for alert in seen.alerts}
+    for alert in (*seen.alerts, *_unheard(world, seen, by_name)):
+        rule = None if _gone(seen, alert) else seen.rules.get(alert.rule)
+        found = no_data(rule, alert, limits, seen.now) if rule else None
+        if found is None:
+            continue
+        about, observed = found
+        known = by_name.get(fingerprint(observed.labels))
+        if not observed.holds and (known is None or not known.firing):
+            continue
+        if known is not None and known.firing and observed.holds:
+            continue  # said already
+        change = judged(about, known, observed, limits)
+        if change is not None:
+            with world.store.begin() as tx:
+                alerts.save(tx, change.before, change.after, change.transitions)
+
+
+def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert]:
+    """What is well, or was, for rules to which silence is an alarm: of it nothing is written."""
+    rules = [rule for rule in seen.rules.values() if rule.on_missing == "alert" and rule.metric and rule.enabled]
+    found: list[Alert] = []
+    for rule in rules:
+        with world.store.read() as connection:
+            last = alert_parts.last_seen(connection, rule.metric or "")
+        heard = (unheard(rule, seen.hosts[host], metric, at) for host, metric, at in last if host in seen.hosts)
+        found += [alert for alert in heard if alert is not None and alert.fingerprint not in known]
+    return found
+
+
+# Groups
+
+
+def _tell(world: World, seen: View) -> None:
+    routes = {route.name: route for route in (Route(), *world.settings.alerts.routes)}
+    members: dict[str, list[Alert]] = {key: [] for key in seen.groups}
+    groups = dict(seen.groups)
+    for alert in seen.alerts:
+        if not _heard(alert):
+            continue
+        group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
+        groups.setdefault(group.key, group)
+        members.setdefault(group.key, []).append(alert)
+    for key, group in groups.items():
+        here = {alert.fingerprint for alert in members[key]}
+        before = [alert for alert in seen.alerts if alert.fingerprint not in here and _was_told(group, alert)]
+        _tell_group(world, seen, group, [*members[key], *before], routes.get(group.route, Route()))
+
+
+def _was_told(group: Group, alert: Alert) -> bool:
+    return alert.incident in group.sent or f"flapping:{alert.fingerprint}" in group.sent
+
+
+def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert], route: Route) -> None:
+    if grouping.empty(group, members):
+        with world.store.begin(lasting=False) as tx:
+            alert_parts.forget_group(tx, group)
+        return
+    if not grouping.due(group, members, seen.now):
+        if group.version == 0:
+            with world.store.begin(lasting=False) as tx:
+                alert_parts.save_group(tx, group, group)
+        return
+    after, notice = grouping.flush(group, members, route, seen.now)
+    with world.store.begin() as tx:
+        # Both or neither: who dies here has told nothing, and the next look finds it as it was.
+        if alert_parts.save_group(tx, group, after) and notice is not None:
+            message = of_group(notice, seen.rules)
+            tell_later(tx, world, message, event_id=notice.event_id, channels=_channels(notice, route, seen.rules))
+            _log.info("%s", message.title)
+
+
+def _channels(notice: Notice, route: Route, rules: Mapping[str, AlertRule]) -> tuple[str, ...]:
+    names = {alert.rule for alert in (*notice.firing, *notice.flapping, *notice.resolved)}
+    more = (
+        channel
+        for name in sorted(names & set(rules))
+        for action in rules[name].actions
+        if isinstance(action, Notify)
+        for channel in action.channels
+    )
+    return tuple(dict.fromkeys((*route.channels, *more)))

@@ -1,0 +1,146 @@
+"""Alert rules over what an operation has just learnt of its hosts; judged before, written with, its analysis."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from opsqueue.alerts.built_in import built_in
+from opsqueue.alerts.evaluate import Evaluated, Reading, evaluate
+from opsqueue.alerts.state import Limits
+from opsqueue.model.alert import Alert
+from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.kind import Finding
+from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.alert_intake import EXTERNAL
+from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.world import World
+from opsqueue.settings import Settings
+from opsqueue.store import alert_parts, alerts
+from opsqueue.store.engine import Connection
+
+_log = logging.getLogger("opsqueue.alerts")
+_BEFORE = ":before"
+"""What a changing operation calls the numbers from before its change."""
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the record knew when the rules were asked."""
+
+    rules: tuple[AlertRule, ...]
+    alerts: Mapping[str, Mapping[str, Alert]]
+    """By host and fingerprint."""
+    counts: Mapping[tuple[str, str], int]
+    """How many alerts that are not over each (rule, host) has."""
+    totals: Mapping[str, int]
+    """The same by rule."""
+    unwell: Mapping[str, Collection[str]]
+    """By host, the rules that had no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the rules say of one host."""
+
+    reading: Reading
+    found: Evaluated
+    rules: tuple[AlertRule, ...]
+    unwell: Collection[str] = ()
+
+
+def rules_now(settings: Settings, connection: Connection) -> dict[str, AlertRule]:
+    """All rules by name: built in, of the configuration, added by people; the later takes the place of the earlier."""
+    given = settings.alerts
+    usual = built_in(settings.alert_thresholds.model_dump()) if given.built_in else ()
+    every = (EXTERNAL, *usual, *given.rules, *alert_parts.custom_rules(connection))
+    return {rule.name: rule for rule in every}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The seconds of the engine."""
+    return Limits(
+        interval=settings.monitoring_interval,
+        tolerance=settings.alerts.outage_tolerance_s,
+        grace=settings.alerts.for_grace_period_s,
+    )
+
+
+def readings(
+    world: World, operation: Operation, targets: Sequence[Target], findings: Iterable[Finding]
+) -> tuple[Reading, ...]:
+    """What the operation learnt of each host, in the order of their names."""
+    by_host: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_host.setdefault(finding.host, []).append(finding)
+    inventory = world.inventory
+    return tuple(
+        Reading(
+            host=inventory[target.host],
+            at=target.verified_at or target.finished_at or world.now(),
+            type=operation.type,
+            metrics={n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)},
+            findings=by_host.get(target.host, ()),
+        )
+        for target in sorted(targets, key=lambda one: one.host)
+        if target.host in inventory and (target.verified_at or target.host in by_host)
+    )
+
+
+def known(world: World, connection: Connection, hosts: Collection[str]) -> Known:
+    """All that has to be read before the rules are asked about these hosts."""
+    counts = alerts.counts(connection)
+    totals: Counter[str] = Counter()
+    for (rule, _), number in counts.items():
+        totals[rule] += number
+    return Known(
+        rules=tuple(rules_now(world.settings, connection).values()),
+        alerts=alerts.of_hosts(connection, hosts),
+        counts=counts,
+        totals=totals,
+        unwell=alerts.unwell(connection),
+    )
+
+
+def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, ...]:
+    """Ask the rules; nothing is written."""
+    return tuple(_judge(world, seen, reading) for reading in given)
+
+
+def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
+    """Write what the rules said; where somebody was faster, they are asked again about what stands there now."""
+    for one in judged:
+        found = _write(tx, world, one)
+        _note_health(tx, one, found)
+
+
+def _judge(world: World, seen: Known, reading: Reading) -> Judged:
+    host = reading.host.name
+    elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
+    found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
+    return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()))
+
+
+def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
+    host = judged.reading.host.name
+    for _ in range(_TRIES):
+        # In one order, so that two transactions wait for each other in one direction only.
+        changes = sorted(judged.found.changes, key=lambda change: change.before.fingerprint)
+        late = [one for one in changes if not alerts.save(tx, one.before, one.after, one.transitions)]
+        if not late:
+            return judged.found
+        judged = _judge(world, known(world, tx, [host]), judged.reading)
+    _log.error("FAILED to write the alerts of %s: others kept changing them", host)
+    return judged.found
+
+
+def _note_health(tx: Connection, judged: Judged, found: Evaluated) -> None:
+    host = judged.reading.host.name
+    mended = [rule for rule in judged.unwell if rule in found.sound]
+    if found.errors or mended:
+        alerts.note_health(tx, host, mended, found.errors, judged.reading.at)
+    for rule, why in found.errors.items():
+        _log.warning("alert rule %s has no answer for %s: %s", rule, host, why)

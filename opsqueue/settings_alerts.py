@@ -1,0 +1,47 @@
+"""The setting `alerts`: rules beside the built-in ones, where alerts go, what keeps them quiet, what may mend."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from opsqueue.model.alert_rule import AlertRule, InhibitRule, Route, Seconds
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RemediationSettings(_Part):
+    """What alerts may ask for by themselves, whatever their rules say."""
+
+    allowed: tuple[str, ...] = ()
+    """The operation types; none: nothing is mended by itself."""
+    most_hosts: int = Field(default=3, ge=1, le=100_000)
+    """More hosts than this that want the same type within `brake_s` are told to a person instead."""
+    brake_s: Seconds = 900
+    dry_run: bool = False
+    """For all rules: write down what would be tried, and try nothing."""
+
+
+class AlertSettings(_Part):
+    """Who hears of what."""
+
+    built_in: bool = True
+    """Whether `alert_thresholds` are rules as well: cpu_usage, memory_usage, disk_usage, response_time."""
+    rules: tuple[AlertRule, ...] = Field(default=(), max_length=1000)
+    """One with the name of a built-in rule takes its place."""
+    routes: tuple[Route, ...] = Field(default=(), max_length=200)
+    inhibit: tuple[InhibitRule, ...] = Field(default=(), max_length=200)
+    remediation: RemediationSettings = RemediationSettings()
+    outage_tolerance_s: Seconds = 3600
+    for_grace_period_s: Seconds = 600
+    history_retention_days: Annotated[int, Field(ge=1)] = 365
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> AlertSettings:
+        for what, names in (("rules", [r.name for r in self.rules]), ("routes", [r.name for r in self.routes])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two of the {what} are called {twice[0]!r}")
+        return self

@@ -1,0 +1,180 @@
+"""Alerts in the record: each write shows the version it saw, so that two who judge at once write one transition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from opsqueue.model.alert import Alert, AlertState, Kind, Transition
+from opsqueue.model.names import Severity
+from opsqueue.store.gently import insert_new, put
+from opsqueue.store.rows import kept, pack, unpack
+from opsqueue.store.schema_alerts import alert_health, alert_history
+from opsqueue.store.schema_alerts import alerts as table
+
+_AT_ONCE = 500
+_ACTIVE = table.c.state != "inactive"
+_CHANGED = [column.name for column in table.columns if column.name not in {"fingerprint", "version"}]
+_UPDATE = (
+    update(table)
+    .where(table.c.fingerprint == bindparam("the_fingerprint"), table.c.version == bindparam("the_version"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGED} | {"version": table.c.version + 1})
+)
+
+
+def of_hosts(connection: Connection, hosts: Collection[str]) -> dict[str, dict[str, Alert]]:
+    """All that is known of these hosts, by host and fingerprint."""
+    wanted, found = sorted(hosts), {host: dict[str, Alert]() for host in hosts}
+    for start in range(0, len(wanted), _AT_ONCE):
+        query = select(table).where(table.c.host.in_(wanted[start : start + _AT_ONCE]))
+        for row in connection.execute(query.order_by(table.c.fingerprint)).mappings():
+            found[row["host"]][row["fingerprint"]] = alert_of(row)
+    return found
+
+
+def get(connection: Connection, fingerprint: str) -> Alert | None:
+    """The alert with this fingerprint."""
+    row = connection.execute(select(table).where(table.c.fingerprint == fingerprint)).mappings().first()
+    return alert_of(row) if row else None
+
+
+def starting_with(connection: Connection, beginning: str, limit: int = 5) -> list[Alert]:
+    """Alerts whose fingerprint or incident begins so."""
+    begins = or_(
+        table.c.fingerprint.startswith(beginning, autoescape=True),
+        table.c.incident.startswith(beginning, autoescape=True),
+    )
+    rows = connection.execute(select(table).where(begins).order_by(table.c.fingerprint).limit(limit)).mappings()
+    return [alert_of(row) for row in rows]
+
+
+def every(connection: Connection) -> list[Alert]:
+    """All alerts, what is over too, in the order of their fingerprints."""
+    rows = connection.execute(select(table).order_by(table.c.fingerprint)).mappings()
+    return [alert_of(row) for row in rows]
+
+
+def active(connection: Connection) -> list[Alert]:
+    """What is pending, fires or flaps."""
+    query = select(table).where(or_(_ACTIVE, table.c.flapping.is_(True))).order_by(table.c.fingerprint)
+    return [alert_of(row) for row in connection.execute(query).mappings()]
+
+
+def of_incidents(connection: Connection, incidents: Collection[str]) -> list[Alert]:
+    """The alerts whose latest incident is one of these."""
+    wanted, found = sorted(incidents), []
+    for start in range(0, len(wanted), _AT_ONCE):
+        query = select(table).where(table.c.incident.in_(wanted[start : start + _AT_ONCE]))
+        found += [alert_of(row) for row in connection.execute(query).mappings()]
+    return found
+
+
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many alerts each rule has on each host, those that are over left out."""
+    query = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
+    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
+def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition] = ()) -> bool:
+    """Write an alert and its lines of history, if it still is as `before`; False: somebody was faster."""
+    row = alert_row(after)
+    if before.version == 0:
+        done = insert_new(tx, table, {**row, "version": 1})
+    else:
+        changes = {f"new_{name}": row[name] for name in _CHANGED}
+        key = {"the_fingerprint": before.fingerprint, "the_version": before.version}
+        done = tx.execute(_UPDATE, key | changes).rowcount == 1
+    if done:
+        append(tx, lines)
+    return done
+
+
+def forget(tx: Connection, alert: Alert) -> bool:
+    """Drop an alert, if it still is as it was seen."""
+    mine = table.c.fingerprint == alert.fingerprint, table.c.version == alert.version
+    return tx.execute(delete(table).where(*mine)).rowcount == 1
+
+
+def append(tx: Connection, lines: Sequence[Transition]) -> None:
+    """Add lines of history, which is appended only."""
+    if lines:
+        tx.execute(insert(alert_history), [_line_row(line) for line in lines])
+
+
+def history(
+    connection: Connection,
+    *,
+    since: float = 0.0,
+    until: float | None = None,
+    fingerprint: str = "",
+    limit: int | None = None,
+) -> list[Transition]:
+    """Lines of history, newest first."""
+    query = select(alert_history).where(alert_history.c.at >= since).order_by(alert_history.c.id.desc())
+    if until is not None:
+        query = query.where(alert_history.c.at < until)
+    if fingerprint:
+        query = query.where(alert_history.c.fingerprint == fingerprint)
+    if limit is not None:
+        query = query.limit(limit)
+    return [_line_of(row) for row in connection.execute(query).mappings()]
+
+
+def prune(tx: Connection, before: float) -> int:
+    """Forget history older than that; returns how many lines."""
+    return tx.execute(delete(alert_history).where(alert_history.c.at < before)).rowcount
+
+
+def note_health(tx: Connection, host: str, sound: Iterable[str], errors: Mapping[str, str], at: float) -> None:
+    """Write down which rules had no answer for this host, and that others have one again."""
+    for rule in sorted(errors):
+        put(tx, alert_health, {"rule": rule, "host": host, "error": errors[rule][:500], "at": at})
+    if well := sorted(set(sound) - set(errors)):
+        tx.execute(delete(alert_health).where(alert_health.c.host == host, alert_health.c.rule.in_(well)))
+
+
+def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
+    """By rule: on which hosts it has no answer, why, and since when it was last tried."""
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    for row in connection.execute(select(alert_health).order_by(alert_health.c.rule, alert_health.c.host)):
+        found.setdefault(row.rule, []).append((row.host, row.error, row.at))
+    return found
+
+
+def unwell(connection: Connection) -> dict[str, set[str]]:
+    """By host: the rules that had no answer for it."""
+    found: dict[str, set[str]] = {}
+    for host, rule in connection.execute(select(alert_health.c.host, alert_health.c.rule)):
+        found.setdefault(host, set()).add(rule)
+    return found
+
+
+def forget_health(tx: Connection, rules: Collection[str]) -> None:
+    """Drop what is noted of rules that are no more; `rules` are those that are."""
+    tx.execute(delete(alert_health).where(alert_health.c.rule.not_in(sorted(rules))))
+
+
+def alert_of(row: Mapping[Any, Any]) -> Alert:
+    """The alert in a row."""
+    data = {name: row[name] for name in Alert.__dataclass_fields__}
+    loaded = {"labels": unpack(data["labels"]), "muted_by": unpack(data["muted_by"])}
+    return Alert(**{**data, **loaded, "severity": Severity(data["severity"]), "state": AlertState(data["state"])})
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    """The columns of an alert."""
+    data = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    packed = {"labels": pack(alert.labels), "muted_by": pack(alert.muted_by), "note": kept(alert.note)}
+    return {**data, **packed, "host": alert.host}
+
+
+def _line_of(row: Mapping[Any, Any]) -> Transition:
+    data = {name: row[name] for name in Transition.__dataclass_fields__}
+    return Transition(**{**data, "kind": Kind(data["kind"]), "severity": Severity(data["severity"])})
+
+
+def _line_row(line: Transition) -> dict[str, Any]:
+    data = {name: getattr(line, name) for name in Transition.__dataclass_fields__ if name != "id"}
+    return {**data, "reason": kept(line.reason)}

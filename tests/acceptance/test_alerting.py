@@ -1,0 +1,69 @@
+"""Alerts with the real command: a number of this machine, a rule, a message over a real connection, a killed system."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from listeners import hook
+from place import until
+
+from opsqueue.embedded.redis import running
+
+pytestmark = pytest.mark.service
+
+LOOK = ("--name", "look", "--type", "system_monitoring", "--systems", "web-server-1", "--output", "json")
+
+
+@pytest.fixture
+def room(make_place):
+    with hook() as server:
+        place = make_place(
+            notification_channels={"webhook": f"http://127.0.0.1:{server.server_port}/alerts"},
+            schedule={"system-monitoring": False, "health-check": False, "capacity-planning": False},
+            alerts={
+                "built_in": False,
+                "rules": [{"name": "used", "condition": "memory_usage > 0 && host == 'web-server-1'", "for_s": 0}],
+                "routes": [{"name": "all", "channels": ["webhook"], "group_wait_s": 0, "group_interval_s": 1}],
+            },
+        )
+        place.server = server
+        yield place
+
+
+def start(place):
+    place.up = place.start("opsqueue", "up", "--no-flower")
+    until(lambda: running(place.state / "redis"), 60, lambda: place.said(place.up))
+
+
+def alerts_of(place):
+    """What was posted of alerts: by incident, what it said, in order."""
+    found: dict[str, list[str]] = {}
+    for _path, body in place.server.got:
+        for one in body["alerts"] if body.get("event") == "alerts" else ():
+            found.setdefault(one["incident"], []).append(one["status"])
+    return found
+
+
+def test_from_a_number_to_a_message_through_a_killed_system(room):
+    start(room)
+    assert room.ops("execute", *LOOK).code == 0
+    until(lambda: alerts_of(room), 60, room.log)
+    (one,) = room.ops("alerts", "list", "--output", "json").json["alerts"]
+    assert (one["rule"], one["host"], one["state"]) == ("used", "web-server-1", "firing")
+    assert room.ops("alerts", "ack", one["fingerprint"][:8], "--comment", "looking").code == 0
+
+    os.killpg(room.up.pid, signal.SIGKILL)
+    room.up.wait(20)
+    start(room)
+    assert room.ops("execute", *LOOK).code == 0, "the next reading finds it firing still"
+    assert room.ops("alerts", "add", "more", "--condition", "memory_usage > 0", "--set", '{"for_s": 0}').code == 0
+    assert room.ops("execute", *LOOK).code == 0
+    until(lambda: len(alerts_of(room)) == 2, 60, room.log)
+    assert alerts_of(room)[one["incident"]] == ["firing"], "told once, before and after"
+
+    assert room.ops("alerts", "remove", "more").code == 0
+    until(lambda: "resolved" in {word for words in alerts_of(room).values() for word in words}, 60, room.log)
+    figures = room.ops("alerts", "stats", "--since", "1h", "--output", "json").json
+    assert (figures["fired"], figures["open"], figures["mtta"]["count"], figures["mttr"]["count"]) == (2, 1, 1, 1)

@@ -1,0 +1,321 @@
+"""One reading of one host against all rules; and the same over the past, as a dry run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from opsqueue.alerts.evaluate import MOST_ALERTS, Reading, evaluate, judged, no_data, without_data
+from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.replay import replay
+from opsqueue.alerts.state import Limits
+from opsqueue.alerts.statistics import reckon
+from opsqueue.model.alert import Kind, Transition
+from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.host import Host
+from opsqueue.model.kind import Finding, Metric
+from opsqueue.model.names import Severity
+
+AT = 1_800_000_000.0
+HOST = Host(name="h1", address="", connector="local", groups=("web",), tags=("prod",))
+LIMITS = Limits()
+
+
+def reading(at=0, findings=(), host=HOST, type="system_monitoring", **metrics):
+    units = {"cpu_usage": "percent", "response_time": "ms"}
+    return Reading(
+        host=host,
+        at=AT + at,
+        type=type,
+        findings=findings,
+        metrics={
+            name: Metric(name=name, value=value, unit=units.get(name, "percent")) for name, value in metrics.items()
+        },
+    )
+
+
+class Room:
+    """Rules, and the alerts of one host."""
+
+    def __init__(self, *rules):
+        self.rules, self.alerts, self.lines, self.errors = list(rules), {}, [], {}
+
+    def see(self, given, active=None):
+        found = evaluate(self.rules, given, self.alerts, LIMITS, active)
+        self.errors = dict(found.errors)
+        for change in found.changes:
+            self.alerts[change.after.fingerprint] = change.after
+            self.lines += change.transitions
+        return [(line.kind.value, line.rule) for change in found.changes for line in change.transitions]
+
+
+def a_rule(**change):
+    return AlertRule(**{"name": "cpu", "metric": "cpu_usage", "threshold": 80, "for_s": 0, **change})
+
+
+# Line 7: the fingerprint
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(min_size=1), max_size=6), st.randoms())
+def test_the_order_of_labels_makes_no_difference(labels, random):
+    other = list(labels.items())
+    random.shuffle(other)
+    assert fingerprint(labels) == fingerprint(dict(other))
+
+
+def test_another_value_is_the_same_alert_and_another_mount_is_not():
+    room = Room(a_rule(name="disk", metric="disk_usage:*", threshold=90))
+    assert room.see(reading(0, **{"disk_usage:/": 95.0, "disk_usage:/var": 91.0, "disk_usage": 95.0})) == [
+        ("firing", "disk"),
+        ("firing", "disk"),
+    ]
+    assert room.see(reading(60, **{"disk_usage:/": 96.0, "disk_usage:/var": 92.0})) == []
+    assert sorted(alert.labels["part"] for alert in room.alerts.values()) == ["/", "/var"]
+
+
+# Which rules look at which host
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wanted"),
+    [(("all",), 1), (("h1",), 1), (("group:web",), 1), (("tag:prod",), 1), (("h2", "group:db"), 0), (("web",), 0)],
+)
+def test_a_rule_is_about_its_hosts(hosts, wanted):
+    assert len(Room(a_rule(hosts=hosts)).see(reading(cpu_usage=85.0))) == wanted
+
+
+def test_a_rule_that_is_off_sees_nothing():
+    assert Room(a_rule(enabled=False)).see(reading(cpu_usage=85.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"condition": "cpu_usage > 80"}, "exactly one"),
+        ({"metric": None}, "exactly one"),
+        ({"threshold": None}, "belong together"),
+        ({"clear": 81}, "wrong side"),
+        ({"op": "<", "clear": 79}, "wrong side"),
+        ({"op": "==", "clear": 79}, "clear needs"),
+        ({"labels": {"host": "h2"}}, "given by the engine"),
+        ({"labels": {"a-b": "x"}}, "letters"),
+        ({"threshold": float("nan")}, "finite"),
+        ({"for": 5}, "Extra"),
+        ({"name": ""}, "at least 1"),
+        ({"name": "a\nb"}, "pattern"),
+    ],
+)
+def test_what_is_no_rule(change, said):
+    with pytest.raises(ValidationError, match=said):
+        a_rule(**change)
+
+
+# Conditions
+
+
+def test_a_condition_text():
+    room = Room(a_rule(metric=None, threshold=None, condition="cpu_usage > 80 && memory_usage > 80"))
+    assert room.see(reading(0, cpu_usage=85.0, memory_usage=50.0)) == []
+    assert room.see(reading(60, cpu_usage=85.0, memory_usage=90.0)) == [("firing", "cpu")]
+
+
+def test_an_error_leaves_the_alert_as_it_was():
+    """Line 11: not knowing is neither good nor bad."""
+    room = Room(
+        a_rule(metric=None, threshold=None, condition="cpu_usage > 80"), a_rule(name="mem", metric="memory_usage")
+    )
+    room.see(reading(0, cpu_usage=85.0))
+    before = dict(room.alerts)
+    assert room.see(reading(60, memory_usage=85.0)) == [("firing", "mem")], "other rules go on"
+    assert "cpu_usage" in room.errors["cpu"]
+    assert {name: room.alerts[name] for name in before} == before
+    room.see(reading(120, cpu_usage=85.0))
+    assert room.errors == {}
+
+
+# Findings
+
+
+def a_finding(code="unreachable", severity="critical", message="refused"):
+    return Finding(severity=Severity(severity), code=code, message=message, host="h1")
+
+
+def test_a_finding_is_an_alert_where_a_rule_says_so():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="unreachable"))
+    assert room.see(reading(0, [a_finding(), a_finding("else")])) == [("firing", "down")]
+    (alert,) = room.alerts.values()
+    assert (alert.severity, alert.note) == ("critical", "refused")
+    assert room.see(reading(60, [], type="backup_operation")) == [], (
+        "who did not look for it cannot say that it is gone"
+    )
+    assert room.see(reading(120, [])) == [("resolved", "down")]
+
+
+def test_the_worst_of_many_findings_counts():
+    room = Room(a_rule(name="any", metric=None, threshold=None, finding="cert_*"))
+    given = [a_finding("cert_old", "warning"), a_finding("cert_old", "critical"), a_finding("cert_old", "info")]
+    room.see(reading(0, given))
+    assert [alert.severity.value for alert in room.alerts.values()] == ["critical"]
+
+
+# Line 11: no data
+
+
+@pytest.mark.parametrize(
+    ("on_missing", "at", "alarm", "state"),
+    [
+        ("keep", 180, False, "firing"),
+        ("keep", 181, True, "firing"),
+        ("ok", 180, None, "firing"),
+        ("ok", 181, None, "inactive"),
+        ("alert", 120, False, "firing"),
+        ("alert", 121, True, "firing"),
+    ],
+)
+def test_when_nothing_is_heard(on_missing, at, alarm, state):
+    room = Room(a_rule(on_missing=on_missing, severity="critical"))
+    room.see(reading(0, cpu_usage=85.0))
+    (alert,) = room.alerts.values()
+    rule = room.rules[0]
+    assert without_data(rule, alert, LIMITS, AT + at).alert.state == state
+    found = no_data(rule, alert, LIMITS, AT + at)
+    assert (found and found[1].holds) is alarm
+    if alarm:
+        change = judged(found[0], None, found[1], LIMITS)
+        assert [line.kind for line in change.transitions] == [Kind.FIRING]
+        assert (change.after.rule, change.after.severity, change.after.host) == ("NoData", "warning", "h1")
+
+
+def test_what_does_not_fire_is_only_missed_where_the_rule_says_alert():
+    for on_missing, wanted in (("keep", False), ("alert", True)):
+        room = Room(a_rule(on_missing=on_missing, for_s=300))
+        room.see(reading(0, cpu_usage=85.0))
+        (alert,) = room.alerts.values()
+        assert no_data(room.rules[0], alert, LIMITS, AT + 999)[1].holds is wanted
+
+
+def test_a_rule_may_have_rarer_numbers():
+    room = Room(a_rule(interval_s=86_400))
+    room.see(reading(0, cpu_usage=85.0))
+    (alert,) = room.alerts.values()
+    assert no_data(room.rules[0], alert, LIMITS, AT + 3 * 86_400)[1].holds is False
+
+
+# Lines 19, 20
+
+
+def test_another_threshold_keeps_what_it_does_not_touch():
+    room = Room(a_rule(name="disk", metric="disk_usage:*", threshold=80, clear=80))
+    room.see(reading(0, **{"disk_usage:/": 95.0, "disk_usage:/var": 85.0}))
+    kept = next(alert for alert in room.alerts.values() if alert.labels["part"] == "/")
+    room.rules = [a_rule(name="disk", metric="disk_usage:*", threshold=90, clear=90)]
+    assert room.see(reading(60, **{"disk_usage:/": 95.0, "disk_usage:/var": 85.0})) == [("resolved", "disk")]
+    assert room.alerts[kept.fingerprint].incident == kept.incident
+
+
+def test_other_labels_are_another_alert_and_end_the_old_one():
+    room = Room(a_rule())
+    room.see(reading(0, cpu_usage=85.0))
+    room.rules = [a_rule(labels={"team": "ops"})]
+    assert sorted(room.see(reading(60, cpu_usage=85.0))) == [("firing", "cpu"), ("resolved", "cpu")]
+    assert [line.reason for line in room.lines if line.kind is Kind.RESOLVED] == ["rule_changed"]
+
+
+def test_a_rule_with_too_many_alerts_is_an_error_and_all_stands_as_it_stood():
+    room = Room(a_rule(metric="x:*"))
+    many = {f"x:{number}": 85.0 for number in range(MOST_ALERTS)}
+    assert len(room.see(reading(0, **many))) == MOST_ALERTS
+    before = dict(room.alerts)
+    assert room.see(reading(60, **{**many, "x:more": 85.0})) == []
+    assert "1001 alerts" in room.errors["cpu"]
+    assert room.alerts == before
+    assert Room(a_rule()).see(reading(0, cpu_usage=85.0), {"cpu": MOST_ALERTS}) == [], "those of other hosts count"
+
+
+def test_nothing_is_kept_of_what_is_well():
+    room = Room(a_rule())
+    for minute in range(50):
+        room.see(reading(60 * minute, cpu_usage=10.0))
+    assert room.alerts == {}
+
+
+# The dry run
+
+
+def test_replay_says_what_would_have_happened():
+    rule = a_rule(for_s=120)
+    values = [10, 85, 85, 85, 85, 10, 85, 10, 85, 85, 85]
+    found = replay(rule, [reading(60 * n, cpu_usage=float(value)) for n, value in enumerate(values)], LIMITS)
+    assert (found.readings, found.fired) == (11, 2)
+    assert [line.kind.value for line in found.transitions] == [
+        *("pending", "firing", "resolved"),
+        *("pending", "dropped"),
+        *("pending", "firing"),
+    ]
+
+
+def test_replay_counts_what_had_no_answer():
+    rule = a_rule(metric=None, threshold=None, condition="cpu_usage > 80")
+    found = replay(rule, [reading(0, other=1.0), reading(60, other=1.0), reading(120, cpu_usage=85.0)], LIMITS)
+    assert (found.fired, list(found.errors.values())) == (1, [2])
+
+
+# Line 17: statistics
+
+
+def lines_of(*rows):
+    return [
+        Transition(at=AT + at, kind=Kind(kind), fingerprint=rule, rule=rule, host=host, incident=incident, id=number)
+        for number, (at, kind, rule, host, incident) in enumerate(rows)
+    ]
+
+
+def test_statistics():
+    found = reckon(
+        lines_of(
+            (0, "firing", "cpu", "h1", "i1"),
+            (100, "acknowledged", "cpu", "h1", "i1"),
+            (200, "acknowledged", "cpu", "h1", "i1"),
+            (300, "resolved", "cpu", "h1", "i1"),
+            (400, "firing", "cpu", "h2", "i2"),
+            (500, "silenced", "cpu", "h2", "i2"),
+            (1400, "resolved", "cpu", "h2", "i2"),
+            (500, "firing", "disk", "h1", "i3"),
+            (600, "remediated", "disk", "h1", "i3"),
+            (600, "resolved", "disk", "h1", "i3"),
+            (700, "firing", "load", "h1", "i4"),
+            (800, "resolved", "load", "h1", "i4"),
+            (900, "firing", "load", "h1", "i5"),
+            (950, "flapping", "load", "h1", "i5"),
+        ),
+        rules=["cpu", "disk", "load", "swap"],
+    )
+    assert (found.fired, found.open, found.flaps) == (5, 1, 1)
+    assert found.by_rule == {"cpu": 2, "load": 2, "disk": 1}
+    assert found.by_host == {"h1": 4, "h2": 1}
+    assert (found.mtta.count, found.mtta.mean) == (1, 100)
+    assert (found.mttr.count, found.mttr.mean, found.mttr.median, found.mttr.p90) == (4, 375, 200, 1000)
+    assert (found.silenced_percent, found.remediated_percent) == (20, 20)
+    assert found.noisiest[:2] == (("cpu", 2), ("load", 2))
+    assert (found.never_acted_on, found.never_fired) == (("load",), ("swap",))
+
+
+def test_without_anything_there_is_no_figure_rather_than_a_zero():
+    found = reckon([])
+    assert (found.fired, found.mttr.mean, found.silenced_percent) == (0, None, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.sampled_from(list(Kind)), st.sampled_from("abc")), max_size=30))
+def test_the_figures_do_not_depend_on_the_order(rows):
+    lines = [
+        Transition(at=AT + at, kind=kind, fingerprint=name, rule=name, incident=name, id=number)
+        for number, (at, kind, name) in enumerate(rows)
+    ]
+    found = reckon(lines)
+    assert found == reckon(lines[::-1])
+    assert sum(found.by_rule.values()) == found.fired == sum(found.by_severity.values())
+    assert Counter(found.by_rule).total() >= found.open
