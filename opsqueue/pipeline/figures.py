@@ -23,7 +23,7 @@ from opsqueue.model.observed import Span
 from opsqueue.model.window import Window
 from opsqueue.settings import Settings
 from opsqueue.store import figures as store_figures
-from opsqueue.store import looks
+from opsqueue.store import fired, looks
 from opsqueue.store.engine import Connection, Store
 from opsqueue.telemetry import iso
 
@@ -94,7 +94,8 @@ def _facts(
 ) -> Facts:
     said = looks.observations(connection, hosts, since - terms.stale, until)
     seen = {host: worst_of(both, terms.stale) for host, both in said.items()}
-    incidents = looks.incidents(connection, since, until + FOLLOWS_WITHIN, hosts)
+    end = until + FOLLOWS_WITHIN
+    incidents = (*looks.incidents(connection, since, end, hosts), *fired.incidents(connection, since, end, hosts))
     troubled = sorted({one.host for one in incidents})
     return Facts(
         seen=seen,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from opsqueue.model.alert import Kind, Transition
 from opsqueue.model.kind import Metric
 from opsqueue.model.names import OperationPriority, Outcome, Severity, Stage, TargetState
 from opsqueue.model.observed import Busy, Change, Ended
 from opsqueue.model.record import Event, Operation, Target
-from opsqueue.store import events, figures, looks, operations, rolling, samples
+from opsqueue.store import alerts, events, figures, fired, looks, operations, rolling, samples
 from opsqueue.store import targets as store_targets
 
 AT = 1_800_000_000.0
@@ -252,3 +253,51 @@ def test_scans_have_what_is_open_on_each_host_by_fingerprint(store):
     assert (one.at, one.scope) == (AT - 4, '{"profile":"all"}')
     assert [scan.host for scan in read(store, figures.scans, ("h2",), AT + 1)] == ["h2"]
     assert read(store, figures.scans, (), AT - 4) == ()
+
+
+def _line(at, kind, incident="", **more):
+    known = {"fingerprint": "f1", "rule": "cpu", "host": "h1", "severity": Severity.CRITICAL}
+    return Transition(at=AT + at, kind=kind, incident=incident, **{**known, **more})
+
+
+def _fired(store, *lines, since=0.0, until=HOUR, hosts=()):
+    with store.begin() as tx:
+        alerts.append(tx, lines)
+    return read(store, fired.incidents, AT + since, AT + until, hosts)
+
+
+def test_an_incident_of_an_alert_begins_with_the_sample_that_made_it_pending(store):
+    (first, second) = _fired(
+        store,
+        _line(10, Kind.PENDING),
+        _line(20, Kind.DROPPED),
+        _line(30, Kind.PENDING),
+        _line(90, Kind.FIRING, "i1"),
+        _line(100, Kind.ACKNOWLEDGED, "i1", actor="ann"),
+        _line(110, Kind.ACKNOWLEDGED, "i1", actor="bob"),
+        _line(150, Kind.REMEDIATED, "i1"),
+        _line(200, Kind.RESOLVED, "i1"),
+        _line(300, Kind.PENDING, "i1"),
+        _line(360, Kind.FIRING, "i2"),
+    )
+    assert (first.id, first.host, first.rule) == ("i1", "h1", "cpu")
+    times = first.start, first.detected, first.acknowledged, first.resolved
+    assert [at - AT for at in times] == [30, 90, 100, 200]
+    assert first.remedied is True
+    assert (second.start - AT, second.detected - AT, second.resolved, second.remedied) == (300, 360, None, None)
+
+
+def test_incidents_of_alerts_are_the_critical_ones_that_touch_the_time(store):
+    everything = (
+        _line(10, Kind.FIRING, "over"),
+        _line(20, Kind.RESOLVED, "over"),
+        _line(30, Kind.FIRING, "lasts", fingerprint="f2", host="h2"),
+        _line(50, Kind.RESOLVED, "lasts", fingerprint="f2", host="h2"),
+        _line(30, Kind.FIRING, "mild", fingerprint="f3", severity=Severity.WARNING),
+        _line(30, Kind.FIRING, "nowhere", fingerprint="f4", host=""),
+        _line(70, Kind.FIRING, "later", fingerprint="f5"),
+    )
+    found = _fired(store, *everything, since=40, until=60)
+    assert [(one.id, one.resolved, one.remedied) for one in found] == [("lasts", AT + 50, False)]
+    assert [one.id for one in _fired(store, until=45)] == ["over", "lasts"]
+    assert [one.id for one in _fired(store, hosts=("h2",))] == ["lasts"]
