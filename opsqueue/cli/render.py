@@ -210,13 +210,11 @@ def unknown(out: Out, rows: Iterable[Sequence[object]], where: str = "") -> None
 
 def notifications(out: Out, given: Iterable[Json]) -> None:
     """Who was told."""
-    rows = [(one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), _why_told(one)) for one in given]
+    rows = [
+        (one["channel"], one["status"], one["attempts"], times.stamp(one["at"]), one["error"] or "") for one in given
+    ]
     narrow = Narrow(beneath=("WHY",), drops=("TRIES", "AT"))
     _part(out, "notifications", ("CHANNEL", "STATUS", "TRIES", "AT", "WHY"), rows, narrow)
-
-
-def _why_told(one: Json) -> str:
-    return "; ".join(word for word in (one["error"], one.get("note")) if word)
 
 
 def plan(out: Out, data: Json) -> None:

@@ -113,8 +113,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "status": delivery.status,
         "attempts": delivery.attempts,
         "at": iso(delivery.at),
-        "error": delivery.error or None,
-        "note": delivery.note or None,
+        "error": "; ".join(word for word in (delivery.error, delivery.note) if word) or None,
     }
 
 
@@ -165,5 +164,5 @@ def settled(data: Mapping[str, Any]) -> bool:
     if data["stage"] == Stage.CLOSED:
         return True
     # What waits by a rule, such as quiet hours, was looked at as well: nobody wants to wait for the morning with it.
-    tried = data["notifications"] and all(note["attempts"] or note["note"] for note in data["notifications"])
+    tried = data["notifications"] and all(one["attempts"] or one["error"] for one in data["notifications"])
     return data["outcome"] is not None and data["stage"] == Stage.NOTIFY and bool(tried) and bool(data["waits_for"])
