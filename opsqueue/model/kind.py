@@ -127,6 +127,8 @@ class OperationKind:
     summary: str
     sort: Sort
     params: type[Params]
+    desk: bool = False
+    """Its questions and commands go to the record of opsqueue, in the name of its hosts: no host is connected to."""
     facts: Callable[[Any], tuple[Fact, ...]]
     """Asked before planning (changing, making), or as the whole work (looking)."""
     objections: Callable[[Any, Facts], tuple[str, ...]] = _no_objection

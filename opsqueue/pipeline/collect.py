@@ -84,7 +84,7 @@ def _measured(world: World, operation: Operation, kind: OperationKind, target: T
         return target
     params = params_for(kind, operation.parameters, host)
     found = {metric.name: metric for metric in kind.measure(params, target.before, target.after)}
-    if not kind.looking:
+    if not (kind.looking or kind.desk):
         found = {**_of_host(world, host, target), **found}
     return replace(target, metrics={name: {"value": m.value, "unit": m.unit} for name, m in found.items()})
 

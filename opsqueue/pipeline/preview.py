@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from itertools import dropwhile
 from typing import Any
 
-from opsqueue.model.fact import Fact, Probe, Reading
+from opsqueue.model.fact import Fact, Probe, Reading, Record
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
@@ -63,6 +63,8 @@ def _in_words(fact: Fact) -> str:
     name, ask = fact.name.removeprefix("check:"), fact.ask
     if isinstance(ask, Probe):
         return f"{name}: {_probe(ask)}, from the worker"
+    if isinstance(ask, Record):
+        return f"{name}: {fact.about or ask.what}, from the record"
     if isinstance(ask, Reading):
         what = ", ".join(map(str, ask.options.get("subjects", ()))) or "its metrics"
     else:
