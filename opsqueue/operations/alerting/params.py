@@ -44,7 +44,8 @@ class AlertManagementParams(Params):
     action: Action
     """`list`, `stats`, `test` and `evaluate` look; the others change something."""
     alerts: tuple[AlertId, ...] = Field(default=(), max_length=100)
-    """`ack`, `resolve`: these alerts, by the beginning of their fingerprint or incident; empty: all that fire."""
+    """`ack`, `resolve`: these alerts, by the beginning of their fingerprint or incident; empty: all that fire and
+    fit the matchers."""
     matchers: tuple[Annotated[str, Field(max_length=500)], ...] = Field(default=(), max_length=20)
     """Only alerts that fit all of these, such as `severity="critical"` or `rule=~"disk.*"`; the host is given by
     `target_systems`."""
@@ -91,6 +92,8 @@ class AlertManagementParams(Params):
             raise ValueError("test needs exactly one of rule and name")
         if self.action in {"silence", "resolve"} and not self.comment.strip():
             raise ValueError(f"{self.action} needs a comment that says why")
+        if self.action == "resolve" and not (self.alerts or self.matchers):
+            raise ValueError("resolve needs alerts or matchers: nobody ends all alerts of a host unseen")
         return self
 
     @property
