@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from opsqueue.alerts.escalation import acknowledge, resolve
@@ -89,9 +90,9 @@ class Desk:
             case ("opsqueue", "alerts", "ack", incident, "--end"):
                 done = self._each(tx, incident, self._taken_back)
             case ("opsqueue", "alerts", "ack", incident, "--for", lasting, "--comment", comment):
-                done = self._each(tx, incident, lambda found: self._known(found, _seconds(lasting), comment))
+                done = self._each(tx, incident, partial(self._known, seconds=_seconds(lasting), comment=comment))
             case ("opsqueue", "alerts", "resolve", incident, "--comment", comment):
-                done = self._each(tx, incident, lambda found: self._over(found, comment))
+                done = self._each(tx, incident, partial(self._over, comment=comment))
             case ("opsqueue", "alerts", "silence", "--end", name):
                 done = self._heard_again(tx, name)
             case ("opsqueue", "alerts", "silence", *matchers, "--for", lasting, "--comment", comment):
@@ -112,7 +113,7 @@ class Desk:
         change_one(tx, incident, how)
         return "done"
 
-    def _known(self, found: Alert, seconds: int, comment: str) -> Step:
+    def _known(self, found: Alert, *, seconds: int, comment: str) -> Step:
         now, by = self.world.now(), self.operation.requested_by
         if not found.firing or (found.acked(now) and found.acked_by == by):
             return Step(found)
@@ -125,7 +126,7 @@ class Desk:
             return Step(found)
         return back(found, by=by, now=now, comment="led back")
 
-    def _over(self, found: Alert, comment: str) -> Step:
+    def _over(self, found: Alert, *, comment: str) -> Step:
         if not found.firing:
             return Step(found)
         return resolve(found, by=self.operation.requested_by, now=self.world.now(), reason=comment)

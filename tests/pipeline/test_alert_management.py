@@ -164,10 +164,11 @@ def test_what_is_resolved_by_hand_is_told_and_fires_again_as_another_incident(de
 
 def test_a_rule_is_made_changed_and_removed(desked):
     desked.see(9)
-    made = desked.do(CREATE)
-    assert made["outcome"] == "succeeded"
-    assert (desked.rules["swap"].threshold, made["targets"][0]["note"]) == (7, made["targets"][0]["note"])
-    assert "it would have fired 1 times in 7 days" in made["targets"][0]["note"]
+    request = {"name": "dry", "type": OPERATION.name, "target_systems": ["h1"], "parameters": CREATE}
+    (shown,) = preview(desked.story.world(), parse_request(request))["targets"]
+    assert "it would have fired 1 times in 7 days" in shown["note"]
+    assert desked.do(CREATE)["outcome"] == "succeeded"
+    assert desked.rules["swap"].threshold == 7
     assert desked.do(CREATE)["outcome"] == "unchanged"
     other = {**SWAP, "threshold": 8}
     refused = desked.do({"action": "create", "rule": other})
