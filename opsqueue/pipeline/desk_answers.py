@@ -184,11 +184,16 @@ def _replay(look: Look, options: Mapping[str, Any]) -> dict[str, Any]:
         "about": covers(rule, look.host),
         "readings": found.readings,
         "fired": found.fired,
-        "errors": found.errors,
+        "unanswered": _unanswered(found),
         "transitions": lines[-_MOST_LINES:],
         "left_out": max(0, len(lines) - _MOST_LINES),
         "suggested": _suggested(look, rule, found, seconds),
     }
+
+
+def _unanswered(found: Replayed) -> str:
+    """Why the rule never had an answer; other types of operation measure other things, so that some have none."""
+    return next(iter(found.errors), "") if sum(found.errors.values()) == found.readings else ""
 
 
 def _tried(look: Look, rule: AlertRule, seconds: float) -> Replayed:
@@ -221,8 +226,8 @@ def _evaluation(look: Look, _options: Mapping[str, Any]) -> list[dict[str, Any]]
 def _evaluated(look: Look, rule: AlertRule, known: Mapping[str, Alert]) -> list[dict[str, Any]]:
     found = _tried(look, rule, rule.for_s + _EVALUATED_S)
     asked = {"rule": rule.name, "asks": _asks(rule.model_dump(mode="json"))}
-    if found.errors:
-        return [{**asked, "state": "no answer", "why": next(iter(found.errors))}]
+    if why := _unanswered(found):
+        return [{**asked, "state": "no answer", "why": why}]
     rows = [
         {
             **asked,

@@ -217,6 +217,28 @@ def test_to_look_changes_nothing_and_says_what_was_seen(desked, action):
         assert (numbers["alerts_fired"], numbers["mtta_s"]) == (1, None)
 
 
+def test_rules_are_not_asked_about_what_the_record_says_of_alerts(desked):
+    """A condition over numbers of the host has no answer there, which would be an error of the rule."""
+    desked.story.settings["alerts"]["rules"] += [
+        {"name": "both", "condition": "value > 5 && alive > 0", "for_s": 0},
+        {"name": "loop", "metric": "alerts_active", "threshold": 0, "for_s": 0},
+        {"name": "fine", "condition": "value > 5", "for_s": 0},
+    ]
+    desked.see(9)
+    with desked.story.store.read() as connection:
+        stood = alerts.health(connection)
+    assert set(stood) == {"both"}
+    firing = {one.rule for one in desked.alerts}
+    shown = desked.do({"action": "evaluate"})
+    with desked.story.store.read() as connection:
+        assert alerts.health(connection) == stood
+    assert {one.rule for one in desked.alerts} == firing == {"high", "fine"}
+    assert [one["evidence"]["rule"] for one in shown["findings"]] == ["both"]
+    # Nor over the past, in which the numbers of that look are stored beside those of the host.
+    again = desked.do({"action": "evaluate"})
+    assert [one["evidence"]["rule"] for one in again["findings"]] == ["both"]
+
+
 def test_a_host_with_a_worker_of_its_own_is_not_waited_for(desked):
     desked.see(9)
     desked.story.own_workers.add("h1")

@@ -121,13 +121,15 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             advice="A rule without numbers never fires; `opsqueue metrics` lists those that come.",
         )
         return
+    if why := tried["unanswered"]:
+        yield from _unanswered([{"rule": rule, "why": why}])
+        return
     yield Finding(
         severity=Severity.INFO,
         code="would_have_fired",
         message=f"the alert rule {rule} would have fired {tried['fired']} times in {days:g} days",
         evidence={"rule": rule, "fired": tried["fired"], "readings": tried["readings"]},
     )
-    yield from _unanswered({"rule": rule, "why": why} for why in tried["errors"])
     if better := tried["suggested"]:
         yield Finding(
             severity=Severity.INFO,
