@@ -119,4 +119,5 @@ OPERATION = OperationKind(
     analyse=analyse,
     report=report,
     risk=risk,
+    looks=lambda params: params.looks,
 )

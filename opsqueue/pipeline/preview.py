@@ -40,7 +40,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "parameters": dict(operation.parameters),
         "risk": risk.value,
         "digest": digest,
-        "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
+        "targets": [_target(one, _asks(world, request, kind, one, looking=operation.looking)) for one in surveys],
         "rollout": {} if operation.looking else dict(operation.rollout),
         "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
@@ -50,9 +50,9 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed) -> list[str]:
-    """What a type that looks would ask of, or for, this host."""
-    if not kind.looking:
+def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed, *, looking: bool) -> list[str]:
+    """What an operation that looks would ask of, or for, this host."""
+    if not looking:
         return []
     params = params_for(kind, request.parameters, world.inventory[survey.target.host])
     return [_in_words(fact) for fact in kind.facts(params)]

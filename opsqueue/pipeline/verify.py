@@ -54,7 +54,7 @@ def verify(world: World, operation: Operation, before: Known = None) -> Move | I
         hosts = world.hosts(operation.systems)
         fresh = _fresh(operation, hosts, known)
         shared = Shared(here=tuple(fresh), waiting=False, said={})
-        if not kind.looking:
+        if not operation.looking:
             shared = share(world, operation, fresh, everyone=fresh)
         if shared.waiting:
             return rest(world, operation, ())
@@ -91,10 +91,10 @@ def survey(
     fresh = _fresh(operation, hosts, known)
     if not hosts:
         return []
-    if kind.looking and (kind.desk or all(host.connector != "ssh" for host in hosts)):
+    if operation.looking and (kind.desk or all(host.connector != "ssh" for host in hosts)):
         return [Surveyed(target) for target in fresh]
     pairs = list(zip(hosts, fresh, strict=True))
-    if kind.looking:
+    if operation.looking:
         return _greeted(world, pairs)
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(hosts))) as pool:
         return list(pool.map(lambda pair: surveyed(world, operation, kind, *pair), pairs))
@@ -111,7 +111,7 @@ def _greeted(world: World, pairs: Sequence[tuple[Host, Target]]) -> list[Surveye
 
 def surveyed(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
     """One target as it is found now."""
-    if kind.looking:
+    if operation.looking:
         return _greet_one(world, host, target)
     return _survey_one(world, operation, kind, host, target)
 

@@ -206,7 +206,7 @@ def test_to_look_changes_nothing_and_says_what_was_seen(desked, action):
     desked.see(9)
     before = desked.lines, desked.alerts
     shown = desked.do({"action": action, **({"name": "high"} if action == "test" else {})})
-    assert (shown["outcome"], shown["targets"][0]["steps"]) == ("unchanged", [])
+    assert (shown["outcome"], shown["targets"][0]["steps"]) == ("succeeded", [])
     assert (desked.lines, desked.alerts) == before
     numbers = {name: one["value"] for name, one in shown["metrics"]["h1"].items()}
     assert (numbers["alerts_active"], numbers["alerts_active:warning"]) == (1, 1)
@@ -273,6 +273,17 @@ def test_a_freeze_holds_it(desked):
     lift_freeze(world, freeze.id, actor="bob")
     assert desked.story.drive(operation_id)["outcome"] == "succeeded"
     assert desked.alert.acked_by == "ann"
+
+
+def test_to_look_is_free_of_freezes_and_no_window_of_a_host_counts(desked):
+    desked.see(9)
+    desked.story.settings["maintenance_windows"] = {"night": "02:00-02:01"}
+    assert desked.do(ACK)["outcome"] == "succeeded"
+    world = desked.story.world()
+    add_freeze(world, scope=("all",), reason="release", ends_at=None, starts_at=None, actor="bob")
+    assert desked.do({"action": "list"})["outcome"] == "succeeded"
+    own = desked.story.drive(desked.ask(SILENCE, maintenance_window="night"))
+    assert (own["status"], sorted(own["waits_for"])) == ("waiting", ["freeze", "maintenance_window"])
 
 
 def test_an_alert_that_ends_while_it_is_planned_is_planned_anew(desked):
