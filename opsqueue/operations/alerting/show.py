@@ -152,8 +152,7 @@ def _why_not(tried: Mapping[str, Any], days: float) -> str:
 def report(hand: Hand) -> Iterator[Section]:
     """Tables of what was asked for."""
     if hand.alerts:
-        columns = ("alert", "state", "severity", "rule", "value", "since", "acknowledged by", "kept quiet by")
-        yield _section("Alerts", columns, map(_alert, hand.alerts))
+        yield _section("Alerts", _OF_ALERTS, map(_alert, hand.alerts))
     for name, title, columns in _TABLES:
         if rows := hand.known(name):
             yield _section(title, columns, (tuple(map(_cell, map(one.get, columns))) for one in rows))
@@ -164,7 +163,8 @@ def report(hand: Hand) -> Iterator[Section]:
         yield _section(f"What {tried['rule']} would have done", ("at", "what", "value"), rows)
 
 
-_TABLES = (
+_OF_ALERTS = ("alert", "state", "severity", "rule", "value", "since", "acknowledged by", "kept quiet by")
+_TABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("silences", "Silences", ("silence_id", "state", "ends_at", "created_by", "comment")),
     ("rules", "Rules", ("name", "asks", "for_s", "severity", "source", "error")),
     ("routes", "Who is told", ("name", "match", "channels", "called")),
