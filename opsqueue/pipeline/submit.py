@@ -131,7 +131,7 @@ def fresh(world: World, request: Request, kind: OperationKind) -> Operation:
 
 def _only_looks(world: World, request: Request, kind: OperationKind) -> bool:
     hosts = world.hosts(request.target_systems)
-    return all(kind.looks(params_for(kind, request.parameters, host)) for host in hosts)
+    return bool(hosts) and all(kind.looks(params_for(kind, request.parameters, host)) for host in hosts)
 
 
 def _rollout(world: World, request: Request, kind: OperationKind) -> dict[str, Any]:
