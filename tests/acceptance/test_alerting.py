@@ -73,7 +73,7 @@ def test_from_a_number_to_a_message_through_a_killed_system(room):
 def test_an_alert_is_looked_after_by_an_operation(room):
     """Planned, sent as planned, verified, in the name of who asked; and a rule is made and removed."""
     start(room)
-    assert room.ops("execute", *LOOK).code == 0
+    assert room.ops("execute", *LOOK, "--wait").code == 0
     (one,) = room.ops("alerts", "list", "--output", "json").json["alerts"]
     ack = json.dumps({"action": "ack", "alerts": [one["fingerprint"][:8]], "comment": "looking"})
     asked = ("--name", "look-after", "--type", "alert_management", "--systems", "web-server-1", "--output", "json")
