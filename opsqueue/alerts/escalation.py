@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from opsqueue.alerts.state import ENGINE, told
-from opsqueue.errors import Conflict
+from opsqueue.alerts.state import ENGINE, Step, end, told
+from opsqueue.errors import Conflict, InvalidRequest
 from opsqueue.model.alert import Alert, Kind, Transition
 from opsqueue.model.alert_rule import EscalationStep
 
@@ -25,6 +25,27 @@ def acknowledge(
         raise Conflict(f"alert {alert.fingerprint} does not fire: there is nothing to acknowledge")
     known = replace(alert, acked_by=by, acked_at=now, acked_until=now + seconds)
     return known, told(known, Kind.ACKNOWLEDGED, now, comment, by)
+
+
+def take_back(alert: Alert, *, by: str, now: float, reason: str = "") -> tuple[Alert, Transition]:
+    """Nobody looks after it any more: repeats and escalation go on; Conflict when nobody did."""
+    if not alert.firing or not alert.acked(now):
+        raise Conflict(f"alert {alert.fingerprint} is not acknowledged: there is nothing to take back")
+    # As when it runs out: from here on the escalation counts anew.
+    open_again = replace(alert, acked_by="", acked_until=now)
+    return open_again, told(open_again, Kind.ACK_TAKEN_BACK, now, reason, by)
+
+
+def resolve(alert: Alert, *, by: str, now: float, reason: str) -> Step:
+    """It is over because a person says so; Conflict when it does not fire, InvalidRequest without a reason.
+
+    Where the condition still holds it fires again, after its `for`, as another incident.
+    """
+    if not alert.firing:
+        raise Conflict(f"alert {alert.fingerprint} does not fire: there is nothing to resolve")
+    if not reason.strip():
+        raise InvalidRequest("to resolve an alert by hand needs a reason: --comment")
+    return end(alert, now, reason, by)
 
 
 def ack_over(alert: Alert, now: float) -> tuple[Alert, Transition] | None:

@@ -10,7 +10,7 @@ from opsqueue.kpi.availability import Availability
 from opsqueue.kpi.definitions import DEFINITIONS
 from opsqueue.kpi.period import Period
 from opsqueue.kpi.spans import rank
-from opsqueue.model.names import Severity
+from opsqueue.model.names import OperationType, Severity
 from opsqueue.model.observed import Busy, Change, Ended, Incident, Responses, Scan, Seen, Span
 
 _HOUR, _DAY = 3600.0, 86_400.0
@@ -158,7 +158,8 @@ def _three(name: str, found: incidents.Durations) -> Iterator[Figure]:
 
 
 def _changes(facts: Facts, until: float) -> Iterator[Figure]:
-    changing = work.count(one for one in work.completed(facts.work) if not one.looking)
+    hosts = [one for one in work.completed(facts.work) if one.type != OperationType.ALERT_MANAGEMENT]
+    changing = work.count(one for one in hosts if not one.looking)
     blamed = incidents.blamed(facts.changes, incidents.merged(facts.incidents))
     yield Figure(name="change_failure_rate", value=work.share(len(blamed), changing), n=changing)
     laid = {one.id: one for found in blamed.values() for one in found if one.resolved and one.resolved < until}

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     SEVERITY = "severity"
     ACKNOWLEDGED = "acknowledged"
     ACK_EXPIRED = "ack_expired"
+    ACK_TAKEN_BACK = "ack_taken_back"
     SILENCED = "silenced"
     INHIBITED = "inhibited"
     UNMUTED = "unmuted"

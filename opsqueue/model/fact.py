@@ -49,7 +49,16 @@ class Probe:
     """Seconds in total, whatever the other side does."""
 
 
-Ask = Script | Reading | Probe
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Something that the record of opsqueue knows of the host; only for types with a `desk`."""
+
+    what: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timeout: int = 30
+
+
+Ask = Script | Reading | Probe | Record
 
 
 def _as_is(answer: Any) -> Any:

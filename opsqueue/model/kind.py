@@ -119,6 +119,10 @@ def _no_overview(_metrics: Mapping[str, Mapping[str, Metric]]) -> tuple[Section,
     return ()
 
 
+def _never(_params: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationKind:
     """What the kernel asks of a kind of work. All functions are pure: no clock, no random, no I/O."""
@@ -127,6 +131,8 @@ class OperationKind:
     summary: str
     sort: Sort
     params: type[Params]
+    desk: bool = False
+    """Its questions and commands go to the record of opsqueue, in the name of its hosts: no host is connected to."""
     facts: Callable[[Any], tuple[Fact, ...]]
     """Asked before planning (changing, making), or as the whole work (looking)."""
     objections: Callable[[Any, Facts], tuple[str, ...]] = _no_objection
@@ -155,6 +161,9 @@ class OperationKind:
     overview: Callable[[Mapping[str, Mapping[str, Metric]]], tuple[Section, ...]] = _no_overview
     """What it shows of all targets together, from their metrics by host and name."""
     risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
+    looks: Callable[[Any], bool] = _never
+    """Whether a changing type only looks with these parameters; it then passes the gates that protect against change,
+    and `plan` is not asked."""
 
     @property
     def looking(self) -> bool:

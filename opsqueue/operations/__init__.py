@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from opsqueue.model.kind import OperationKind
+from opsqueue.operations.alert_management import OPERATION as ALERT_MANAGEMENT
 from opsqueue.operations.backup_operation import OPERATION as BACKUP_OPERATION
 from opsqueue.operations.capacity_planning import OPERATION as CAPACITY_PLANNING
 from opsqueue.operations.database_maintenance import OPERATION as DATABASE_MAINTENANCE
@@ -26,6 +27,7 @@ OWN = (
     HEALTH_CHECK,
     CAPACITY_PLANNING,
     SECURITY_SCAN,
+    ALERT_MANAGEMENT,
 )
 
 

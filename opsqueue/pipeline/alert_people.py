@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from opsqueue.alerts.escalation import ACK_SECONDS, acknowledge, due_steps
+from opsqueue.alerts.escalation import ACK_SECONDS, acknowledge, due_steps, resolve, take_back
 from opsqueue.alerts.grouping import route_of
 from opsqueue.alerts.matching import changed, expired, new_silence
-from opsqueue.alerts.state import told
+from opsqueue.alerts.state import Step, told
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert import Alert, Kind, Silence
 from opsqueue.model.alert_rule import AlertRule, EscalationStep
@@ -57,12 +57,40 @@ def _step(
 
 def ack(store: Store, beginning: str, *, by: str, now: float, seconds: float = ACK_SECONDS, comment: str = "") -> Alert:
     """Acknowledge the alert whose fingerprint or incident begins so; NotFound, Conflict."""
+
+    def known(found: Alert) -> Step:
+        after, line = acknowledge(found, by=by, now=now, seconds=seconds, comment=comment)
+        return Step(after, (line,))
+
+    with store.begin() as tx:
+        return change_one(tx, beginning, known)
+
+
+def unack(store: Store, beginning: str, *, by: str, now: float, comment: str = "") -> Alert:
+    """Take the acknowledgement back of the alert whose fingerprint or incident begins so; NotFound, Conflict."""
+    with store.begin() as tx:
+        return change_one(tx, beginning, lambda found: back(found, by=by, now=now, comment=comment))
+
+
+def back(found: Alert, *, by: str, now: float, comment: str = "") -> Step:
+    """Its acknowledgement, taken back; Conflict when there is none."""
+    after, line = take_back(found, by=by, now=now, reason=comment)
+    return Step(after, (line,))
+
+
+def resolve_by_hand(store: Store, beginning: str, *, by: str, now: float, comment: str) -> Alert:
+    """End the alert whose fingerprint or incident begins so; NotFound, Conflict, InvalidRequest without a comment."""
+    with store.begin() as tx:
+        return change_one(tx, beginning, lambda found: resolve(found, by=by, now=now, reason=comment))
+
+
+def change_one(tx: Connection, beginning: str, how: Callable[[Alert], Step]) -> Alert:
+    """Write what `how` makes of the one alert, anew where somebody was faster; NotFound, and what `how` raises."""
     for _ in range(_TRIES):
-        with store.begin() as tx:
-            found = one_alert(tx, beginning)
-            after, line = acknowledge(found, by=by, now=now, seconds=seconds, comment=comment)
-            if alerts.save(tx, found, after, [line]):
-                return after
+        found = one_alert(tx, beginning)
+        step = how(found)
+        if step.alert == found or alerts.save(tx, found, step.alert, step.transitions):
+            return step.alert
     raise Conflict(f"alert {beginning[:80]} keeps changing: try again")
 
 
@@ -80,14 +108,19 @@ def one_alert(connection: Connection, beginning: str) -> Alert:
 
 def silence(store: Store, matchers: Sequence[str], *, now: float, seconds: float, by: str, comment: str) -> Silence:
     """Keep quiet what all of these matchers fit; InvalidRequest. The same once more is the same silence."""
+    made = silence_of(matchers, now=now, seconds=seconds, by=by, comment=comment)
+    with store.begin() as tx:
+        alert_parts.add_silence(tx, made)
+    return made
+
+
+def silence_of(matchers: Sequence[str], *, now: float, seconds: float, by: str, comment: str) -> Silence:
+    """The silence of all of these matchers, from now on; InvalidRequest. Nothing is written."""
     try:
         found = parse_matchers(list(matchers))
     except ValueError as error:
         raise InvalidRequest(f"no matcher: {error}") from None
-    made = new_silence([found] if found else [], starts_at=now, ends_at=now + seconds, by=by, comment=comment, now=now)
-    with store.begin() as tx:
-        alert_parts.add_silence(tx, made)
-    return made
+    return new_silence([found] if found else [], starts_at=now, ends_at=now + seconds, by=by, comment=comment, now=now)
 
 
 def remove_rule(store: Store, name: str) -> None:
@@ -103,7 +136,17 @@ def move_silence(
     with store.begin() as tx:
         before = alert_parts.get_silence(tx, beginning)
         over = starts_at is None and ends_at is None
-        after = expired(before, now) if over else changed(before, starts_at=starts_at, ends_at=ends_at, now=now)
-        if not alert_parts.change_silence(tx, before, after):
-            raise Conflict(f"silence {before.id} was changed by somebody else at the same moment: look at it again")
-        return after
+        if over:
+            return end_silence(tx, before, now)
+        return _moved(tx, before, changed(before, starts_at=starts_at, ends_at=ends_at, now=now))
+
+
+def end_silence(tx: Connection, silence: Silence, now: float) -> Silence:
+    """End it now; Conflict when it is over."""
+    return _moved(tx, silence, expired(silence, now))
+
+
+def _moved(tx: Connection, before: Silence, after: Silence) -> Silence:
+    if not alert_parts.change_silence(tx, before, after):
+        raise Conflict(f"silence {before.id} was changed by somebody else at the same moment: look at it again")
+    return after

@@ -78,16 +78,20 @@ def wrong_with(rule: AlertRule, settings: Settings, kinds: Collection[str]) -> I
 
 def add_rule(world: World, rule: AlertRule, *, by: str, update: bool = False) -> AlertRule:
     """Keep a rule; InvalidRequest, and Conflict when its name is taken."""
-    settings = world.settings
-    if wrong := list(wrong_with(rule, settings, world.kinds)):
+    if wrong := list(wrong_with(rule, world.settings, world.kinds)):
         raise InvalidRequest(f"the alert rule {rule.name!r} cannot be honoured: {'; '.join(wrong)}")
-    if rule.name in {one.name for one in settings.alerts.rules}:
-        raise Conflict(
-            f"the configuration has an alert rule called {rule.name!r}: change it there, or use another name"
-        )
+    if taken := configured(world.settings, rule.name):
+        raise Conflict(taken)
     with world.store.begin() as tx:
         alert_parts.put_rule(tx, rule, by=by, now=world.now(), new=not update)
     return rule
+
+
+def configured(settings: Settings, name: str) -> str:
+    """That the configuration has a rule of this name, which nobody can change here; empty: it has none."""
+    if name not in {one.name for one in settings.alerts.rules}:
+        return ""
+    return f"the configuration has an alert rule called {name!r}: change it there, or use another name"
 
 
 def rule_named(settings: Settings, connection: Connection, name: str) -> AlertRule:

@@ -72,7 +72,9 @@ def limits_of(settings: Settings) -> Limits:
 def readings(
     world: World, operation: Operation, targets: Sequence[Target], findings: Iterable[Finding]
 ) -> tuple[Reading, ...]:
-    """What the operation learnt of each host, in the order of their names."""
+    """What the operation learnt of each host, in the order of their names; of alerts, nothing follows for alerts."""
+    if operation.type in world.kinds and world.kinds[operation.type].desk:
+        return ()
     by_host: dict[str, list[Finding]] = {}
     for finding in findings:
         by_host.setdefault(finding.host, []).append(finding)

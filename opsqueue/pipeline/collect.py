@@ -72,7 +72,7 @@ def _not_begun(world: World, operation: Operation, target: Target) -> Target:
 
 
 def _side_by_side(world: World, operation: Operation, kind: OperationKind, targets: Sequence[Target]) -> list[Target]:
-    if kind.looking or len(targets) == 1:  # nothing more is asked
+    if operation.looking or len(targets) == 1:  # nothing more is asked
         return [_measured(world, operation, kind, target) for target in targets]
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(targets))) as pool:
         return list(pool.map(lambda target: _measured(world, operation, kind, target), targets))
@@ -84,7 +84,7 @@ def _measured(world: World, operation: Operation, kind: OperationKind, target: T
         return target
     params = params_for(kind, operation.parameters, host)
     found = {metric.name: metric for metric in kind.measure(params, target.before, target.after)}
-    if not kind.looking:
+    if not (operation.looking or kind.desk):
         found = {**_of_host(world, host, target), **found}
     return replace(target, metrics={name: {"value": m.value, "unit": m.unit} for name, m in found.items()})
 

@@ -27,12 +27,14 @@ def gather(
 ) -> Evidence:
     """The state of the world around an operation, read in one transaction."""
     names = [target.host for target in targets]
+    desk = operation.type in world.kinds and world.kinds[operation.type].desk
     return Evidence(
         now=world.now(),
         operation=operation,
-        hosts=tuple(_host(world, name) for name in names),
+        # Windows are about changes of hosts, and a desk changes none; the operation's own window counts all the same.
+        hosts=tuple(_host(world, name, desk=desk) for name in names),
         coordinators=tuple(CoordinatorAnswer(**answer) for answer in operation.coordinators),
-        windows=world.windows,
+        windows=() if desk else world.windows,
         own_window=_own_window_now(world.settings, operation.window),
         freezes=() if operation.looking else holds.active_freezes(connection, world.now()),
         limits=limits(world.settings, operation.type),
@@ -48,9 +50,10 @@ def _has_slot(connection: Connection, operation: Operation) -> bool:
     return operation.stage is Stage.EXECUTE and holds.held(connection, operation.id)
 
 
-def _host(world: World, name: str) -> Host:
+def _host(world: World, name: str, *, desk: bool) -> Host:
     # A host that left the inventory after the operation was planned still counts for freezes and windows.
-    return world.inventory.get(name) or Host(name=name)
+    host = world.inventory.get(name) or Host(name=name)
+    return host.model_copy(update={"windows": ()}) if desk else host
 
 
 def own_window(settings: Settings, wanted: str | None) -> Window | None:

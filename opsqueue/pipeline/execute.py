@@ -16,6 +16,6 @@ def execute(world: World, operation: Operation, known: Known = None) -> Move | I
         return Move(operation=operation, to=Stage.COLLECT, result="skipped", targets=known)
     kind = world.kind(operation.type)
     targets = world.targets(operation, known)
-    if kind.looking:
+    if operation.looking:
         return look(world, operation, kind, targets)
     return RolledOut(world, operation, kind, {target.host: target for target in targets}).go()

@@ -13,6 +13,7 @@ from opsqueue.model.fact import bounded
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
+from opsqueue.pipeline.desk import shell_to
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.move import InTransaction, Move
 from opsqueue.pipeline.outcome import settled, skipped
@@ -158,7 +159,7 @@ class Looking:
             return replace(target, state=TargetState.FAILED, problems=gone, finished_at=now)
         params = params_for(self.kind, self.operation.parameters, host)
         facts = [bounded(fact, self.operation.timeout) for fact in self.kind.facts(params)]
-        after = self.world.connect(host).ask(facts)
+        after = shell_to(self.world, self.operation, self.kind, host).ask(facts)
         problems = self.kind.verify(params, {}, after)
         state = TargetState.FAILED if problems else TargetState.SUCCEEDED
         now = self.world.now()

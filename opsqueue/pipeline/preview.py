@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from itertools import dropwhile
 from typing import Any
 
-from opsqueue.model.fact import Fact, Probe, Reading
+from opsqueue.model.fact import Fact, Probe, Reading, Record
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
@@ -40,7 +40,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "parameters": dict(operation.parameters),
         "risk": risk.value,
         "digest": digest,
-        "targets": [_target(one, _asks(world, request, kind, one)) for one in surveys],
+        "targets": [_target(one, _asks(world, request, kind, one, looking=operation.looking)) for one in surveys],
         "rollout": {} if operation.looking else dict(operation.rollout),
         "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
@@ -50,9 +50,9 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed) -> list[str]:
-    """What a type that looks would ask of, or for, this host."""
-    if not kind.looking:
+def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed, *, looking: bool) -> list[str]:
+    """What an operation that looks would ask of, or for, this host."""
+    if not looking:
         return []
     params = params_for(kind, request.parameters, world.inventory[survey.target.host])
     return [_in_words(fact) for fact in kind.facts(params)]
@@ -63,6 +63,8 @@ def _in_words(fact: Fact) -> str:
     name, ask = fact.name.removeprefix("check:"), fact.ask
     if isinstance(ask, Probe):
         return f"{name}: {_probe(ask)}, from the worker"
+    if isinstance(ask, Record):
+        return f"{name}: {fact.about or ask.what}, from the record"
     if isinstance(ask, Reading):
         what = ", ".join(map(str, ask.options.get("subjects", ()))) or "its metrics"
     else:

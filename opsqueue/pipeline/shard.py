@@ -96,7 +96,7 @@ def _verify(world: World, operation: Operation, _lease: Lease, ours: Targets, _e
 def _execute(world: World, operation: Operation, lease: Lease, ours: Targets, everyone: Targets) -> Worked:
     kind = world.kind(operation.type)
     unsettled = [target for target in ours if not target.state.settled]
-    if kind.looking:
+    if operation.looking:
         looking = Looking(world, operation, kind, lease)
         looking.at(unsettled)
         return looking.unsaved, {}

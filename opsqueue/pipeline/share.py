@@ -68,7 +68,7 @@ def handed_out(world: World, operation: Operation) -> frozenset[str]:
 
 def _is_shared(world: World, operation: Operation, targets: Sequence[Target]) -> bool:
     many = _in_shards(operation) and len(targets) > world.settings.worker.shard_size
-    return many or operation.token > 1 or any(_has_own_worker(world, target.host) for target in targets)
+    return many or operation.token > 1 or any(_has_own_worker(world, operation, target.host) for target in targets)
 
 
 def _in_shards(operation: Operation) -> bool:
@@ -107,7 +107,7 @@ def _hand_out(
 def _groups(world: World, operation: Operation, targets: Sequence[Target]) -> list[tuple[str, tuple[str, ...]]]:
     """Queue and hosts of each shard."""
     left = [target.host for target in targets if target.state is not TargetState.SKIPPED]
-    own = [host for host in left if _has_own_worker(world, host)]
+    own = [host for host in left if _has_own_worker(world, operation, host)]
     groups: list[tuple[str, tuple[str, ...]]] = [(f"host.{host}", (host,)) for host in own]
     size = world.settings.worker.shard_size
     others = [host for host in left if host not in set(own)]
@@ -116,9 +116,9 @@ def _groups(world: World, operation: Operation, targets: Sequence[Target]) -> li
     return groups
 
 
-def _has_own_worker(world: World, name: str) -> bool:
+def _has_own_worker(world: World, operation: Operation, name: str) -> bool:
     host = world.inventory.get(name)
-    return host is not None and host.connector == "worker"
+    return host is not None and host.connector == "worker" and not world.kind(operation.type).desk
 
 
 def _looked_after(world: World, operation: Operation, shard: Shard) -> Shard:

@@ -123,10 +123,15 @@ def fresh(world: World, request: Request, kind: OperationKind) -> Operation:
         rollout=_rollout(world, request, kind),
         requested_by=request.requested_by,
         reason=request.reason,
-        looking=kind.looking,
+        looking=kind.looking or _only_looks(world, request, kind),
         due_at=now,
         created_at=now,
     )
+
+
+def _only_looks(world: World, request: Request, kind: OperationKind) -> bool:
+    hosts = world.hosts(request.target_systems)
+    return bool(hosts) and all(kind.looks(params_for(kind, request.parameters, host)) for host in hosts)
 
 
 def _rollout(world: World, request: Request, kind: OperationKind) -> dict[str, Any]:

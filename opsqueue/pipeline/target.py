@@ -113,7 +113,8 @@ def give_up(job: Job, target: Target, why: str) -> Target:
 
 def _apply(job: Job, target: Target) -> Target:
     now = job.world.now()
-    facts = job.shell.ask((*job.kind.facts(job.params), HOST_READING))
+    more = () if job.kind.desk else (HOST_READING,)
+    facts = job.shell.ask((*job.kind.facts(job.params), *more))
     if objections := job.kind.objections(job.params, facts):
         if target.changed:  # an earlier try has sent something: what it left is not left so
             return give_up(job, target, "; ".join(objections))

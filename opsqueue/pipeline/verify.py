@@ -16,6 +16,7 @@ from opsqueue.model.names import Outcome, Stage, TargetState
 from opsqueue.model.plan import NOTHING, plan_digest
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.coordinators import ask_all
+from opsqueue.pipeline.desk import shell_to
 from opsqueue.pipeline.look import why_away
 from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.share import Shared, done_with, not_reached, rest, share
@@ -53,7 +54,7 @@ def verify(world: World, operation: Operation, before: Known = None) -> Move | I
         hosts = world.hosts(operation.systems)
         fresh = _fresh(operation, hosts, known)
         shared = Shared(here=tuple(fresh), waiting=False, said={})
-        if not kind.looking:
+        if not operation.looking:
             shared = share(world, operation, fresh, everyone=fresh)
         if shared.waiting:
             return rest(world, operation, ())
@@ -90,10 +91,10 @@ def survey(
     fresh = _fresh(operation, hosts, known)
     if not hosts:
         return []
-    if kind.looking and all(host.connector != "ssh" for host in hosts):
+    if operation.looking and (kind.desk or all(host.connector != "ssh" for host in hosts)):
         return [Surveyed(target) for target in fresh]
     pairs = list(zip(hosts, fresh, strict=True))
-    if kind.looking:
+    if operation.looking:
         return _greeted(world, pairs)
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(hosts))) as pool:
         return list(pool.map(lambda pair: surveyed(world, operation, kind, *pair), pairs))
@@ -110,7 +111,7 @@ def _greeted(world: World, pairs: Sequence[tuple[Host, Target]]) -> list[Surveye
 
 def surveyed(world: World, operation: Operation, kind: OperationKind, host: Host, target: Target) -> Surveyed:
     """One target as it is found now."""
-    if kind.looking:
+    if operation.looking:
         return _greet_one(world, host, target)
     return _survey_one(world, operation, kind, host, target)
 
@@ -132,7 +133,7 @@ def _survey_one(world: World, operation: Operation, kind: OperationKind, host: H
         return Surveyed(target)  # settled, or in doubt, by an earlier round: execute knows what to do with it
     params = params_for(kind, operation.parameters, host)
     try:
-        facts = world.connect(host).ask(kind.facts(params))
+        facts = shell_to(world, operation, kind, host).ask(kind.facts(params))
     except HostUnreachable as error:
         return Surveyed(replace(target, state=TargetState.UNREACHABLE, problems=(error.message,)))
     except HostNotTrusted as error:

@@ -16,6 +16,7 @@ from opsqueue.model.names import Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.rollout import Rollout
 from opsqueue.model.verdict import Pass
+from opsqueue.pipeline.desk import shell_to
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.outcome import DONE, seconds_of_work, skipped
 from opsqueue.pipeline.submit import params_for
@@ -131,7 +132,7 @@ class Wave:
             kind=self.kind,
             host=host,
             params=params_for(self.kind, self.operation.parameters, host),
-            shell=self.world.connect(host),
+            shell=shell_to(self.world, self.operation, self.kind, host, self.lease),
             lease=self.lease,
             may=lambda: self._may(target),
         )

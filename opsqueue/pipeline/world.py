@@ -12,7 +12,6 @@ from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.names import OperationType
 from opsqueue.model.record import Operation, Shard, Target
 from opsqueue.model.window import Window
 from opsqueue.notify.message import Message
@@ -24,11 +23,9 @@ from opsqueue.store.engine import Store
 
 
 def no_kind(name: str, kinds: Iterable[str]) -> str:
-    """That there is no such type: one of the ten that is not built yet, or a word that names none."""
+    """That there is no such type, with the nearest and all that there are."""
     here = sorted(kinds)
     what = f"there is no operation type {name[:80]!r}{nearest(name, here) or '.'}"
-    if name in set(OperationType):
-        what = f"{name!r} is one of the ten operation types, but it is not built in this version."
     return f"{what} This version has: {', '.join(here)}. `opsqueue types` tells of each."
 
 

@@ -109,6 +109,7 @@ def history(
     since: float = 0.0,
     until: float | None = None,
     fingerprint: str = "",
+    host: str = "",
     limit: int | None = None,
 ) -> list[Transition]:
     """Lines of history, newest first."""
@@ -117,9 +118,17 @@ def history(
         query = query.where(alert_history.c.at < until)
     if fingerprint:
         query = query.where(alert_history.c.fingerprint == fingerprint)
+    if host:
+        query = query.where(alert_history.c.host == host)
     if limit is not None:
         query = query.limit(limit)
     return [_line_of(row) for row in connection.execute(query).mappings()]
+
+
+def first_at(connection: Connection) -> float | None:
+    """When the oldest line of history was written; None: there is none."""
+    found: float | None = connection.execute(select(func.min(alert_history.c.at))).scalar_one()
+    return found
 
 
 def prune(tx: Connection, before: float) -> int:

@@ -93,6 +93,7 @@ def changes(connection: Connection, hosts: Sequence[str], since: float, until: f
         .join(operations, operations.c.id == targets.c.operation_id)
         .where(operations.c.finished_at >= since, operations.c.finished_at < until)
         .where(operations.c.looking.is_(False), targets.c.changed_at.is_not(None))
+        .where(operations.c.type != OperationType.ALERT_MANAGEMENT.value)  # no host is another one after that
     )
     rows = [
         row for some in in_parts(hosts) if some for row in connection.execute(query.where(targets.c.host.in_(some)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -67,3 +68,35 @@ def test_from_a_number_to_a_message_through_a_killed_system(room):
     until(lambda: "resolved" in {word for words in alerts_of(room).values() for word in words}, 60, room.log)
     figures = room.ops("alerts", "stats", "--since", "1h", "--output", "json").json
     assert (figures["fired"], figures["open"], figures["mtta"]["count"], figures["mttr"]["count"]) == (2, 1, 1, 1)
+
+
+def test_an_alert_is_looked_after_by_an_operation(room):
+    """Planned, sent as planned, verified, in the name of who asked; and a rule is made and removed."""
+    start(room)
+    assert room.ops("execute", *LOOK, "--wait").code == 0
+    (one,) = room.ops("alerts", "list", "--output", "json").json["alerts"]
+    ack = json.dumps({"action": "ack", "alerts": [one["fingerprint"][:8]], "comment": "looking"})
+    asked = ("--name", "look-after", "--type", "alert_management", "--systems", "web-server-1", "--output", "json")
+    planned = room.ops("plan", *asked, "--parameters", ack).json
+    assert room.ops("alerts", "list", "--output", "json").json["alerts"][0]["acknowledged_by"] is None
+    done = room.ops("execute", *asked, "--parameters", ack, "--wait")
+    assert done.code == 0, done.err
+    assert (done.json["outcome"], done.json["digest"]) == ("succeeded", planned["digest"])
+    (step,) = done.json["targets"][0]["steps"]
+    assert step["command"] == planned["targets"][0]["steps"][0]["command"]
+    (known,) = room.ops("alerts", "list", "--output", "json").json["alerts"]
+    assert known["acknowledged_by"] == done.json["requested_by"]
+
+    rule = {"name": "swap", "metric": "swap_usage", "threshold": 50}
+    made = room.ops("execute", *asked, "--parameters", json.dumps({"action": "create", "rule": rule}), "--wait")
+    assert (made.code, made.json["outcome"]) == (0, "succeeded"), made.err
+    sources = {rule["name"]: rule["source"] for rule in room.ops("alerts", "rules", "--output", "json").json["rules"]}
+    assert sources["swap"] == "added"
+    gone = room.ops("execute", *asked, "--parameters", json.dumps({"action": "delete", "name": "swap"}), "--wait")
+    assert (gone.code, gone.json["outcome"]) == (0, "succeeded"), gone.err
+
+    by_hand = room.ops("alerts", "resolve", one["fingerprint"][:8], "--comment", "seen to")
+    assert by_hand.code == 0, by_hand.err
+    assert room.ops("alerts", "list", "--output", "json").json["alerts"] == []
+    again = room.ops("alerts", "resolve", one["fingerprint"][:8], "--comment", "seen to")
+    assert (again.code, "nothing to resolve" in again.err) == (9, True)

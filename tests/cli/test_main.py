@@ -47,16 +47,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
             10,
             "no operation type 'health_chek'; did you mean 'health_check'?",
         ),
-        (
-            ("execute", *REQUEST, "--type", "alert_management"),
-            10,
-            "'alert_management' is one of the ten operation types, but it is",
-        ),
-        (
-            ("types", "alert_management"),
-            10,
-            "'alert_management' is one of the ten operation types, but it is not built in this",
-        ),
+        (("types", "alert_managment"), 10, "did you mean 'alert_management'?"),
         (
             ("execute", *REQUEST, "--type", "health_check", "--no-wait", "--fail-on", "warning"),
             2,

@@ -258,7 +258,8 @@ def test_remedied_incidents_are_a_share_of_those_of_which_it_is_known():
 )
 def test_an_incident_is_laid_to_a_change_of_its_host_within_the_hour_before(change, host, blamed):
     made = Change(operation_id="op", host=host, at=BEGIN + (300 + change) * MINUTE)
-    found = figures(work=(ended(4), ended(9, looking=True)), changes=(made,), incidents=(incident(300, 320),))
+    no_host = ended(5, type="alert_management")
+    found = figures(work=(ended(4), ended(9, looking=True), no_host), changes=(made,), incidents=(incident(300, 320),))
     assert found["change_failure_rate"].n == 4
     assert found["change_failure_rate"].value == 25 * blamed
     assert found["change_recovery_time"].value == (20 * MINUTE if blamed else None)

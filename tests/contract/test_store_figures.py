@@ -192,6 +192,7 @@ def test_changes_are_those_of_changing_operations_on_the_hosts_asked_for(store):
     an_ended(store, "a", hosts=("h1", "h2"), changed=True)
     an_ended(store, "nothing-to-do")
     an_ended(store, "looked", looking=True, changed=True)
+    an_ended(store, "an-alert-was-acknowledged", type="alert_management", changed=True)
     assert read(store, figures.changes, ("h1", "h3"), AT, AT + 1) == (Change(operation_id="a", host="h1", at=AT - 5),)
     assert read(store, figures.changes, (), AT, AT + 1) == ()
 

@@ -49,6 +49,26 @@ def test_it_is_acknowledged(fired):
     (one,) = fired("alerts", "list", "--output", "json").json["alerts"]
     assert "@" in one["acknowledged_by"]
     assert fired("alerts", "ack", "ffffffff").status == 10
+    back = fired("alerts", "ack", one["fingerprint"][:8], "--end")
+    assert (back.status, back.out) == (0, "high on h1: nobody looks after it now\n")
+    (one,) = fired("alerts", "list", "--output", "json").json["alerts"]
+    assert one["acknowledged_by"] is None
+    assert fired("alerts", "ack", one["fingerprint"][:8], "--end").status == 9
+
+
+def test_it_is_resolved_by_hand(fired):
+    (one,) = fired("alerts", "list", "--output", "json").json["alerts"]
+    assert fired("alerts", "resolve", one["fingerprint"][:8], "--comment", " ").status == 2
+    said = fired("alerts", "resolve", one["fingerprint"][:8], "--comment", "replaced")
+    assert (said.status, said.out) == (0, "high on h1 is over\n")
+    assert fired("alerts", "list", "--output", "json").json["alerts"] == []
+    assert "there is nothing to resolve" in fired("alerts", "resolve", one["fingerprint"][:8], "--comment", "x").err
+
+
+def test_a_rule_is_added_by_its_fields(fired):
+    assert fired("alerts", "add", "swap", "--set", '{"metric": "swap_usage", "threshold": 50}').status == 0
+    assert "swap_usage > 50" in fired("alerts", "rules").out
+    assert fired("alerts", "add", "swap2").status == 2
 
 
 def test_a_silence_is_made_listed_and_ended(fired):

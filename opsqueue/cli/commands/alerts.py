@@ -36,7 +36,12 @@ def options(parser: Parser) -> None:
     ack.add_argument("alert", metavar="ID", help="as `alerts list` shows it; its beginning is enough")
     ack.add_argument("--for", dest="lasting", metavar="DURATION", default="4h", help="how long it counts (default: 4h)")
     ack.add_argument("--comment", default="", help="what is being done")
+    ack.add_argument("--end", action="store_true", help="take the acknowledgement back")
     ack.ends((0, 2, 9, 10, 12), "opsqueue alerts ack 1a2b3c4d --comment 'disk is being replaced'")
+    resolve = add_verb(below, "resolve", "end it by hand; where the condition still holds it fires again")
+    resolve.add_argument("alert", metavar="ID", help="as `alerts list` shows it; its beginning is enough")
+    resolve.add_argument("--comment", required=True, help="why")
+    resolve.ends((0, 2, 9, 10, 12), "opsqueue alerts resolve 1a2b3c4d --comment 'the disk was replaced'")
     _silence_options(below)
     stats = add_verb(below, "stats", "how many, how soon somebody looked, how long they lasted, which rules make noise")
     stats.add_argument("--since", metavar="TIME", default="30d", help="from when on (default: 30d)")
@@ -49,7 +54,9 @@ def options(parser: Parser) -> None:
 def _rule_options(below: object) -> None:
     add = add_verb(below, "add", "add a rule, or change one that was added")
     add.add_argument("rule", metavar="NAME")
-    add.add_argument("--condition", required=True, metavar="TEXT", help="`disk_usage:* > 90`, or a text in CEL")
+    add.add_argument(
+        "--condition", metavar="TEXT", help="`disk_usage:* > 90`, or a text in CEL; or give the fields with --set"
+    )
     add.add_argument(
         "--action", action="append", metavar="ACTION", help="`notify`, `notify:CHANNEL`, or JSON as in docs/alerts.md"
     )
@@ -125,11 +132,22 @@ def _test(out: Out, settings: Settings, given: Namespace) -> int:
 
 def _ack(out: Out, settings: Settings, given: Namespace) -> int:
     with needed(settings) as store:
+        if given.end:
+            known = alert_people.unack(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
+            show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: nobody looks after it now")
+            return 0
         seconds = times.duration(given.lasting)
         known = alert_people.ack(
             store, given.alert, by=actor(), now=time.time(), seconds=seconds, comment=given.comment
         )
     show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: acknowledged for {given.lasting}")
+    return 0
+
+
+def _resolve(out: Out, settings: Settings, given: Namespace) -> int:
+    with needed(settings) as store:
+        over = alert_people.resolve_by_hand(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
+    show.said(out, alert_desk.alert_json(over), f"{over.rule} on {over.host} is over")
     return 0
 
 
@@ -151,7 +169,8 @@ def _silence(out: Out, settings: Settings, given: Namespace) -> int:
 
 def _add(out: Out, settings: Settings, given: Namespace) -> int:
     actions = [strict_json(one) if one.startswith("{") else one for one in given.action or ["notify"]]
-    rule = alert_rules.parse_rule(given.rule, given.condition, actions, **_fields(given.more))
+    condition = {} if given.condition is None else given.condition
+    rule = alert_rules.parse_rule(given.rule, condition, actions, **_fields(given.more))
     client = Operations(settings)
     added = client.keep_alert_rule(rule, update=given.update)
     show.said(out, alert_desk.rule_json(added, "added"), f"{added.name} counts from the next reading on")
@@ -190,6 +209,7 @@ _READS = frozenset({"list", "rules", "stats"})
 _WRITES = {
     "test": _test,
     "ack": _ack,
+    "resolve": _resolve,
     "silence": _silence,
     "add": _add,
     "remove": _remove,
