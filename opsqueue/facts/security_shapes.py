@@ -20,6 +20,7 @@ FILES = {
     "private_keys": [_FILE],
     "authorized": [{
         **_FILE, "user": str, "keys": int, "loose": bool, "weak": [str], "system": bool, "login": bool,
+        "why": str,
     }],
     "homes": [{**_FILE, "user": str, "there": bool, "own": bool, "dots": [str]}],
     "files": Each(Maybe(_FILE)),

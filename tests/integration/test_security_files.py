@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 
 from opsqueue.facts.on_host import files_host, program
 from opsqueue.model.fact import unknown, why_unknown
+from opsqueue.operations.security.found import missing
+from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import State, judge
 from opsqueue.operations.security.rules_files import FILES
 
@@ -211,3 +215,68 @@ def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
     assert [entry["path"] for entry in found["world_writable"]] == [str(tree / "open")]
     assert (found["files"]["/etc/passwd"]["owner"], found["files"]["/nowhere"]) == ("root", None)
     assert unknown("x") != found["walked"]
+
+
+# -- what a user can put where root reads -------------------------------------------------------------------
+
+
+def _user(home: Path) -> Any:
+    entry = list(pwd.getpwuid(os.getuid()))
+    entry[5] = str(home)
+    return pwd.struct_passwd(entry)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+ODD: list[tuple[Callable[[Path], object], str]] = [
+    (lambda path: path.symlink_to("/dev/zero"), "is no regular file"),
+    (os.mkfifo, "is no regular file"),
+    (_sparse, "has more than"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), ODD, ids=["device", "pipe", "sparse"])
+def test_keys_that_are_no_file_of_keys_are_not_known(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+    (tmp_path / ".ssh").mkdir()
+    path = tmp_path / ".ssh/authorized_keys"
+    make(path)
+    entry = files_host.one_authorized(str(path), _user(tmp_path))
+    assert (entry["keys"], why in entry["why"]) == (0, True)
+    answers = {"files": {"authorized": [{**entry, "user": "ann"}]}}
+    states = {rule.code: judge(rule, answers).state for rule in FILES if rule.part == "files.authorized"}
+    assert states["authorized_keys_weak"] is states["authorized_keys_system"] is State.UNKNOWN
+    gaps = missing(SecurityScanParams(checks=("permissions",)), answers, ())
+    assert [gap.part for gap in gaps if why in gap.why] == ["files.authorized"]
+
+
+def test_a_link_to_a_file_of_keys_is_followed(tmp_path: Path) -> None:
+    put(tmp_path / "keys", text="# words\nssh-dss AAAAB3 ann\n")
+    put(tmp_path / ".ssh/x")
+    (tmp_path / ".ssh/authorized_keys").symlink_to("../keys")
+    entry = files_host.one_authorized(str(tmp_path / ".ssh/authorized_keys"), _user(tmp_path))
+    assert (entry["keys"], entry["weak"], entry["why"]) == (1, ["DSA"], "")
+
+
+def test_a_key_that_became_a_link_meanwhile_is_not_opened(tree: Path) -> None:
+    put(tree / "real", text=KEY)
+    (tree / "site.key").symlink_to("real")
+    assert not files_host.is_private_key(str(tree / "site.key"))
+    assert files_host.is_private_key(str(tree / "real"))
+
+
+@pytest.mark.parametrize("name", ["files_host", "settings_host", "advisories_host"])
+def test_a_program_takes_little_memory_and_is_the_first_to_go(name: str) -> None:
+    text = f"""
+import resource, sys
+from opsqueue.facts.on_host import {name} as host
+sys.argv = ["x", "no json"]
+try:
+    host.main()
+except ValueError:
+    print(resource.getrlimit(resource.RLIMIT_AS)[0] <= 512 << 20, open("/proc/self/oom_score_adj").read().strip())
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "1000"]

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from opsqueue.facts.on_host import advisories_host as host
+from opsqueue.facts.security_shapes import ADVISORIES
+from opsqueue.facts.shape import shaped
 from opsqueue.operations.security import vulnerabilities
 
 SYSTEM = {"id": "debian", "version": "12"}
@@ -169,6 +171,45 @@ def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path
         ("c", "3.1"),
     ]
     assert [one["name"] for one in found["skipped"]] == ["b", "d", "e"]
+
+
+def test_what_is_no_file_in_a_home_is_told_and_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a FIFO would wait for ever; another device would reboot the host."""
+    site = tmp_path / "lib/site-packages"
+    for name in ("a-1.dist-info", "b-2.dist-info"):
+        (site / name).mkdir(parents=True)
+    (site / "a-1.dist-info/METADATA").symlink_to("/dev/zero")
+    os.mkfifo(site / "b-2.dist-info/METADATA")
+    os.mkfifo(tmp_path / "r.txt")
+    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/r.txt"], "allow_network": True, "seconds": 60}
+    found = host.python_packages(given)
+    assert found["packages"] == []
+    assert [one["name"] for one in found["skipped"] if "no regular file" in one["why"]] == [
+        "a-1-dist-info", "b-2-dist-info", "r-txt",
+    ]  # fmt: skip
+    ran = tmp_path / "ran"
+    program = tmp_path / "pip-audit"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert len(host.answered(host.pip_audit, given)["skipped"]) == len(found["skipped"])
+    assert not ran.exists()
+
+
+def test_what_somebody_calls_a_package_spoils_no_answer(tmp_path: Path) -> None:
+    site = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    (site / "a.dist-info").mkdir(parents=True)
+    (site / "a.dist-info/METADATA").write_text(f"Name: a\0\nVersion: {'x' * 6000}\n")
+    found = host.python_packages({"python_paths": [str(site)], "manifests": []})
+    (one,) = found["skipped"]
+    assert shaped({"packages": 0, "skipped": [one]}, ADVISORIES["python"])["skipped"][0]["name"] == "a\\x00"
+
+
+def test_a_manifest_without_end_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "r.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    (one,) = host.python_packages({"python_paths": ["/nowhere"], "manifests": [f"{tmp_path}/r.txt"]})["skipped"]
+    assert "has more than" in one["why"]
 
 
 def _fake_audit(tmp_path: Path, text: str, code: int, monkeypatch: pytest.MonkeyPatch) -> Any:

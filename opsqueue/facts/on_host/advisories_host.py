@@ -14,7 +14,9 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -30,6 +32,11 @@ MOST_BYTES = 2 << 30
 MOST_ONE = 64 << 20
 """Bytes of one file of advisories."""
 MOST_FOUND = 5000
+HEAD = 8192
+MOST_TEXT = 8 << 20
+"""Bytes of one manifest; lock files are large."""
+MOST_MEMORY = 512 << 20
+"""Bytes of memory that this program may ask for."""
 DAY = 86400
 OSV = "osv"
 PLACES = (
@@ -198,22 +205,59 @@ def python_places(given: Entry) -> list[str]:
     return sorted({path for pattern in patterns for path in glob.glob(pattern) if os.path.isdir(path)})
 
 
+def beginning(path: str, most: int, follow: int = 0) -> bytes:
+    """How a regular file begins; nothing else is opened, for opening alone can reboot a host or wait for ever."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | follow)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no regular file")
+        with open(f"/proc/self/fd/{handle}", "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
+def text_of(path: str, most: int) -> str:
+    """What is in a regular file; OSError when it is more than that."""
+    found = beginning(path, most + 1)
+    if len(found) > most:
+        raise OSError(f"{path} has more than {most} bytes")
+    return found.decode("utf-8", "replace")
+
+
 def python_in(place: str) -> Iterator[Entry]:
     """The Python packages of one directory."""
     for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.dist-info", "METADATA"))) + sorted(
         glob.glob(os.path.join(glob.escape(place), "*.egg-info", "PKG-INFO"))
     ):
-        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            head = file.read(8192).split("\n\n")[0]
-            words = dict(re.findall(r"^(Name|Version): (.*)$", head, re.MULTILINE))
-            if len(words) == len(("Name", "Version")):
-                yield {"name": canonical(words["Name"]), "version": words["Version"].strip(), "where": place}
+        try:
+            head = beginning(path, HEAD).decode("utf-8", "replace").split("\n\n")[0]
+        except OSError as error:
+            yield unread(path, error)
+            continue
+        words = dict(re.findall(r"^(Name|Version): (.*)$", head, re.MULTILINE))
+        if len(words) == len(("Name", "Version")):
+            yield {"name": canonical(words["Name"]), "version": words["Version"].strip(), "where": shown(place)}
+
+
+def unread(path: str, error: OSError) -> Entry:
+    """What is told of a file that cannot be read as one."""
+    name = os.path.basename(os.path.dirname(path) if path.endswith(("METADATA", "PKG-INFO")) else path)
+    return {"name": canonical(name), "version": "", "where": path, "why": str(error)}
+
+
+def shown(text: str) -> str:
+    """A text of somebody's as any record can take it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:1000]
 
 
 def manifest(path: str) -> Iterator[Entry]:
     """The pinned packages of a file of requirements or a lock file; what is not pinned has no version."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(MOST_ONE)
+    try:
+        text = text_of(path, MOST_TEXT)
+    except OSError as error:
+        yield unread(path, error)
+        return
     if path.endswith(".lock"):
         for name, version in re.findall(r'^name = "([^"]+)"\s*^version = "([^"]+)"', text, re.MULTILINE):
             yield {"name": canonical(name), "version": version, "where": path}
@@ -234,7 +278,7 @@ def python_packages(given: Entry) -> Entry:
     for one in found:
         if not PEP440.fullmatch(one["version"]):
             why = f"its version {one['version']!r} is none" if one["version"] else "it is not pinned"
-            skipped.append({**one, "why": why})
+            skipped.append({key: shown(value) for key, value in {"why": why, **one}.items()})
     return {"packages": [one for one in found if PEP440.fullmatch(one["version"])], "skipped": skipped}
 
 
@@ -504,7 +548,11 @@ def pip_audit(given: Entry) -> Entry:
     ways += [("--no-deps", "--disable-pip", "-r", path) for path in manifests]
     found: Entry = {"matches": [], "skipped": [], "audited": 0}
     for way in ways:
-        one_audit(program, way, given, found)
+        # It opens these files itself, and does not look what they are.
+        odd = [one for one in (python_in(way[1]) if way[0] == "--path" else manifest(way[-1])) if "why" in one]
+        found["skipped"] += odd
+        if not odd:
+            one_audit(program, way, given, found)
     return found
 
 
@@ -557,6 +605,8 @@ def answered(part: Any, *words: Any) -> Any:
         return part(*words)
     except subprocess.TimeoutExpired as error:
         return {"unknown": f"{error.cmd[0]} did not end within {error.timeout:.0f} s"}
+    except MemoryError:
+        return {"unknown": "there was not enough memory for it"}
     except (Unanswered, OSError, zipfile.BadZipFile) as error:
         return {"unknown": f"{error}" or type(error).__name__}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
@@ -570,8 +620,18 @@ def advisories(given: Entry, installed: list[Entry], pythons: list[Entry]) -> En
     return Data(given, installed, pythons, system()).run()
 
 
+def modest() -> None:
+    """Take no more of the host's memory than this needs, and be the first to go when there is none left."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
 def main() -> None:
     """Print all of it as one line of JSON."""
+    modest()
     given = json.loads(sys.argv[1])
     installed = answered(dpkg)
     known = installed if isinstance(installed, list) else []

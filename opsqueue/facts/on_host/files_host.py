@@ -13,6 +13,7 @@ import grp
 import json
 import os
 import pwd
+import resource
 import stat
 import sys
 import time
@@ -32,6 +33,10 @@ MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 KEY_ENDS = (".pem", ".key", "_key", "_rsa", "_dsa", "_ecdsa", "_ed25519", ".ppk")
 MARKS = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 HEAD = 4096
+MOST_TEXT = 1 << 20
+"""Bytes that are read of a file that a user can name."""
+MOST_MEMORY = 512 << 20
+"""Bytes of memory that this program may ask for."""
 SHORT_RSA = 2048
 DOTS = (".rhosts", ".shosts", ".netrc", ".forward", ".pgpass", ".my.cnf")
 SYSTEM_MOST = 999
@@ -211,14 +216,32 @@ def looked_at(entries: list[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_re
             yield entry.path, entry.stat(follow_symlinks=False)
 
 
+def beginning(path: str, most: int, follow: int = 0) -> bytes:
+    """How a regular file begins; nothing else is opened, for opening alone can reboot a host or wait for ever."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | follow)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no regular file")
+        with open(f"/proc/self/fd/{handle}", "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
+def text_of(path: str, most: int) -> str:
+    """What is in a regular file; OSError when it is more than that."""
+    found = beginning(path, most + 1)
+    if len(found) > most:
+        raise OSError(f"{path} has more than {most} bytes")
+    return found.decode("utf-8", "replace")
+
+
 def is_private_key(path: str) -> bool:
     """Whether a file begins like a private key; its content stays here."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        head = beginning(path, HEAD, os.O_NOFOLLOW)
     except OSError:
         return False
-    with open(handle, "rb") as file:
-        head = file.read(HEAD)
     return any(mark in head for mark in MARKS)
 
 
@@ -297,8 +320,7 @@ def one_authorized(path: str, user: Any) -> Entry:
     status = os.stat(path)
     above = [os.stat(one) for one in (os.path.dirname(path), user.pw_dir)]
     loose = [one for one in (status, *above) if one.st_mode & 0o022 or one.st_uid not in (0, user.pw_uid)]
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        keys = [line for line in (one.strip() for one in lines) if line and not line.startswith("#")]
+    keys, why = keys_of(path)
     shell = os.path.basename(user.pw_shell)
     return {
         **told(path, status),
@@ -307,7 +329,17 @@ def one_authorized(path: str, user: Any) -> Entry:
         "weak": sorted({weakness for weakness in map(weak, keys) if weakness}),
         "system": (0 < user.pw_uid <= SYSTEM_MOST or user.pw_uid == NOBODY),
         "login": shell not in NO_LOGIN,
+        "why": why,
     }
+
+
+def keys_of(path: str) -> tuple[list[str], str]:
+    """The keys of a file, and why they are not known: a user may put anything there, and link it to anything."""
+    try:
+        lines = [line.strip() for line in text_of(path, MOST_TEXT).splitlines()]
+    except OSError as error:
+        return [], plain(str(error))
+    return [line for line in lines if line and not line.startswith("#")], ""
 
 
 def weak(line: str) -> str:
@@ -374,8 +406,18 @@ def wanted_files(patterns: list[str]) -> dict[str, Entry | None]:
     return found
 
 
+def modest() -> None:
+    """Take no more of the host's memory than this needs, and be the first to go when there is none left."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
 def main() -> None:
     """Print all of it as one line of JSON."""
+    modest()
     given = json.loads(sys.argv[1])
     walk = Walk(given).run()
     answer: Entry = {
