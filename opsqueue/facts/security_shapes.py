@@ -79,6 +79,7 @@ ADVISORIES = {
         "covered": [str],
         "others": [str],
         "cut": str,
+        "odd": [str],
     }),
     "pip_audit": Part({"matches": [_MATCH], "skipped": [_SKIPPED], "audited": int}),
 }  # fmt: skip

@@ -25,7 +25,7 @@ def _asked(path: Path, text: str) -> Any:
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", "TMPDIR": str(path)}
     done = subprocess.run(["sh", "-c", FACT.ask.text], capture_output=True, text=True, check=False, env=env)
-    assert os.listdir(path) == ["dpkg"]
+    assert [one.name for one in path.iterdir()] == ["dpkg"]
     return read(FACT, Result(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr))
 
 
@@ -56,7 +56,9 @@ def test_a_dpkg_that_complains_looked_at_less(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_was_cut_is_unknown(tmp_path: Path) -> None:
-    answer = Result(exit_code=None, stdout="code=0\nmissing=0\nsaid=\nnumber=5\n??5??????   /usr/bin/x\n", timed_out=True)
+    answer = Result(
+        exit_code=None, stdout="code=0\nmissing=0\nsaid=\nnumber=5\n??5??????   /usr/bin/x\n", timed_out=True
+    )
     assert "time limit" in (why_unknown(read(FACT, answer)) or "")
 
 

@@ -59,10 +59,14 @@ def test_other_systems_are_none_of_this_host(tmp_path: Path, ecosystem: str) -> 
     assert (found["matches"], found["covered"]) == ([], [])
 
 
-def test_withdrawn_advisories_and_other_ways_of_counting_say_nothing(tmp_path: Path) -> None:
+def test_withdrawn_advisories_say_nothing_and_other_ways_of_counting_are_told(tmp_path: Path) -> None:
     odd = _advisory("CVE-2030-2", "PyPI", "leaky_lib", fixed="not-a-version")
     found = _compared(_written(tmp_path / "a.json", _advisory("CVE-2030-1", withdrawn="2030-01-01T00:00:00Z"), odd))
     assert found["matches"] == []
+    assert found["odd"] == ["CVE-2030-2 of leaky-lib"]
+    absent = {name: {"absent": "x"} for name in ("apt", "python", "pip_audit")}
+    gaps = vulnerabilities.missing({"advisories": {"packages": 1, "advisories": found, **absent}})
+    assert [gap.why for gap in gaps] == ["ranges that cannot be compared: CVE-2030-2 of leaky-lib"]
 
 
 def test_a_named_version_is_affected_without_a_range(tmp_path: Path) -> None:

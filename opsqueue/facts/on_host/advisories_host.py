@@ -39,6 +39,8 @@ MOST_MEMORY = 512 << 20
 """Bytes of memory that this program may ask for."""
 DAY = 86400
 OSV = "osv"
+DIGITS = "0123456789"
+"""What dpkg takes for a digit; Python takes others, too."""
 PLACES = (
     "/usr/local/lib/python3*/dist-packages",
     "/usr/local/lib/python3*/site-packages",
@@ -64,7 +66,7 @@ class Unanswered(Exception):
 def _weight(char: str) -> int:
     if char == "~":
         return -1
-    if not char or char.isdigit():
+    if not char or char in DIGITS:
         return 0
     return ord(char) if char.isascii() and char.isalpha() else ord(char) + 256
 
@@ -73,12 +75,12 @@ def _part(one: str, two: str) -> int:
     """Upstream versions or revisions as dpkg compares them: text and numbers in turn, `~` before the end."""
     at, to = 0, 0
     while at < len(one) or to < len(two):
-        while (at < len(one) and not one[at].isdigit()) or (to < len(two) and not two[to].isdigit()):
+        while (at < len(one) and one[at] not in DIGITS) or (to < len(two) and two[to] not in DIGITS):
             left, right = _weight(one[at : at + 1]), _weight(two[to : to + 1])
             if left != right:
                 return -1 if left < right else 1
             at, to = at + 1, to + 1
-        first, second = re.match(r"\d*", one[at:]), re.match(r"\d*", two[to:])
+        first, second = re.match(r"[0-9]*", one[at:]), re.match(r"[0-9]*", two[to:])
         numbers = [int(found.group() or "0") if found else 0 for found in (first, second)]
         if numbers[0] != numbers[1]:
             return -1 if numbers[0] < numbers[1] else 1
@@ -360,6 +362,8 @@ class Data:
         self.covered: set[str] = set()
         self.others: set[str] = set()
         """Other versions of the same system, which say nothing of this one."""
+        self.odd: list[str] = []
+        """Advisories whose ranges cannot be compared with what is installed."""
         self.cut = ""
         self.left = MOST_BYTES
 
@@ -373,6 +377,7 @@ class Data:
             "covered": sorted(self.covered),
             "others": sorted(self.others),
             "cut": self.cut,
+            "odd": [shown(one) for one in self.odd[:100]],
         }
 
     def path(self, path: str) -> None:
@@ -449,12 +454,15 @@ class Data:
 
     def hold(self, advisory: Entry, part: Entry, one: Entry, compare: Any) -> None:
         """Hold an installed package against what an advisory says of it."""
+        odd = False
         ranges = [entry for entry in part.get("ranges", ()) if entry.get("type") in ("ECOSYSTEM", "SEMVER")]
         try:
             hit, fixed = affected(one["version"], ranges, compare)
         except ValueError:  # a range in another way of counting
-            hit, fixed = False, ""
+            hit, fixed, odd = False, "", True
         if not hit and one["version"] not in part.get("versions", ()):
+            if odd:
+                self.odd += [f"{advisory.get('id', '')} of {one['name']}"]
             return
         scores = [*part.get("severity", ()), *advisory.get("severity", ())]
         words = {**advisory.get("database_specific", {}), **part.get("ecosystem_specific", {})}
