@@ -7,13 +7,14 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opsqueue.facts.on_host import files_host, program
+from opsqueue.facts.shape import LONGEST
 from opsqueue.model.fact import unknown, why_unknown
 from opsqueue.operations.security.found import missing
 from opsqueue.operations.security.params import SecurityScanParams
@@ -47,7 +48,7 @@ def walked(tree: Path, *excluded: Path, seconds: float = 60, most: int = 100) ->
 
 
 def names(walk: files_host.Walk, kind: str) -> list[str]:
-    return [entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind]]
+    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind])
 
 
 def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
@@ -63,7 +64,7 @@ def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
     (tree / "sticky").chmod(0o1777)
     walk = walked(tree)
     assert names(walk, "suid") == ["a/sgid", "a/suid"]
-    assert [entry["setuid"] for entry in walk.found["suid"]] == [False, True]
+    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"]} == {"sgid": False, "suid": True}
     assert names(walk, "world_writable") == ["b/open"]
     assert names(walk, "no_sticky") == ["shared"]
     assert (walk.cut, walk.left_out) == ("", 0)
@@ -77,7 +78,7 @@ def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
     put(tree / "closed/id_rsa", 0o644, KEY)  # ssh itself refuses it
     walk = walked(tree)
     assert [entry["reached"] for entry in walk.found["world_writable"]] == [False]
-    assert names(walk, "private_keys") == ["site.key", "closed/id_rsa"]
+    assert names(walk, "private_keys") == ["closed/id_rsa", "site.key"]
     assert SECRET not in json.dumps(walk.found)
 
 
@@ -97,7 +98,7 @@ def test_a_tree_of_nobody_is_told_once(tree: Path) -> None:
     os.chown(put(tree / "left/c"), 0, 54321)
     (tree / "link").symlink_to("x")
     os.lchown(tree / "link", 54321, 0)
-    assert names(walked(tree), "unowned") == ["left", "link", "left/c"]
+    assert names(walked(tree), "unowned") == ["left", "left/c", "link"]
 
 
 def test_strange_names_are_plain_text(tree: Path) -> None:
@@ -141,6 +142,40 @@ def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> Non
     assert walked(tree, seconds=-1).cut == "the time was up"
     few = walked(tree, most=5)
     assert (len(few.found["world_writable"]), few.left_out) == (5, 1095)
+
+
+def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    deep = "/".join(["\1" * 250] * 5)
+    for name in ("one", "two"):
+        put(Path(deep) / name, 0o666)
+    paths = [entry["path"] for entry in walked(tree).found["world_writable"]]
+    assert len(set(paths)) == 2
+    assert max(map(len, paths)) < LONGEST
+
+
+def test_a_directory_is_not_held_in_memory_while_it_is_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3000):
+        put(tree / f"{number:04}")
+    seen = []
+    scandir = os.scandir
+
+    def counted(path: str) -> Iterator[os.DirEntry[str]]:
+        with scandir(path) as entries:
+            for entry in entries:
+                seen.append(entry.name)
+                yield entry
+
+    monkeypatch.setattr(os, "scandir", counted)
+    assert walked(tree, seconds=-1).cut == "the time was up"
+    assert len(seen) < 1100
+
+
+def test_who_is_in_no_list_but_can_be_asked_for_is_somebody(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with LDAP and SSSD, which list nobody unless they are told to."""
+    monkeypatch.setattr(pwd, "getpwall", list)
+    put(tree / "a")
+    assert names(walked(tree), "unowned") == []
 
 
 # -- packages -----------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ on a host has to be one text.
 from __future__ import annotations
 
 import base64
+import functools
 import glob
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -17,8 +19,8 @@ import resource
 import stat
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 LOCAL = frozenset(
@@ -33,6 +35,8 @@ MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 KEY_ENDS = (".pem", ".key", "_key", "_rsa", "_dsa", "_ecdsa", "_ed25519", ".ppk")
 MARKS = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 HEAD = 4096
+LONGEST = 1024
+"""Characters of a path that are told; a longer one is told apart by its hash."""
 MOST_TEXT = 1 << 20
 """Bytes that are read of a file that a user can name."""
 MOST_MEMORY = 512 << 20
@@ -50,7 +54,11 @@ Entry = dict[str, Any]
 def plain(path: str) -> str:
     """A path as text that any record and any terminal can take."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    if len(shown) <= LONGEST:
+        return shown
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return f"{shown[:LONGEST]}... (sha256 {mark})"
 
 
 def named(look: Any, number: int) -> str:
@@ -59,6 +67,15 @@ def named(look: Any, number: int) -> str:
         return str(look(number)[0])
     except KeyError:
         return str(number)
+
+
+def there_is(look: Any, number: int) -> bool:
+    """Whether somebody has this uid or gid."""
+    try:
+        look(number)
+    except KeyError:
+        return False
+    return True
 
 
 def told(path: str, status: os.stat_result) -> Entry:
@@ -117,8 +134,9 @@ class Walk:
         self.most = int(given["most"])
         self.until = time.monotonic() + float(given["seconds"])
         self.mounts = Mounts(self.roots)
-        self.uids = {one.pw_uid for one in pwd.getpwall()}
-        self.gids = {one.gr_gid for one in grp.getgrall()}
+        # One by one, for what LDAP or SSSD know is in no list of all; each is asked for once.
+        self.has_user = functools.lru_cache(maxsize=None)(functools.partial(there_is, pwd.getpwuid))
+        self.has_group = functools.lru_cache(maxsize=None)(functools.partial(there_is, grp.getgrgid))
         self.found: dict[str, list[Entry]] = {
             name: [] for name in ("suid", "world_writable", "no_sticky", "unowned", "capable", "private_keys")
         }
@@ -142,17 +160,18 @@ class Walk:
         waiting = [(root, True)]
         while waiting:
             directory, reached = waiting.pop()
+            inside: list[tuple[str, bool]] = []
             try:
                 status = os.lstat(directory)
                 above = Above(status.st_uid, status.st_gid, reached and bool(status.st_mode & stat.S_IXOTH))
-                entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+                with closing(os.scandir(directory)) as entries:
+                    for path, one in looked_at(entries):
+                        yield path, one, above
+                        if stat.S_ISDIR(one.st_mode) and self.enters(path):
+                            inside.append((path, above.reached))
             except OSError:
                 self.unreadable += 1
-                continue
-            for path, one in looked_at(entries):
-                yield path, one, above
-                if stat.S_ISDIR(one.st_mode) and self.enters(path):
-                    waiting.append((path, above.reached))
+            waiting += sorted(inside)
 
     def enters(self, path: str) -> bool:
         """Whether a directory is walked."""
@@ -169,7 +188,7 @@ class Walk:
         if self.files % 1000 == 0 and time.monotonic() > self.until:
             self.cut = "the time was up"
         mode = status.st_mode
-        if status.st_uid not in self.uids or status.st_gid not in self.gids:
+        if not self.has_user(status.st_uid) or not self.has_group(status.st_gid):
             self.unowned(path, status, above)
         if stat.S_ISLNK(mode):
             return
@@ -209,7 +228,7 @@ class Walk:
             self.left_out += 1
 
 
-def looked_at(entries: list[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+def looked_at(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
     """What each entry of a directory is; one that went away meanwhile is left out."""
     for entry in entries:
         with suppress(OSError):
@@ -421,7 +440,7 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     walk = Walk(given).run()
     answer: Entry = {
-        **walk.found,
+        **{kind: sorted(entries, key=lambda one: str(one["path"])) for kind, entries in walk.found.items()},
         "suid": with_packages(walk.found["suid"]),
         "capable": with_packages(walk.found["capable"]),
         "private_keys": without_packages(walk.found["private_keys"]),
