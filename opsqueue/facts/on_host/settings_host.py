@@ -38,6 +38,7 @@ PASSWD, GROUP = 6, 3
 """Colons in a line of these files."""
 LISTEN = "0A"
 UNCONNECTED = "07"
+FREE = re.compile(r"\bNOPASSWD\s*:")
 INCLUDE = re.compile(r"^[@#]include(dir)?\s+(.+)$")
 MOST_FILES = 200
 
@@ -253,7 +254,7 @@ def sudo_rules(path: str, everything: set[str]) -> Iterator[Entry]:
         text = re.sub(r"(^|\s)#(?!\d).*", "", line).strip()
         if text.startswith("Defaults"):
             yield from defaults(text)
-        elif "NOPASSWD:" in text and "=" in text and not re.match(r"^\w+_Alias\b", text):
+        elif FREE.search(text) and "=" in text and not re.match(r"^\w+_Alias\b", text):
             yield {**free_of(text, everything), "kind": "nopasswd", "file": path}
 
 
@@ -268,11 +269,11 @@ def defaults(text: str) -> Iterator[Entry]:
 
 def free_of(text: str, everything: set[str]) -> Entry:
     """Who may run what without a password, by one line."""
-    free = re.split(r"(?<!\w)PASSWD:", text.partition("NOPASSWD:")[2])[0]
-    words = [re.sub(r"^([A-Z_]+:\s*)+", "", word.strip()) for word in free.split(",") if word.strip()]
+    free = re.split(r"(?<!\w)PASSWD\s*:", FREE.split(text, maxsplit=1)[1])[0]
+    words = [re.sub(r"^([A-Z_]+\s*:\s*)+", "", word.strip()) for word in free.split(",") if word.strip()]
     programs = sorted({word.split()[0] for word in words if word})
     whole = bool({"ALL", *everything} & set(programs))
-    return {"who": text.partition("=")[0].split()[0], "all": whole, "programs": programs[:10]}
+    return {"who": text.partition("=")[0].split()[0], "all": whole, "programs": programs[:100]}
 
 
 # -- accounts -----------------------------------------------------------------------------------------------
