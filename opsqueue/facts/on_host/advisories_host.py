@@ -274,6 +274,9 @@ def python_packages(given: Entry) -> Entry:
     """All Python packages, and what could not be told of them."""
     found, skipped = [], []
     for place in python_places(given):
+        if time.monotonic() > given["until"]:
+            skipped.append({"name": "packages", "where": shown(place), "why": "the time was up"})
+            continue
         found += list(python_in(place))
     for path in sorted({path for pattern in given["manifests"] for path in glob.glob(pattern)}):
         found += list(manifest(path))
@@ -287,7 +290,7 @@ def python_packages(given: Entry) -> Entry:
 # -- apt ----------------------------------------------------------------------------------------------------
 
 
-def apt(installed: list[Entry]) -> Entry:
+def apt(installed: list[Entry], given: Entry) -> Entry:
     """The security updates that wait, by the package lists of the host as they are; and how old these are."""
     lists = security_lists()
     if not lists:
@@ -295,7 +298,8 @@ def apt(installed: list[Entry]) -> Entry:
     # A package that is held back has its holes all the same. No cache and no lock: nothing is written.
     argv = ["apt-get", "-s", "-q", "--ignore-hold", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache="]
     argv += ["-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+    left = max(1.0, min(100.0, given["until"] - time.monotonic()))
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False)
     if done.returncode:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
         raise Unanswered(f"apt-get ended with {done.returncode}: {last[:200]}")
@@ -346,7 +350,7 @@ class Data:
     """Advisories from files, each looked at once and then forgotten."""
 
     def __init__(self, given: Entry, installed: list[Entry], pythons: list[Entry], system: Entry) -> None:
-        self.until = time.monotonic() + float(given["seconds"])
+        self.until = given["until"]
         self.paths = list(given["advisories"])
         self.system = f"{system['id'].capitalize()}:{system['version']}"
         self.sources: dict[str, Entry] = {}
@@ -380,6 +384,12 @@ class Data:
             "odd": [shown(one) for one in self.odd[:100]],
         }
 
+    def late(self) -> bool:
+        """Whether the time is up, which is told."""
+        if time.monotonic() > self.until:
+            self.cut = "the time was up"
+        return self.cut == "the time was up"
+
     def path(self, path: str) -> None:
         """One file, or all files of a directory."""
         entry: Entry = {"path": path, "format": OSV, "advisories": 0, "newest": 0.0}
@@ -387,7 +397,8 @@ class Data:
             names = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.json"), recursive=True))
             names += sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.zip"), recursive=True))
             for name in names:
-                self.file(name, entry)
+                if not self.late():
+                    self.file(name, entry)
         else:
             self.file(path, entry)
         if not entry["advisories"]:
@@ -400,6 +411,8 @@ class Data:
         if path.endswith(".zip"):
             with zipfile.ZipFile(path) as packed:
                 for member in (one for one in packed.infolist() if one.filename.endswith(".json")):
+                    if self.late():
+                        return
                     self.member(packed, member, entry)
             return
         with open(path, "rb") as file:
@@ -427,8 +440,7 @@ class Data:
         """One advisory in the format of OSV, or a list of them."""
         given = json.loads(text)
         for one in given if isinstance(given, list) else given.get("vulns", [given]):
-            if time.monotonic() > self.until:
-                self.cut = "the time was up"
+            if self.late():
                 return
             entry["advisories"] += 1
             entry["newest"] = max(entry["newest"], iso(one.get("modified", "")))
@@ -500,6 +512,8 @@ class Data:
             raise Unanswered("it is neither .json or .zip in the OSV format nor data of debsecan, version 1")
         names = [words.split(",", 2) for words in iter(lambda: lines.readline().rstrip("\n"), "")]
         for line in iter(lambda: lines.readline().rstrip("\n"), ""):
+            if self.late():
+                return
             package, number, flags, unstable, others = line.split(",", 4)
             entry["advisories"] += 1
             self.covered.add(self.system)
@@ -567,9 +581,11 @@ def pip_audit(given: Entry) -> Entry:
 def one_audit(program: str, way: tuple[str, ...], given: Entry, found: Entry) -> None:
     """One directory or one file."""
     argv = [program, "-f", "json", "--progress-spinner", "off", *way]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=float(given["seconds"]), check=False
-    )
+    left = given["until"] - time.monotonic()
+    if left <= 0:
+        found["skipped"].append({"name": os.path.basename(way[-1]), "where": shown(way[-1]), "why": "the time was up"})
+        return
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False)
     try:
         dependencies = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
@@ -641,12 +657,14 @@ def main() -> None:
     """Print all of it as one line of JSON."""
     modest()
     given = json.loads(sys.argv[1])
+    # One end for all parts together; what is left of it is what the last ones get.
+    given["until"] = time.monotonic() + float(given["seconds"])
     installed = answered(dpkg)
     known = installed if isinstance(installed, list) else []
     pythons = answered(python_packages, given)
     answer = {
         "packages": len(known) if known else installed,
-        "apt": answered(apt, known) if known else installed,
+        "apt": answered(apt, known, given) if known else installed,
         "python": {**pythons, "packages": len(pythons["packages"])} if "packages" in pythons else pythons,
         "advisories": answered(advisories, given, known, pythons.get("packages", [])),
         "pip_audit": answered(pip_audit, given),
