@@ -411,8 +411,6 @@ class Data:
         if path.endswith(".zip"):
             with zipfile.ZipFile(path) as packed:
                 for member in (one for one in packed.infolist() if one.filename.endswith(".json")):
-                    if self.late():
-                        return
                     self.member(packed, member, entry)
             return
         with open(path, "rb") as file:
@@ -425,6 +423,8 @@ class Data:
 
     def member(self, packed: zipfile.ZipFile, member: zipfile.ZipInfo, entry: Entry) -> None:
         """The advisories of one file of an archive."""
+        if self.late():
+            return
         with packed.open(member) as inner:
             self.text(self.some(inner, member.filename), entry)
 

@@ -19,7 +19,7 @@ import resource
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
@@ -164,11 +164,9 @@ class Walk:
             try:
                 status = os.lstat(directory)
                 above = Above(status.st_uid, status.st_gid, reached and bool(status.st_mode & stat.S_IXOTH))
-                with closing(os.scandir(directory)) as entries:
-                    for path, one in looked_at(entries):
-                        yield path, one, above
-                        if stat.S_ISDIR(one.st_mode) and self.enters(path):
-                            inside.append((path, above.reached))
+                for path, one in looked_at(directory):
+                    yield path, one, above
+                    inside += [(path, above.reached)] if stat.S_ISDIR(one.st_mode) and self.enters(path) else []
             except OSError:
                 self.unreadable += 1
             waiting += sorted(inside)
@@ -228,11 +226,12 @@ class Walk:
             self.left_out += 1
 
 
-def looked_at(entries: Iterable[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+def looked_at(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     """What each entry of a directory is; one that went away meanwhile is left out."""
-    for entry in entries:
-        with suppress(OSError):
-            yield entry.path, entry.stat(follow_symlinks=False)
+    with closing(os.scandir(directory)) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                yield entry.path, entry.stat(follow_symlinks=False)
 
 
 def beginning(path: str, most: int, follow: int = 0) -> bytes:

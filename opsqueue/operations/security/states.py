@@ -138,7 +138,8 @@ def _not_looked(part: str, code: str, gaps: Sequence[Missing]) -> str:
 def _bounded(rows: Sequence[Finding]) -> Iterator[Finding]:
     """The worst ones, and of each code some: files that anybody can make must not hide an account of root."""
     numbers: Counter[str] = Counter()
-    first, rest = [], []
+    first: list[Finding] = []
+    rest: list[Finding] = []
     for one in rows:
         (first if numbers[one.code] < MOST_OF_CODE else rest).append(one)
         numbers[one.code] += 1
