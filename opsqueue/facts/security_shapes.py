@@ -20,6 +20,7 @@ FILES = {
     "private_keys": [_FILE],
     "authorized": [{
         **_FILE, "user": str, "keys": int, "loose": bool, "weak": [str], "system": bool, "login": bool,
+        "why": str,
     }],
     "homes": [{**_FILE, "user": str, "there": bool, "own": bool, "dots": [str]}],
     "files": Each(Maybe(_FILE)),
@@ -78,6 +79,7 @@ ADVISORIES = {
         "covered": [str],
         "others": [str],
         "cut": str,
+        "odd": [str],
     }),
     "pip_audit": Part({"matches": [_MATCH], "skipped": [_SKIPPED], "audited": int}),
 }  # fmt: skip

@@ -8,7 +8,7 @@ counts as passed. The parts: `security/rules_*.py` (what should be so), `securit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,10 +122,18 @@ def _incomplete(part: str, why: list[str]) -> Found:
 
 def verify(params: SecurityScanParams, _before: Facts, after: Facts) -> tuple[str, ...]:
     """A scan that was answered nothing at all was none."""
-    reasons = [why_unknown(after.get(fact.name)) for fact in facts(params)]
+    reasons = [_why_nothing(after, fact.name) for fact in facts(params)]
     if all(reasons):
         return (f"nothing could be looked at: {'; '.join(dict.fromkeys(filter(None, reasons)))}",)
     return ()
+
+
+def _why_nothing(after: Facts, name: str) -> str | None:
+    """Why a fact says nothing: what is not on the host was not looked at either. None when it says something."""
+    answer = after.get(name)
+    if isinstance(answer, Mapping) and set(answer) == {"absent"}:
+        return str(answer["absent"])
+    return why_unknown(answer)
 
 
 def measure(params: SecurityScanParams, _before: Facts, after: Facts) -> tuple[Metric, ...]:
@@ -147,11 +155,17 @@ def measure(params: SecurityScanParams, _before: Facts, after: Facts) -> tuple[M
 
 
 def analyse(params: SecurityScanParams, seen: Seen) -> Analysis:
-    """Every weakness with its state, and a score that open ones cost: 20 critical, 4 warning, 0.25 info."""
+    """Every weakness with its state, and a score that open ones cost: 20 critical, 4 warning, 0.25 info.
+
+    Where one of the three main parts was asked for and says nothing, there is no score.
+    """
+    blind = any(_why_nothing(seen.after, name) for check, name in _RULE_FACTS.items() if check in params.checks)
     held = Scan(params, seen.after).held(seen)
     cost = sum(_COSTS[severity] * number for severity, number in held.severities.items())
     return Analysis(
-        findings=held.findings, score=max(0.0, round(100 - cost, 1)), metrics=tuple(states.metrics(held, seen.at))
+        findings=held.findings,
+        score=None if blind else max(0.0, round(100 - cost, 1)),
+        metrics=tuple(states.metrics(held, seen.at)),
     )
 
 

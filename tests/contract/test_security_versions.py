@@ -23,6 +23,12 @@ def test_debian_versions_have_their_order() -> None:
             assert debian(one, two) == (left > right) - (left < right), (one, two)
 
 
+def test_a_digit_is_what_dpkg_takes_for_one() -> None:
+    """Any end will do: other digits had none."""
+    assert debian("1.0\u00b2", "1.0") == 1
+    assert debian("1.0", "1.\u0661") == -1
+
+
 RELEASES = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 PYTHONS = st.builds(
     "{}{}{}{}{}{}".format,

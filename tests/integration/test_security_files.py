@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opsqueue.facts.on_host import files_host, program
+from opsqueue.facts.shape import LONGEST
 from opsqueue.model.fact import unknown, why_unknown
+from opsqueue.operations.security.found import missing
+from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import State, judge
 from opsqueue.operations.security.rules_files import FILES
 
@@ -43,7 +48,7 @@ def walked(tree: Path, *excluded: Path, seconds: float = 60, most: int = 100) ->
 
 
 def names(walk: files_host.Walk, kind: str) -> list[str]:
-    return [entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind]]
+    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind])
 
 
 def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
@@ -59,7 +64,7 @@ def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
     (tree / "sticky").chmod(0o1777)
     walk = walked(tree)
     assert names(walk, "suid") == ["a/sgid", "a/suid"]
-    assert [entry["setuid"] for entry in walk.found["suid"]] == [False, True]
+    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"]} == {"sgid": False, "suid": True}
     assert names(walk, "world_writable") == ["b/open"]
     assert names(walk, "no_sticky") == ["shared"]
     assert (walk.cut, walk.left_out) == ("", 0)
@@ -73,7 +78,7 @@ def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
     put(tree / "closed/id_rsa", 0o644, KEY)  # ssh itself refuses it
     walk = walked(tree)
     assert [entry["reached"] for entry in walk.found["world_writable"]] == [False]
-    assert names(walk, "private_keys") == ["site.key", "closed/id_rsa"]
+    assert names(walk, "private_keys") == ["closed/id_rsa", "site.key"]
     assert SECRET not in json.dumps(walk.found)
 
 
@@ -93,7 +98,7 @@ def test_a_tree_of_nobody_is_told_once(tree: Path) -> None:
     os.chown(put(tree / "left/c"), 0, 54321)
     (tree / "link").symlink_to("x")
     os.lchown(tree / "link", 54321, 0)
-    assert names(walked(tree), "unowned") == ["left", "link", "left/c"]
+    assert names(walked(tree), "unowned") == ["left", "left/c", "link"]
 
 
 def test_strange_names_are_plain_text(tree: Path) -> None:
@@ -137,6 +142,40 @@ def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> Non
     assert walked(tree, seconds=-1).cut == "the time was up"
     few = walked(tree, most=5)
     assert (len(few.found["world_writable"]), few.left_out) == (5, 1095)
+
+
+def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    deep = "/".join(["\1" * 250] * 5)
+    for name in ("one", "two"):
+        put(Path(deep) / name, 0o666)
+    paths = [entry["path"] for entry in walked(tree).found["world_writable"]]
+    assert len(set(paths)) == 2
+    assert max(map(len, paths)) < LONGEST
+
+
+def test_a_directory_is_not_held_in_memory_while_it_is_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3000):
+        put(tree / f"{number:04}")
+    seen = []
+    scandir = os.scandir
+
+    def counted(path: str) -> Iterator[os.DirEntry[str]]:
+        with scandir(path) as entries:
+            for entry in entries:
+                seen.append(entry.name)
+                yield entry
+
+    monkeypatch.setattr(os, "scandir", counted)
+    assert walked(tree, seconds=-1).cut == "the time was up"
+    assert len(seen) < 1100
+
+
+def test_who_is_in_no_list_but_can_be_asked_for_is_somebody(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with LDAP and SSSD, which list nobody unless they are told to."""
+    monkeypatch.setattr(pwd, "getpwall", list)
+    put(tree / "a")
+    assert names(walked(tree), "unowned") == []
 
 
 # -- packages -----------------------------------------------------------------------------------------------
@@ -211,3 +250,68 @@ def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
     assert [entry["path"] for entry in found["world_writable"]] == [str(tree / "open")]
     assert (found["files"]["/etc/passwd"]["owner"], found["files"]["/nowhere"]) == ("root", None)
     assert unknown("x") != found["walked"]
+
+
+# -- what a user can put where root reads -------------------------------------------------------------------
+
+
+def _user(home: Path) -> Any:
+    entry = list(pwd.getpwuid(os.getuid()))
+    entry[5] = str(home)
+    return pwd.struct_passwd(entry)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+ODD: list[tuple[Callable[[Path], object], str]] = [
+    (lambda path: path.symlink_to("/dev/zero"), "is no regular file"),
+    (os.mkfifo, "is no regular file"),
+    (_sparse, "has more than"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), ODD, ids=["device", "pipe", "sparse"])
+def test_keys_that_are_no_file_of_keys_are_not_known(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+    (tmp_path / ".ssh").mkdir()
+    path = tmp_path / ".ssh/authorized_keys"
+    make(path)
+    entry = files_host.one_authorized(str(path), _user(tmp_path))
+    assert (entry["keys"], why in entry["why"]) == (0, True)
+    answers = {"files": {"authorized": [{**entry, "user": "ann"}]}}
+    states = {rule.code: judge(rule, answers).state for rule in FILES if rule.part == "files.authorized"}
+    assert states["authorized_keys_weak"] is states["authorized_keys_system"] is State.UNKNOWN
+    gaps = missing(SecurityScanParams(checks=("permissions",)), answers, ())
+    assert [gap.part for gap in gaps if why in gap.why] == ["files.authorized"]
+
+
+def test_a_link_to_a_file_of_keys_is_followed(tmp_path: Path) -> None:
+    put(tmp_path / "keys", text="# words\nssh-dss AAAAB3 ann\n")
+    put(tmp_path / ".ssh/x")
+    (tmp_path / ".ssh/authorized_keys").symlink_to("../keys")
+    entry = files_host.one_authorized(str(tmp_path / ".ssh/authorized_keys"), _user(tmp_path))
+    assert (entry["keys"], entry["weak"], entry["why"]) == (1, ["DSA"], "")
+
+
+def test_a_key_that_became_a_link_meanwhile_is_not_opened(tree: Path) -> None:
+    put(tree / "real", text=KEY)
+    (tree / "site.key").symlink_to("real")
+    assert not files_host.is_private_key(str(tree / "site.key"))
+    assert files_host.is_private_key(str(tree / "real"))
+
+
+@pytest.mark.parametrize("name", ["files_host", "settings_host", "advisories_host"])
+def test_a_program_takes_little_memory_and_is_the_first_to_go(name: str) -> None:
+    text = f"""
+import resource, sys
+from opsqueue.facts.on_host import {name} as host
+sys.argv = ["x", "no json"]
+try:
+    host.main()
+except ValueError:
+    print(resource.getrlimit(resource.RLIMIT_AS)[0] <= 512 << 20, open("/proc/self/oom_score_adj").read().strip())
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "1000"]

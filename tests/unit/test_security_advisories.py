@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from opsqueue.facts.on_host import advisories_host as host
+from opsqueue.facts.security_shapes import ADVISORIES
+from opsqueue.facts.shape import shaped
 from opsqueue.operations.security import vulnerabilities
 
+LONG = {"until": float("inf")}
 SYSTEM = {"id": "debian", "version": "12"}
 INSTALLED = [
     {"name": "libleaky1", "version": "1.0-1+b2", "source": "leaky", "source_version": "1.0-1"},
@@ -34,7 +37,7 @@ def _advisory(
 
 
 def _compared(*paths: Path, seconds: float = 60) -> Any:
-    given = {"advisories": [str(path) for path in paths], "seconds": seconds}
+    given = {"advisories": [str(path) for path in paths], "until": time.monotonic() + seconds}
     return host.answered(host.Data(given, INSTALLED, PYTHONS, SYSTEM).run)
 
 
@@ -57,10 +60,14 @@ def test_other_systems_are_none_of_this_host(tmp_path: Path, ecosystem: str) -> 
     assert (found["matches"], found["covered"]) == ([], [])
 
 
-def test_withdrawn_advisories_and_other_ways_of_counting_say_nothing(tmp_path: Path) -> None:
+def test_withdrawn_advisories_say_nothing_and_other_ways_of_counting_are_told(tmp_path: Path) -> None:
     odd = _advisory("CVE-2030-2", "PyPI", "leaky_lib", fixed="not-a-version")
     found = _compared(_written(tmp_path / "a.json", _advisory("CVE-2030-1", withdrawn="2030-01-01T00:00:00Z"), odd))
     assert found["matches"] == []
+    assert found["odd"] == ["CVE-2030-2 of leaky-lib"]
+    absent = {name: {"absent": "x"} for name in ("apt", "python", "pip_audit")}
+    gaps = vulnerabilities.missing({"advisories": {"packages": 1, "advisories": found, **absent}})
+    assert [gap.why for gap in gaps] == ["ranges that cannot be compared: CVE-2030-2 of leaky-lib"]
 
 
 def test_a_named_version_is_affected_without_a_range(tmp_path: Path) -> None:
@@ -161,7 +168,7 @@ def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path
         "# words\n-r other.txt\nC[extra]==3.1 ; python_version > '3' \\\n  --hash=sha256:00\nd>=1\ne\n"
     )
     (tmp_path / "poetry.lock").write_text('[[package]]\nname = "F_g"\nversion = "2.0rc1"\n')
-    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/*.txt", f"{tmp_path}/*.lock"]}
+    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/*.txt", f"{tmp_path}/*.lock"], **LONG}
     found = host.python_packages(given)
     assert [(one["name"], one["version"]) for one in found["packages"]] == [
         ("a-b-c", "1.0"),
@@ -171,14 +178,63 @@ def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path
     assert [one["name"] for one in found["skipped"]] == ["b", "d", "e"]
 
 
-def _fake_audit(tmp_path: Path, text: str, code: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+def test_what_is_no_file_in_a_home_is_told_and_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a FIFO would wait for ever; another device would reboot the host."""
+    site = tmp_path / "lib/site-packages"
+    for name in ("a-1.dist-info", "b-2.dist-info"):
+        (site / name).mkdir(parents=True)
+    (site / "a-1.dist-info/METADATA").symlink_to("/dev/zero")
+    os.mkfifo(site / "b-2.dist-info/METADATA")
+    os.mkfifo(tmp_path / "r.txt")
+    given = {
+        "python_paths": [str(site)],
+        "manifests": [f"{tmp_path}/r.txt"],
+        "allow_network": True,
+        "until": time.monotonic() + 60,
+    }
+    found = host.python_packages(given)
+    assert found["packages"] == []
+    assert [one["name"] for one in found["skipped"] if "no regular file" in one["why"]] == [
+        "a-1-dist-info", "b-2-dist-info", "r-txt",
+    ]  # fmt: skip
+    ran = tmp_path / "ran"
+    program = tmp_path / "pip-audit"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert len(host.answered(host.pip_audit, given)["skipped"]) == len(found["skipped"])
+    assert not ran.exists()
+
+
+def test_what_somebody_calls_a_package_spoils_no_answer(tmp_path: Path) -> None:
+    site = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    (site / "a.dist-info").mkdir(parents=True)
+    (site / "a.dist-info/METADATA").write_text(f"Name: a\0\nVersion: {'x' * 6000}\n")
+    found = host.python_packages({"python_paths": [str(site)], "manifests": [], **LONG})
+    (one,) = found["skipped"]
+    assert shaped({"packages": 0, "skipped": [one]}, ADVISORIES["python"])["skipped"][0]["name"] == "a\\x00"
+
+
+def test_a_manifest_without_end_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "r.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    (one,) = host.python_packages({"python_paths": ["/nowhere"], "manifests": [f"{tmp_path}/r.txt"], **LONG})["skipped"]
+    assert "has more than" in one["why"]
+
+
+def _fake_audit(tmp_path: Path, text: str, code: int, monkeypatch: pytest.MonkeyPatch, seconds: float = 60) -> Any:
     """A program by that name which prints what the real one printed."""
     program = tmp_path / "pip-audit"
     program.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write({text!r})\nsys.exit({code})\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "req.txt").write_text("jinja2==2.10\n")
-    given = {"allow_network": True, "manifests": [f"{tmp_path}/req.txt"], "python_paths": ["/nowhere"], "seconds": 30}
+    given = {
+        "allow_network": True,
+        "manifests": [f"{tmp_path}/req.txt"],
+        "python_paths": ["/nowhere"],
+        "until": time.monotonic() + seconds,
+    }
     return host.answered(host.pip_audit, given)
 
 
@@ -204,6 +260,40 @@ def test_pip_audit_without_network_is_not_clean(tmp_path: Path, monkeypatch: pyt
 def test_what_pip_audit_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (match,) = _fake_audit(tmp_path, HOLES, 1, monkeypatch)["matches"]
     assert (match["id"], match["fixed"], match["aliases"]) == ("PYSEC-2019-217", "2.10.1", ["CVE-2019-10906"])
+
+
+def test_pip_audit_gets_the_time_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _fake_audit(tmp_path, HOLES, 1, monkeypatch, seconds=-1)
+    assert ([one["why"] for one in found["skipped"]], found["matches"]) == (["the time was up"], [])
+
+
+@pytest.mark.parametrize("name", ["plain", "all.zip", "deep"])
+def test_what_is_read_of_advisories_ends_with_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "plain").write_bytes(_debsecan("leaky,0,S   ,,", "leaky,1,S   ,,"))
+    (tmp_path / "deep").mkdir()
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for number in (1, 2):
+            text = json.dumps(_advisory(f"CVE-2030-{number}"))
+            archive.writestr(f"{number}.json", text)
+            (tmp_path / f"deep/{number}.json").write_text(text)
+    given = {"advisories": [str(tmp_path / name)], **LONG}
+    data = host.Data(given, INSTALLED, PYTHONS, SYSTEM)
+    add = data.add
+
+    def last(found: Any) -> None:
+        add(found)
+        data.until = 0.0
+
+    monkeypatch.setattr(data, "add", last)
+    found = data.run()
+    assert (len(found["matches"]), found["cut"]) == (1, "the time was up")
+
+
+def test_python_packages_end_with_the_time(tmp_path: Path) -> None:
+    found = host.python_packages({"python_paths": [str(tmp_path)], "manifests": [], "until": 0.0})
+    assert [one["why"] for one in found["skipped"]] == ["the time was up"]
 
 
 def test_pip_audit_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

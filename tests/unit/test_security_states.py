@@ -124,6 +124,15 @@ def test_more_than_can_be_told_are_counted_and_remembered() -> None:
     assert (again.counts["new"], again.counts["standing"]) == (0, states.MOST + 21)
 
 
+def test_many_of_one_code_hide_no_other() -> None:
+    many = [_one(code="suid_foreign", subject=f"/home/ann/{number:04}") for number in range(states.MOST + 1)]
+    found = _held([*many, _one()])
+    assert len(found.findings) == states.MOST + 1
+    assert [one.code for one in found.findings if one.evidence.get("subject") == "toor"] == ["uid_zero"]
+    codes = [one.code for one in found.findings]
+    assert (codes.count("suid_foreign"), codes[-1]) == (states.MOST - 1, "findings_left_out")
+
+
 def test_the_same_twice_is_one() -> None:
     assert len(_held([_one(), _one()]).findings) == 1
 

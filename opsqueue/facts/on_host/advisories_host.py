@@ -14,7 +14,9 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -30,8 +32,15 @@ MOST_BYTES = 2 << 30
 MOST_ONE = 64 << 20
 """Bytes of one file of advisories."""
 MOST_FOUND = 5000
+HEAD = 8192
+MOST_TEXT = 8 << 20
+"""Bytes of one manifest; lock files are large."""
+MOST_MEMORY = 512 << 20
+"""Bytes of memory that this program may ask for."""
 DAY = 86400
 OSV = "osv"
+DIGITS = "0123456789"
+"""What dpkg takes for a digit; Python takes others, too."""
 PLACES = (
     "/usr/local/lib/python3*/dist-packages",
     "/usr/local/lib/python3*/site-packages",
@@ -57,7 +66,7 @@ class Unanswered(Exception):
 def _weight(char: str) -> int:
     if char == "~":
         return -1
-    if not char or char.isdigit():
+    if not char or char in DIGITS:
         return 0
     return ord(char) if char.isascii() and char.isalpha() else ord(char) + 256
 
@@ -66,12 +75,12 @@ def _part(one: str, two: str) -> int:
     """Upstream versions or revisions as dpkg compares them: text and numbers in turn, `~` before the end."""
     at, to = 0, 0
     while at < len(one) or to < len(two):
-        while (at < len(one) and not one[at].isdigit()) or (to < len(two) and not two[to].isdigit()):
+        while (at < len(one) and one[at] not in DIGITS) or (to < len(two) and two[to] not in DIGITS):
             left, right = _weight(one[at : at + 1]), _weight(two[to : to + 1])
             if left != right:
                 return -1 if left < right else 1
             at, to = at + 1, to + 1
-        first, second = re.match(r"\d*", one[at:]), re.match(r"\d*", two[to:])
+        first, second = re.match(r"[0-9]*", one[at:]), re.match(r"[0-9]*", two[to:])
         numbers = [int(found.group() or "0") if found else 0 for found in (first, second)]
         if numbers[0] != numbers[1]:
             return -1 if numbers[0] < numbers[1] else 1
@@ -198,22 +207,59 @@ def python_places(given: Entry) -> list[str]:
     return sorted({path for pattern in patterns for path in glob.glob(pattern) if os.path.isdir(path)})
 
 
+def beginning(path: str, most: int, follow: int = 0) -> bytes:
+    """How a regular file begins; nothing else is opened, for opening alone can reboot a host or wait for ever."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | follow)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no regular file")
+        with open(f"/proc/self/fd/{handle}", "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
+def text_of(path: str, most: int) -> str:
+    """What is in a regular file; OSError when it is more than that."""
+    found = beginning(path, most + 1)
+    if len(found) > most:
+        raise OSError(f"{path} has more than {most} bytes")
+    return found.decode("utf-8", "replace")
+
+
 def python_in(place: str) -> Iterator[Entry]:
     """The Python packages of one directory."""
     for path in sorted(glob.glob(os.path.join(glob.escape(place), "*.dist-info", "METADATA"))) + sorted(
         glob.glob(os.path.join(glob.escape(place), "*.egg-info", "PKG-INFO"))
     ):
-        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            head = file.read(8192).split("\n\n")[0]
-            words = dict(re.findall(r"^(Name|Version): (.*)$", head, re.MULTILINE))
-            if len(words) == len(("Name", "Version")):
-                yield {"name": canonical(words["Name"]), "version": words["Version"].strip(), "where": place}
+        try:
+            head = beginning(path, HEAD).decode("utf-8", "replace").split("\n\n")[0]
+        except OSError as error:
+            yield unread(path, error)
+            continue
+        words = dict(re.findall(r"^(Name|Version): (.*)$", head, re.MULTILINE))
+        if len(words) == len(("Name", "Version")):
+            yield {"name": canonical(words["Name"]), "version": words["Version"].strip(), "where": shown(place)}
+
+
+def unread(path: str, error: OSError) -> Entry:
+    """What is told of a file that cannot be read as one."""
+    name = os.path.basename(os.path.dirname(path) if path.endswith(("METADATA", "PKG-INFO")) else path)
+    return {"name": canonical(name), "version": "", "where": path, "why": str(error)}
+
+
+def shown(text: str) -> str:
+    """A text of somebody's as any record can take it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:1000]
 
 
 def manifest(path: str) -> Iterator[Entry]:
     """The pinned packages of a file of requirements or a lock file; what is not pinned has no version."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(MOST_ONE)
+    try:
+        text = text_of(path, MOST_TEXT)
+    except OSError as error:
+        yield unread(path, error)
+        return
     if path.endswith(".lock"):
         for name, version in re.findall(r'^name = "([^"]+)"\s*^version = "([^"]+)"', text, re.MULTILINE):
             yield {"name": canonical(name), "version": version, "where": path}
@@ -228,20 +274,23 @@ def python_packages(given: Entry) -> Entry:
     """All Python packages, and what could not be told of them."""
     found, skipped = [], []
     for place in python_places(given):
+        if time.monotonic() > given["until"]:
+            skipped.append({"name": "packages", "where": shown(place), "why": "the time was up"})
+            continue
         found += list(python_in(place))
     for path in sorted({path for pattern in given["manifests"] for path in glob.glob(pattern)}):
         found += list(manifest(path))
     for one in found:
         if not PEP440.fullmatch(one["version"]):
             why = f"its version {one['version']!r} is none" if one["version"] else "it is not pinned"
-            skipped.append({**one, "why": why})
+            skipped.append({key: shown(value) for key, value in {"why": why, **one}.items()})
     return {"packages": [one for one in found if PEP440.fullmatch(one["version"])], "skipped": skipped}
 
 
 # -- apt ----------------------------------------------------------------------------------------------------
 
 
-def apt(installed: list[Entry]) -> Entry:
+def apt(installed: list[Entry], given: Entry) -> Entry:
     """The security updates that wait, by the package lists of the host as they are; and how old these are."""
     lists = security_lists()
     if not lists:
@@ -249,7 +298,8 @@ def apt(installed: list[Entry]) -> Entry:
     # A package that is held back has its holes all the same. No cache and no lock: nothing is written.
     argv = ["apt-get", "-s", "-q", "--ignore-hold", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache="]
     argv += ["-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+    left = max(1.0, min(100.0, given["until"] - time.monotonic()))
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False)
     if done.returncode:
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
         raise Unanswered(f"apt-get ended with {done.returncode}: {last[:200]}")
@@ -300,7 +350,7 @@ class Data:
     """Advisories from files, each looked at once and then forgotten."""
 
     def __init__(self, given: Entry, installed: list[Entry], pythons: list[Entry], system: Entry) -> None:
-        self.until = time.monotonic() + float(given["seconds"])
+        self.until = given["until"]
         self.paths = list(given["advisories"])
         self.system = f"{system['id'].capitalize()}:{system['version']}"
         self.sources: dict[str, Entry] = {}
@@ -316,6 +366,8 @@ class Data:
         self.covered: set[str] = set()
         self.others: set[str] = set()
         """Other versions of the same system, which say nothing of this one."""
+        self.odd: list[str] = []
+        """Advisories whose ranges cannot be compared with what is installed."""
         self.cut = ""
         self.left = MOST_BYTES
 
@@ -329,7 +381,14 @@ class Data:
             "covered": sorted(self.covered),
             "others": sorted(self.others),
             "cut": self.cut,
+            "odd": [shown(one) for one in self.odd[:100]],
         }
+
+    def late(self) -> bool:
+        """Whether the time is up, which is told."""
+        if time.monotonic() > self.until:
+            self.cut = "the time was up"
+        return self.cut == "the time was up"
 
     def path(self, path: str) -> None:
         """One file, or all files of a directory."""
@@ -338,7 +397,8 @@ class Data:
             names = sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.json"), recursive=True))
             names += sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.zip"), recursive=True))
             for name in names:
-                self.file(name, entry)
+                if not self.late():
+                    self.file(name, entry)
         else:
             self.file(path, entry)
         if not entry["advisories"]:
@@ -363,6 +423,8 @@ class Data:
 
     def member(self, packed: zipfile.ZipFile, member: zipfile.ZipInfo, entry: Entry) -> None:
         """The advisories of one file of an archive."""
+        if self.late():
+            return
         with packed.open(member) as inner:
             self.text(self.some(inner, member.filename), entry)
 
@@ -378,8 +440,7 @@ class Data:
         """One advisory in the format of OSV, or a list of them."""
         given = json.loads(text)
         for one in given if isinstance(given, list) else given.get("vulns", [given]):
-            if time.monotonic() > self.until:
-                self.cut = "the time was up"
+            if self.late():
                 return
             entry["advisories"] += 1
             entry["newest"] = max(entry["newest"], iso(one.get("modified", "")))
@@ -405,12 +466,15 @@ class Data:
 
     def hold(self, advisory: Entry, part: Entry, one: Entry, compare: Any) -> None:
         """Hold an installed package against what an advisory says of it."""
+        odd = False
         ranges = [entry for entry in part.get("ranges", ()) if entry.get("type") in ("ECOSYSTEM", "SEMVER")]
         try:
             hit, fixed = affected(one["version"], ranges, compare)
         except ValueError:  # a range in another way of counting
-            hit, fixed = False, ""
+            hit, fixed, odd = False, "", True
         if not hit and one["version"] not in part.get("versions", ()):
+            if odd:
+                self.odd += [f"{advisory.get('id', '')} of {one['name']}"]
             return
         scores = [*part.get("severity", ()), *advisory.get("severity", ())]
         words = {**advisory.get("database_specific", {}), **part.get("ecosystem_specific", {})}
@@ -448,6 +512,8 @@ class Data:
             raise Unanswered("it is neither .json or .zip in the OSV format nor data of debsecan, version 1")
         names = [words.split(",", 2) for words in iter(lambda: lines.readline().rstrip("\n"), "")]
         for line in iter(lambda: lines.readline().rstrip("\n"), ""):
+            if self.late():
+                return
             package, number, flags, unstable, others = line.split(",", 4)
             entry["advisories"] += 1
             self.covered.add(self.system)
@@ -504,16 +570,22 @@ def pip_audit(given: Entry) -> Entry:
     ways += [("--no-deps", "--disable-pip", "-r", path) for path in manifests]
     found: Entry = {"matches": [], "skipped": [], "audited": 0}
     for way in ways:
-        one_audit(program, way, given, found)
+        # It opens these files itself, and does not look what they are.
+        odd = [one for one in (python_in(way[1]) if way[0] == "--path" else manifest(way[-1])) if "why" in one]
+        found["skipped"] += odd
+        if not odd:
+            one_audit(program, way, given, found)
     return found
 
 
 def one_audit(program: str, way: tuple[str, ...], given: Entry, found: Entry) -> None:
     """One directory or one file."""
     argv = [program, "-f", "json", "--progress-spinner", "off", *way]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=float(given["seconds"]), check=False
-    )
+    left = given["until"] - time.monotonic()
+    if left <= 0:
+        found["skipped"].append({"name": os.path.basename(way[-1]), "where": shown(way[-1]), "why": "the time was up"})
+        return
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False)
     try:
         dependencies = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
@@ -557,6 +629,8 @@ def answered(part: Any, *words: Any) -> Any:
         return part(*words)
     except subprocess.TimeoutExpired as error:
         return {"unknown": f"{error.cmd[0]} did not end within {error.timeout:.0f} s"}
+    except MemoryError:
+        return {"unknown": "there was not enough memory for it"}
     except (Unanswered, OSError, zipfile.BadZipFile) as error:
         return {"unknown": f"{error}" or type(error).__name__}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
@@ -570,15 +644,27 @@ def advisories(given: Entry, installed: list[Entry], pythons: list[Entry]) -> En
     return Data(given, installed, pythons, system()).run()
 
 
+def modest() -> None:
+    """Take no more of the host's memory than this needs, and be the first to go when there is none left."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
 def main() -> None:
     """Print all of it as one line of JSON."""
+    modest()
     given = json.loads(sys.argv[1])
+    # One end for all parts together; what is left of it is what the last ones get.
+    given["until"] = time.monotonic() + float(given["seconds"])
     installed = answered(dpkg)
     known = installed if isinstance(installed, list) else []
     pythons = answered(python_packages, given)
     answer = {
         "packages": len(known) if known else installed,
-        "apt": answered(apt, known) if known else installed,
+        "apt": answered(apt, known, given) if known else installed,
         "python": {**pythons, "packages": len(pythons["packages"])} if "packages" in pythons else pythons,
         "advisories": answered(advisories, given, known, pythons.get("packages", [])),
         "pip_audit": answered(pip_audit, given),

@@ -8,16 +8,19 @@ on a host has to be one text.
 from __future__ import annotations
 
 import base64
+import functools
 import glob
 import grp
+import hashlib
 import json
 import os
 import pwd
+import resource
 import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 LOCAL = frozenset(
@@ -32,6 +35,12 @@ MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 KEY_ENDS = (".pem", ".key", "_key", "_rsa", "_dsa", "_ecdsa", "_ed25519", ".ppk")
 MARKS = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 HEAD = 4096
+LONGEST = 1024
+"""Characters of a path that are told; a longer one is told apart by its hash."""
+MOST_TEXT = 1 << 20
+"""Bytes that are read of a file that a user can name."""
+MOST_MEMORY = 512 << 20
+"""Bytes of memory that this program may ask for."""
 SHORT_RSA = 2048
 DOTS = (".rhosts", ".shosts", ".netrc", ".forward", ".pgpass", ".my.cnf")
 SYSTEM_MOST = 999
@@ -45,7 +54,11 @@ Entry = dict[str, Any]
 def plain(path: str) -> str:
     """A path as text that any record and any terminal can take."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    if len(shown) <= LONGEST:
+        return shown
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return f"{shown[:LONGEST]}... (sha256 {mark})"
 
 
 def named(look: Any, number: int) -> str:
@@ -54,6 +67,15 @@ def named(look: Any, number: int) -> str:
         return str(look(number)[0])
     except KeyError:
         return str(number)
+
+
+def there_is(look: Any, number: int) -> bool:
+    """Whether somebody has this uid or gid."""
+    try:
+        look(number)
+    except KeyError:
+        return False
+    return True
 
 
 def told(path: str, status: os.stat_result) -> Entry:
@@ -112,8 +134,9 @@ class Walk:
         self.most = int(given["most"])
         self.until = time.monotonic() + float(given["seconds"])
         self.mounts = Mounts(self.roots)
-        self.uids = {one.pw_uid for one in pwd.getpwall()}
-        self.gids = {one.gr_gid for one in grp.getgrall()}
+        # One by one, for what LDAP or SSSD know is in no list of all; each is asked for once.
+        self.has_user = functools.lru_cache(maxsize=None)(functools.partial(there_is, pwd.getpwuid))
+        self.has_group = functools.lru_cache(maxsize=None)(functools.partial(there_is, grp.getgrgid))
         self.found: dict[str, list[Entry]] = {
             name: [] for name in ("suid", "world_writable", "no_sticky", "unowned", "capable", "private_keys")
         }
@@ -137,17 +160,16 @@ class Walk:
         waiting = [(root, True)]
         while waiting:
             directory, reached = waiting.pop()
+            inside: list[tuple[str, bool]] = []
             try:
                 status = os.lstat(directory)
                 above = Above(status.st_uid, status.st_gid, reached and bool(status.st_mode & stat.S_IXOTH))
-                entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+                for path, one in looked_at(directory):
+                    yield path, one, above
+                    inside += [(path, above.reached)] if stat.S_ISDIR(one.st_mode) and self.enters(path) else []
             except OSError:
                 self.unreadable += 1
-                continue
-            for path, one in looked_at(entries):
-                yield path, one, above
-                if stat.S_ISDIR(one.st_mode) and self.enters(path):
-                    waiting.append((path, above.reached))
+            waiting += sorted(inside)
 
     def enters(self, path: str) -> bool:
         """Whether a directory is walked."""
@@ -164,7 +186,7 @@ class Walk:
         if self.files % 1000 == 0 and time.monotonic() > self.until:
             self.cut = "the time was up"
         mode = status.st_mode
-        if status.st_uid not in self.uids or status.st_gid not in self.gids:
+        if not self.has_user(status.st_uid) or not self.has_group(status.st_gid):
             self.unowned(path, status, above)
         if stat.S_ISLNK(mode):
             return
@@ -204,21 +226,40 @@ class Walk:
             self.left_out += 1
 
 
-def looked_at(entries: list[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+def looked_at(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     """What each entry of a directory is; one that went away meanwhile is left out."""
-    for entry in entries:
-        with suppress(OSError):
-            yield entry.path, entry.stat(follow_symlinks=False)
+    with closing(os.scandir(directory)) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def beginning(path: str, most: int, follow: int = 0) -> bytes:
+    """How a regular file begins; nothing else is opened, for opening alone can reboot a host or wait for ever."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | follow)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no regular file")
+        with open(f"/proc/self/fd/{handle}", "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
+def text_of(path: str, most: int) -> str:
+    """What is in a regular file; OSError when it is more than that."""
+    found = beginning(path, most + 1)
+    if len(found) > most:
+        raise OSError(f"{path} has more than {most} bytes")
+    return found.decode("utf-8", "replace")
 
 
 def is_private_key(path: str) -> bool:
     """Whether a file begins like a private key; its content stays here."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        head = beginning(path, HEAD, os.O_NOFOLLOW)
     except OSError:
         return False
-    with open(handle, "rb") as file:
-        head = file.read(HEAD)
     return any(mark in head for mark in MARKS)
 
 
@@ -297,8 +338,7 @@ def one_authorized(path: str, user: Any) -> Entry:
     status = os.stat(path)
     above = [os.stat(one) for one in (os.path.dirname(path), user.pw_dir)]
     loose = [one for one in (status, *above) if one.st_mode & 0o022 or one.st_uid not in (0, user.pw_uid)]
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        keys = [line for line in (one.strip() for one in lines) if line and not line.startswith("#")]
+    keys, why = keys_of(path)
     shell = os.path.basename(user.pw_shell)
     return {
         **told(path, status),
@@ -307,7 +347,17 @@ def one_authorized(path: str, user: Any) -> Entry:
         "weak": sorted({weakness for weakness in map(weak, keys) if weakness}),
         "system": (0 < user.pw_uid <= SYSTEM_MOST or user.pw_uid == NOBODY),
         "login": shell not in NO_LOGIN,
+        "why": why,
     }
+
+
+def keys_of(path: str) -> tuple[list[str], str]:
+    """The keys of a file, and why they are not known: a user may put anything there, and link it to anything."""
+    try:
+        lines = [line.strip() for line in text_of(path, MOST_TEXT).splitlines()]
+    except OSError as error:
+        return [], plain(str(error))
+    return [line for line in lines if line and not line.startswith("#")], ""
 
 
 def weak(line: str) -> str:
@@ -374,12 +424,22 @@ def wanted_files(patterns: list[str]) -> dict[str, Entry | None]:
     return found
 
 
+def modest() -> None:
+    """Take no more of the host's memory than this needs, and be the first to go when there is none left."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
 def main() -> None:
     """Print all of it as one line of JSON."""
+    modest()
     given = json.loads(sys.argv[1])
     walk = Walk(given).run()
     answer: Entry = {
-        **walk.found,
+        **{kind: sorted(entries, key=lambda one: str(one["path"])) for kind, entries in walk.found.items()},
         "suid": with_packages(walk.found["suid"]),
         "capable": with_packages(walk.found["capable"]),
         "private_keys": without_packages(walk.found["private_keys"]),

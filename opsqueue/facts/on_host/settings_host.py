@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import re
+import resource
 import socket
 import stat
 import struct
@@ -21,6 +22,8 @@ from contextlib import suppress
 from typing import Any
 
 SECONDS = 20
+MOST_MEMORY = 512 << 20
+"""Bytes of memory that this program may ask for."""
 SHORT = {"$1$": "MD5", "$md5": "MD5", "$3$": "NT", "_": "DES"}
 KINDS = {"$y$": "yescrypt", "$gy$": "yescrypt", "$7$": "scrypt", "$6$": "SHA-512", "$5$": "SHA-256", "$2": "bcrypt"}
 OLD_DES = 13
@@ -35,6 +38,7 @@ PASSWD, GROUP = 6, 3
 """Colons in a line of these files."""
 LISTEN = "0A"
 UNCONNECTED = "07"
+FREE = re.compile(r"\bNOPASSWD\s*:")
 INCLUDE = re.compile(r"^[@#]include(dir)?\s+(.+)$")
 MOST_FILES = 200
 
@@ -250,7 +254,7 @@ def sudo_rules(path: str, everything: set[str]) -> Iterator[Entry]:
         text = re.sub(r"(^|\s)#(?!\d).*", "", line).strip()
         if text.startswith("Defaults"):
             yield from defaults(text)
-        elif "NOPASSWD:" in text and "=" in text and not re.match(r"^\w+_Alias\b", text):
+        elif FREE.search(text) and "=" in text and not re.match(r"^\w+_Alias\b", text):
             yield {**free_of(text, everything), "kind": "nopasswd", "file": path}
 
 
@@ -265,11 +269,11 @@ def defaults(text: str) -> Iterator[Entry]:
 
 def free_of(text: str, everything: set[str]) -> Entry:
     """Who may run what without a password, by one line."""
-    free = re.split(r"(?<!\w)PASSWD:", text.partition("NOPASSWD:")[2])[0]
-    words = [re.sub(r"^([A-Z_]+:\s*)+", "", word.strip()) for word in free.split(",") if word.strip()]
+    free = re.split(r"(?<!\w)PASSWD\s*:", FREE.split(text, maxsplit=1)[1])[0]
+    words = [re.sub(r"^([A-Z_]+\s*:\s*)+", "", word.strip()) for word in free.split(",") if word.strip()]
     programs = sorted({word.split()[0] for word in words if word})
     whole = bool({"ALL", *everything} & set(programs))
-    return {"who": text.partition("=")[0].split()[0], "all": whole, "programs": programs[:10]}
+    return {"who": text.partition("=")[0].split()[0], "all": whole, "programs": programs[:100]}
 
 
 # -- accounts -----------------------------------------------------------------------------------------------
@@ -426,13 +430,23 @@ def answered(part: Any, given: Entry) -> Entry:
         found: Entry = part(given)
     except Absent as error:
         return {"absent": str(error)}
-    except (Unanswered, OSError, ValueError, IndexError, KeyError, TypeError, StopIteration) as error:
+    except (Unanswered, OSError, ValueError, IndexError, KeyError, TypeError, StopIteration, MemoryError) as error:
         return {"unknown": str(error) or type(error).__name__}
     return found
 
 
+def modest() -> None:
+    """Take no more of the host's memory than this needs, and be the first to go when there is none left."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
 def main() -> None:
     """Print all parts as one line of JSON."""
+    modest()
     given = json.loads(sys.argv[1])
     sys.stdout.write(json.dumps({part.__name__: answered(part, given) for part in PARTS}))
 

@@ -133,6 +133,7 @@ def missing(params: SecurityScanParams, facts: Facts, judged: Iterable[Judged]) 
     told = {(one.rule.part, one.why, one.rule.code if known(facts, one.rule.part) else "") for one in unknown}
     yield from (Missing(part=part, why=why, code=code) for part, why, code in sorted(told))
     yield from _of_files(facts)
+    yield from _of_keys(facts)
     yield from _of_integrity(facts)
 
 
@@ -147,7 +148,15 @@ def _of_files(facts: Facts) -> Iterator[Missing]:
         yield Missing(part="files", why=f"{walked['unreadable']} directories cannot be read without root")
 
 
+def _of_keys(facts: Facts) -> Iterator[Missing]:
+    for entry in known(facts, "files.authorized") or ():
+        if entry["why"]:
+            yield Missing(part="files.authorized", why=entry["why"])
+
+
 def _of_integrity(facts: Facts) -> Iterator[Missing]:
     answer = known(facts, "integrity")
+    if answer and answer["said"]:
+        yield Missing(part="integrity", why=f"dpkg --verify looked at less than everything: {answer['said']}")
     if answer and answer["number"] > len(answer["changed"]):
         yield Missing(part="integrity", why=f"{answer['number']} files were changed, and not all of them are told")

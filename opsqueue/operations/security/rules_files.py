@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any
 
 from opsqueue.model.names import Severity
-from opsqueue.operations.security.rule import Answer, NotApplicable, Problem, Rule
+from opsqueue.operations.security.rule import Answer, NotApplicable, NotKnown, Problem, Rule
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 _SHELLS = re.compile(
@@ -89,6 +89,15 @@ def _writable(entries: Iterable[Answer], what: str) -> Iterator[Problem]:
 def _each(entries: Iterable[Answer], text: str) -> Iterator[Problem]:
     for entry in entries:
         yield Problem(subject=entry["path"], message=text.format(entry["path"]), evidence=_told(entry))
+
+
+def _read(judge: Callable[[Iterable[Answer]], Iterator[Problem]], entries: Sequence[Answer]) -> Iterable[Problem]:
+    """What is found in files of keys; where nothing is, one that could not be read is not passed."""
+    problems = tuple(judge(entries))
+    unread = [entry["why"] for entry in entries if entry["why"]]
+    if unread and not problems:
+        raise NotKnown(unread[0])
+    return problems
 
 
 def _authorized_loose(entries: Iterable[Answer]) -> Iterator[Problem]:
@@ -219,9 +228,9 @@ FILES = (
          severity=CRITICAL, judge=_authorized_loose,
          advice="Run `chmod go-w` on the file, its directory and the home."),
     Rule(code="authorized_keys_weak", title="no weak key may log in", part="files.authorized", severity=WARNING,
-         judge=_authorized_weak, advice="Replace it with an ed25519 key."),
+         judge=partial(_read, _authorized_weak), advice="Replace it with an ed25519 key."),
     Rule(code="authorized_keys_system", title="nobody logs in as a service", part="files.authorized",
-         severity=WARNING, judge=_authorized_system,
+         severity=WARNING, judge=partial(_read, _authorized_system),
          advice="Find out who put it there: it is a well-known back door; remove it, or accept it with a reason."),
     Rule(code="home_open", title="homes are their owners'", part="files.homes", severity=INFO, judge=_homes,
          cis=("7.2.9",), lynis=("HOME-9304", "HOME-9306"), advice="Run `chown` and `chmod 0750` on it."),

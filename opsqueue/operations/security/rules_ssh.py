@@ -130,11 +130,14 @@ SSH = (
 
 def _nopasswd(answer: Answer, *, whole: bool) -> Iterator[Problem]:
     for rule in answer["nopasswd"]:
-        if rule["all"] == whole:
-            what = "everything" if whole else ", ".join(rule["programs"]) or "some programs"
-            told = {"file": rule["file"], "programs": rule["programs"]}
+        # Each program by itself: who accepts one has not accepted what is added later.
+        for what in (
+            (["everything"] if whole else rule["programs"] or ["some programs"]) if rule["all"] == whole else ()
+        ):
             yield Problem(
-                subject=rule["who"], message=f"{rule['who']} may run {what} as root without a password", evidence=told
+                subject=rule["who"] if whole else f"{rule['who']} {what}",
+                message=f"{rule['who']} may run {what} as root without a password",
+                evidence={"file": rule["file"], "programs": rule["programs"]},
             )
 
 

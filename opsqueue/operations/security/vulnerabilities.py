@@ -168,6 +168,8 @@ def _of_data(facts: Facts) -> Iterator[Missing]:
         return
     if data["cut"]:
         yield Missing(part=DATA, why=data["cut"])
+    if data["odd"]:
+        yield Missing(part=DATA, why=f"ranges that cannot be compared: {', '.join(data['odd'][:_TOLD])}")
     if data["others"] and not [one for one in data["covered"] if one != "PyPI"]:
         yield Missing(part=DATA, why=f"the advisories are for {', '.join(data['others'][:_TOLD])}, not for this system")
 
