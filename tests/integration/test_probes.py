@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import ssl
 import threading
@@ -197,6 +198,20 @@ def test_a_charset_that_is_none_for_bodies_is_read_as_utf8(web: str) -> None:
 
 def test_a_body_that_is_not_encoded_as_it_says_is_a_broken_answer(web: str) -> None:
     assert ask("http", url=f"{web}/no-gzip")["error"] == "protocol_error"
+
+
+def test_a_ca_file_that_is_no_file_holds_up_nobody(tmp_path: Path, web: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"#" * ((1 << 20) + 1))
+    (tmp_path / "empty").write_text("no certificate, and no Zertifikat für irgendwen\n")
+    strange = [str(tmp_path / "pipe"), str(tmp_path / "large"), "/dev/ptmx", "/dev/zero", str(tmp_path)]
+    kinds = [("tls", {"host": "127.0.0.1", "port": 1, "ca_file": path}) for path in [*strange, str(tmp_path / "empty")]]
+    *found, page = answer(
+        [Probe(kind=kind, options=o, timeout=5) for kind, o in [*kinds, ("http", {"url": f"{web}/ok"})]]
+    )
+    assert [("ca_file" in one["unknown"], page["ok"]) for one in found] == [(True, True)] * 6
+    assert ["regular file" in one["unknown"] for one in found] == [True, False, True, True, True, False]
+    assert "at most 1048576 bytes" in found[1]["unknown"]
 
 
 def test_a_body_is_unpacked_once_and_only_as_far_as_it_is_wanted(web: str) -> None:
