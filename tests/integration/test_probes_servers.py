@@ -113,6 +113,59 @@ def test_strange_answers_of_a_redis_are_no_answers(head: bytes) -> None:
         assert ask("redis", port=port)["error"] == "protocol_error"
 
 
+def test_what_a_redis_says_of_itself_is_kept_in_part() -> None:
+    long = "x" * 100_000
+    names = ("redis_version", "role", "master_link_status", "rdb_last_bgsave_status")
+    told = "".join(f"{name}:{long}\r\n" for name in names).encode()
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"+PONG\r\n")
+        connection.recv(100)
+        connection.sendall(b"$%d\r\n%s\r\n" % (len(told), told))
+
+    with speaker(talk) as port:
+        found = ask("redis", port=port)
+    assert [found[name] for name in ("version", "role", "link", "last_save")] == ["x" * 40] * 4
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "many"])
+def test_what_a_postgres_calls_a_number_is_one(number: str) -> None:
+    with speaker(_talking_postgres(number.encode())) as port:
+        found = ask("postgres", port=port, user="watch", database="postgres")
+    assert (found["ok"], found["error"], found["failed_phase"]) == (False, "protocol_error", "state")
+    assert number in found["detail"]
+
+
+def test_the_talking_postgres_is_one() -> None:
+    with speaker(_talking_postgres(b"7")) as port:
+        found = ask("postgres", port=port, user="watch", database="postgres")
+    assert (found["ok"], found["lag_s"]) == (True, 7.0)
+
+
+def _talking_postgres(lag: bytes) -> Callable[[socket.socket], None]:
+    """Lets everybody in, and says how far behind it is."""
+
+    def said(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    def row(*columns: bytes) -> bytes:
+        cells = b"".join(len(one).to_bytes(4, "big") + one for one in columns)
+        return said(b"D", len(columns).to_bytes(2, "big") + cells) + said(b"Z", b"I")
+
+    def talk(connection: socket.socket) -> None:
+        for reply in (
+            said(b"R", b"\0\0\0\0") + said(b"Z", b"I"),
+            row(b"1"),
+            row(b"t", lag, b"1", b"2", b"9", b"3", b"t", b"17"),
+        ):
+            connection.recv(4096)
+            connection.sendall(reply)
+        connection.recv(100)
+
+    return talk
+
+
 def test_a_postgres_that_asks_for_a_million_rounds_delays_nobody() -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(1000)

@@ -6,6 +6,7 @@ was refused in the words of the server's language, without the code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,9 @@ def _state(row: Sequence[str | None]) -> dict[str, Any]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else max(round(float(text), 1), 0.0)
+        number = None if text is None else float(text)
     except ValueError:
-        raise TargetError("protocol_error", f"{str(text)[:40]!r} is no number") from None
+        number = math.nan
+    if number is not None and not math.isfinite(number):  # NaN would pass every limit
+        raise TargetError("protocol_error", f"{str(text)[:40]!r} is no number")
+    return None if number is None else max(round(number, 1), 0.0)

@@ -14,6 +14,8 @@ from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, aband
 
 _MOST = 1 << 20
 """Bytes of one answer."""
+_LONGEST = 40
+"""Characters of one thing that INFO tells; they are kept with every check."""
 _NOT_OURS = {"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"}
 """What Redis says where the checker lacks a password or a right: nothing of how the server is."""
 _NOT_READY = {"LOADING", "MASTERDOWN", "BUSY"}
@@ -79,6 +81,7 @@ async def _info(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> d
         return {"info_refused": str(refused)[:200]}
     told = {key: value for key, _, value in (line.partition(":") for line in text.splitlines()) if value}
     used, most = _number(told.get("used_memory")), _number(told.get("maxmemory"))
+    told = {key: value[:_LONGEST] for key, value in told.items()}
     return {
         "version": told.get("redis_version", ""),
         "role": {"master": "primary", "slave": "replica"}.get(told.get("role", ""), told.get("role")),
