@@ -17,7 +17,7 @@ import pytest
 from sshkit import Farm, Relay, make_key, needs_sshd
 
 from opsqueue.connectors.asking import ask_probes
-from opsqueue.connectors.probes import answer
+from opsqueue.connectors.probes import answer, hearers
 from opsqueue.model.fact import Fact, Probe
 
 OTHER_KEY = "SHA256:" + "A" * 43
@@ -179,6 +179,53 @@ def test_a_postgres_that_asks_for_a_million_rounds_delays_nobody() -> None:
     with speaker(talk) as port:
         found = ask("postgres", port=port, user="watch", database="postgres", password="sesame")
     assert (found["error"], found["failed_phase"]) == ("protocol_error", "auth")
+
+
+def _heard_from(reply: bytes, kind: str, **options: Any) -> tuple[dict[str, Any], bytes]:
+    """What a check with a password finds at a server that wants one, and what that hears after its first words."""
+    heard: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        if kind == "postgres":
+            connection.recv(1000)
+            connection.sendall(reply)
+        heard.append(connection.recv(1000))
+
+    with speaker(talk) as port:
+        found = ask(kind, port=port, password="sesame", **KINDS[kind], **options)
+    return found, b"".join(heard)
+
+
+WANTS_MD5 = b"R\0\0\0\x0c\0\0\0\x05salt"
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("redis", b"*2\r\n$4\r\nAUTH"), ("postgres", b"p\0\0\0(md5")])
+def test_a_password_goes_to_this_machine_or_to_who_is_proven(
+    kind: str, begins: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _heard_from(WANTS_MD5, kind)[1].startswith(begins)
+    monkeypatch.setattr(hearers, "_on_this_machine", lambda _address: False)
+    found, heard = _heard_from(WANTS_MD5, kind)
+    assert "give the check `tls` with `verify_tls`" in found["unknown"]
+    assert heard == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "may"),
+    [
+        ("127.0.0.9", {}, True),
+        ("::1", {}, True),
+        ("::ffff:127.0.0.1", {}, True),
+        ("fe80::1%eth0", {}, False),
+        ("192.0.2.7", {}, False),
+        ("::ffff:192.0.2.7", {}, False),
+        ("192.0.2.7", {"tls": True}, True),
+        ("192.0.2.7", {"tls": True, "verify_tls": False}, False),
+        ("192.0.2.7", {"verify_tls": True}, False),
+    ],
+)
+def test_who_may_hear(address: str, options: dict[str, Any], may: bool) -> None:
+    assert hearers.may_hear(address, options) is may
 
 
 def test_a_password_is_not_told_in_clear_text_to_whoever_asks() -> None:

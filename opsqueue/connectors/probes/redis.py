@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from opsqueue.connectors.probes import hearers
 from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, abandoned, connect, option, secure
 
 _MOST = 1 << 20
@@ -57,6 +58,8 @@ async def _log_in(
 ) -> None:
     user, password = option(options, "user", str, ""), option(options, "password", str, "")
     if password:
+        if not hearers.may_hear(str(writer.get_extra_info("peername")[0]), options):
+            raise ProbeError(f"a password is told only to who is surely the one that is meant: {hearers.WAY}")
         with watch.phase("auth"):
             await _ask(reader, writer, "AUTH", *([user] if user else []), password)
 
