@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opsqueue.model.host import Host
@@ -23,6 +23,8 @@ class Looks:
 
     connection: Connection
     thresholds: Mapping[str, float]
+    _found: dict[str, Mapping[str, tuple[Mapping[str, Any], ...]]] = field(default_factory=dict)
+    """What earlier operations found, by operation and host: most hosts have the same one, and it is read once."""
 
     def at(self, kind: OperationKind, operation: Operation, target: Target, host: Host | None) -> Seen:
         """All about one target; without its host in the inventory, without its past."""
@@ -54,4 +56,9 @@ class Looks:
         return rollups.Past(self.connection, host.name, wanted, at) if wanted else {}
 
     def _findings(self, operation: Operation, target: Target) -> tuple[Mapping[str, Any], ...] | None:
-        return history.findings_before(self.connection, operation, target.host)
+        before = history.alike_before(self.connection, operation, target)
+        if before is None:
+            return None
+        if before not in self._found:
+            self._found[before] = history.findings_of(self.connection, before)
+        return self._found[before].get(target.host, ())

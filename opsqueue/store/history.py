@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, or_, select
 
 from opsqueue.model.names import Outcome, Stage
-from opsqueue.model.record import Operation
+from opsqueue.model.record import Operation, Target
 from opsqueue.store.rows import operation_of, pack, unpack
 from opsqueue.store.schema import OPEN, deliveries, events, targets
 from opsqueue.store.schema import operations as table
 
 _FURTHER = 10
 """So many times more operations of a name are looked through for those with the same parameters."""
+_FAR_BACK = 200
+"""How many of a host's last targets are looked through; so that a long history costs no more than a short one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,22 +141,31 @@ def due_soon(connection: Connection, until: float) -> bool:
     return connection.execute(query).first() is not None
 
 
-def findings_before(connection: Connection, operation: Operation, host: str) -> tuple[Mapping[str, Any], ...] | None:
-    """What the last operation of this type with the same parameters found on this host; None: there was none."""
+def alike_before(connection: Connection, operation: Operation, target: Target) -> str | None:
+    """The last operation of this type with the same parameters that was carried out on a host; None: none lately."""
+    before = operation.created_at if target.started_at is None else target.started_at
     near = (
-        select(table.c.parameters, table.c.findings, table.c.created_at)
-        .join(targets, targets.c.operation_id == table.c.id)
-        .where(table.c.type == operation.type, table.c.created_at < operation.created_at)
-        .where(targets.c.host == host, targets.c.verified_at.is_not(None), table.c.stage == Stage.CLOSED)
-        .order_by(table.c.created_at.desc())
-        .limit(_FURTHER)
+        select(targets.c.operation_id)
+        .where(targets.c.host == target.host, targets.c.started_at < before, targets.c.verified_at.is_not(None))
+        .order_by(targets.c.started_at.desc())
+        .limit(_FAR_BACK)
         .subquery()
     )
     last = (
-        select(near.c.findings)
-        .where(near.c.parameters == pack(operation.parameters))
-        .order_by(near.c.created_at.desc())
+        select(table.c.id)
+        .join(near, near.c.operation_id == table.c.id)
+        .where(table.c.type == operation.type, table.c.parameters == pack(operation.parameters))
+        .where(table.c.created_at < operation.created_at, table.c.stage == Stage.CLOSED)
+        .order_by(table.c.created_at.desc())
         .limit(1)
     )
-    found = connection.execute(last).scalar_one_or_none()
-    return None if found is None else tuple(one for one in unpack(found) if one["host"] == host)
+    return connection.execute(last).scalar_one_or_none()
+
+
+def findings_of(connection: Connection, operation_id: str) -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    """What an operation found, by host; a host without findings is left out."""
+    by_host: dict[str, list[Mapping[str, Any]]] = {}
+    found = connection.execute(select(table.c.findings).where(table.c.id == operation_id)).scalar_one_or_none()
+    for one in unpack(found) if found else ():
+        by_host.setdefault(one["host"], []).append(one)
+    return {host: tuple(theirs) for host, theirs in by_host.items()}

@@ -532,6 +532,17 @@ def test_samples_of_one_moment_are_stored_once(store):
         assert samples.read(connection, "h1", "none", 0) == samples.read(connection, "h2", "cpu", 0) == []
 
 
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 10**400], ids=["nan", "inf", "-inf", "huge"]
+)
+def test_what_is_no_number_is_dropped_and_the_others_are_kept(store, value):
+    numbers = {"lag": Metric(name="lag", value=value, unit="s"), "load": Metric(name="load", value=2, unit="load")}
+    with store.begin() as tx:
+        assert add_samples(tx, numbers, AT) == 1
+    with store.read() as connection:
+        assert [samples.read(connection, "h1", name, 0) for name in ("lag", "load")] == [[], [(AT, 2.0)]]
+
+
 def test_samples_of_many_workers_at_once_share_their_series(store):
     def add(index):
         with store.begin() as tx:

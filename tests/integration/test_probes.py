@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,6 +39,10 @@ def ask(kind: str, timeout: float = 3.0, **options: Any) -> dict[str, Any]:
 # -- HTTP ---------------------------------------------------------------------------------------------------
 
 
+def twice_packed() -> bytes:
+    return gzip.compress(gzip.compress(b"x" * 9_000_000))
+
+
 class Pages(BaseHTTPRequestHandler):
     """One page for each way in which a web server can behave."""
 
@@ -46,8 +53,12 @@ class Pages(BaseHTTPRequestHandler):
         {
             "/ok": self.ok, "/error": self.error, "/drip": self.drip, "/loop": self.loop, "/moved": self.moved,
             "/huge": self.huge, "/half": self.half, "/flaky": self.sometimes, "/slow-head": self.slow_head,
-            "/charset": self.charset,
+            "/charset": self.charset, "/moved-bomb": self.moved_with_bomb, "/moved-much": self.moved_with_much,
             "/charset-idna": lambda: self.reply(200, b"\xff." + b"a" * 70, Content_Type="text/plain; charset=idna"),
+            "/bomb": lambda: self.reply(200, twice_packed(), Content_Encoding="gzip, gzip"),
+            "/gzip": lambda: self.reply(200, gzip.compress(b"y" * 9_000_000), Content_Encoding="identity, gzip"),
+            "/deflate": lambda: self.reply(200, zlib.compress(b"good"), Content_Encoding="deflate"),
+            "/bare": lambda: self.reply(200, zlib.compress(b"good", wbits=-15), Content_Encoding="deflate"),
             "/no-gzip": lambda: self.reply(200, b"\x1f\x8bno", Content_Encoding="gzip"),
         }[self.path]()  # fmt: skip
 
@@ -73,6 +84,16 @@ class Pages(BaseHTTPRequestHandler):
 
     def moved(self) -> None:
         self.reply(302, Location="/ok")
+
+    def moved_with_bomb(self) -> None:
+        self.reply(302, twice_packed(), Location="/ok", Content_Encoding="gzip, gzip")
+
+    def moved_with_much(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/ok")
+        self.send_header("Content-Length", str(10**12))
+        self.end_headers()
+        self._pour(b"x" * 65_536, 0.0)
 
     def charset(self) -> None:
         self.reply(200, b"caf\xff\x00", Content_Type="text/plain; charset=no-such")
@@ -177,6 +198,35 @@ def test_a_charset_that_is_none_for_bodies_is_read_as_utf8(web: str) -> None:
 
 def test_a_body_that_is_not_encoded_as_it_says_is_a_broken_answer(web: str) -> None:
     assert ask("http", url=f"{web}/no-gzip")["error"] == "protocol_error"
+
+
+def test_a_ca_file_that_is_no_file_holds_up_nobody(tmp_path: Path, web: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"#" * ((1 << 20) + 1))
+    (tmp_path / "empty").write_text("no certificate, and no Zertifikat für irgendwen\n")
+    strange = [str(tmp_path / "pipe"), str(tmp_path / "large"), "/dev/ptmx", "/dev/zero", str(tmp_path)]
+    kinds = [("tls", {"host": "127.0.0.1", "port": 1, "ca_file": path}) for path in [*strange, str(tmp_path / "empty")]]
+    *found, page = answer(
+        [Probe(kind=kind, options=o, timeout=5) for kind, o in [*kinds, ("http", {"url": f"{web}/ok"})]]
+    )
+    assert [("ca_file" in one["unknown"], page["ok"]) for one in found] == [(True, True)] * 6
+    assert ["regular file" in one["unknown"] for one in found] == [True, False, True, True, True, False]
+    assert "at most 1048576 bytes" in found[1]["unknown"]
+
+
+def test_a_body_is_unpacked_once_and_only_as_far_as_it_is_wanted(web: str) -> None:
+    found = ask("http", url=f"{web}/gzip", max_bytes=1000)
+    assert (found["body"], found["truncated"]) == ("y" * 1000, True)
+    assert [ask("http", url=f"{web}/{name}")["body"] for name in ("deflate", "bare")] == ["good", "good"]
+    refused = ask("http", url=f"{web}/bomb")
+    assert (refused["ok"], refused["error"], refused["failed_phase"]) == (False, "protocol_error", "body")
+    assert "packed as 'gzip, gzip'" in refused["detail"]
+
+
+@pytest.mark.parametrize("page", ["moved-bomb", "moved-much"])
+def test_the_body_of_a_redirect_is_not_read(web: str, page: str) -> None:
+    found = ask("http", url=f"{web}/{page}", follow_redirects=True)
+    assert (found["status"], found["redirects"]) == (200, 1)
 
 
 def test_redirects_are_followed_only_when_asked(web: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from sshkit import Farm, Relay, make_key, needs_sshd
 
 from opsqueue.connectors.asking import ask_probes
-from opsqueue.connectors.probes import answer
+from opsqueue.connectors.probes import answer, hearers
 from opsqueue.model.fact import Fact, Probe
 
 OTHER_KEY = "SHA256:" + "A" * 43
@@ -113,6 +113,59 @@ def test_strange_answers_of_a_redis_are_no_answers(head: bytes) -> None:
         assert ask("redis", port=port)["error"] == "protocol_error"
 
 
+def test_what_a_redis_says_of_itself_is_kept_in_part() -> None:
+    long = "x" * 100_000
+    names = ("redis_version", "role", "master_link_status", "rdb_last_bgsave_status")
+    told = "".join(f"{name}:{long}\r\n" for name in names).encode()
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"+PONG\r\n")
+        connection.recv(100)
+        connection.sendall(b"$%d\r\n%s\r\n" % (len(told), told))
+
+    with speaker(talk) as port:
+        found = ask("redis", port=port)
+    assert [found[name] for name in ("version", "role", "link", "last_save")] == ["x" * 40] * 4
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "many"])
+def test_what_a_postgres_calls_a_number_is_one(number: str) -> None:
+    with speaker(_talking_postgres(number.encode())) as port:
+        found = ask("postgres", port=port, user="watch", database="postgres")
+    assert (found["ok"], found["error"], found["failed_phase"]) == (False, "protocol_error", "state")
+    assert number in found["detail"]
+
+
+def test_the_talking_postgres_is_one() -> None:
+    with speaker(_talking_postgres(b"7")) as port:
+        found = ask("postgres", port=port, user="watch", database="postgres")
+    assert (found["ok"], found["lag_s"]) == (True, 7.0)
+
+
+def _talking_postgres(lag: bytes) -> Callable[[socket.socket], None]:
+    """Lets everybody in, and says how far behind it is."""
+
+    def said(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    def row(*columns: bytes) -> bytes:
+        cells = b"".join(len(one).to_bytes(4, "big") + one for one in columns)
+        return said(b"D", len(columns).to_bytes(2, "big") + cells) + said(b"Z", b"I")
+
+    def talk(connection: socket.socket) -> None:
+        for reply in (
+            said(b"R", b"\0\0\0\0") + said(b"Z", b"I"),
+            row(b"1"),
+            row(b"t", lag, b"1", b"2", b"9", b"3", b"t", b"17"),
+        ):
+            connection.recv(4096)
+            connection.sendall(reply)
+        connection.recv(100)
+
+    return talk
+
+
 def test_a_postgres_that_asks_for_a_million_rounds_delays_nobody() -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(1000)
@@ -126,6 +179,53 @@ def test_a_postgres_that_asks_for_a_million_rounds_delays_nobody() -> None:
     with speaker(talk) as port:
         found = ask("postgres", port=port, user="watch", database="postgres", password="sesame")
     assert (found["error"], found["failed_phase"]) == ("protocol_error", "auth")
+
+
+def _heard_from(reply: bytes, kind: str, **options: Any) -> tuple[dict[str, Any], bytes]:
+    """What a check with a password finds at a server that wants one, and what that hears after its first words."""
+    heard: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        if kind == "postgres":
+            connection.recv(1000)
+            connection.sendall(reply)
+        heard.append(connection.recv(1000))
+
+    with speaker(talk) as port:
+        found = ask(kind, port=port, password="sesame", **KINDS[kind], **options)
+    return found, b"".join(heard)
+
+
+WANTS_MD5 = b"R\0\0\0\x0c\0\0\0\x05salt"
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("redis", b"*2\r\n$4\r\nAUTH"), ("postgres", b"p\0\0\0(md5")])
+def test_a_password_goes_to_this_machine_or_to_who_is_proven(
+    kind: str, begins: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _heard_from(WANTS_MD5, kind)[1].startswith(begins)
+    monkeypatch.setattr(hearers, "_on_this_machine", lambda _address: False)
+    found, heard = _heard_from(WANTS_MD5, kind)
+    assert "give the check `tls` with `verify_tls`" in found["unknown"]
+    assert heard == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "may"),
+    [
+        ("127.0.0.9", {}, True),
+        ("::1", {}, True),
+        ("::ffff:127.0.0.1", {}, True),
+        ("fe80::1%eth0", {}, False),
+        ("192.0.2.7", {}, False),
+        ("::ffff:192.0.2.7", {}, False),
+        ("192.0.2.7", {"tls": True}, True),
+        ("192.0.2.7", {"tls": True, "verify_tls": False}, False),
+        ("192.0.2.7", {"verify_tls": True}, False),
+    ],
+)
+def test_who_may_hear(address: str, options: dict[str, Any], may: bool) -> None:
+    assert hearers.may_hear(address, options) is may
 
 
 def test_a_password_is_not_told_in_clear_text_to_whoever_asks() -> None:

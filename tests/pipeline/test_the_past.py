@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import event
+
 from opsqueue.model.sample import SeriesWanted
 from opsqueue.store import rollups
 
@@ -32,6 +34,26 @@ def test_findings_of_before_are_those_of_the_same_parameters_and_host(story):
     assert _shown(story, parameters={"steps": 2})["before"] is None
     story.clock.at += 1
     assert _shown(story)["before"] == ["shown"]
+
+
+def test_many_operations_with_other_parameters_hide_none_with_the_same(story):
+    _shown(story)
+    for _ in range(12):
+        story.clock.at += 1
+        _shown(story, parameters={"steps": 2})
+    story.clock.at += 1
+    assert _shown(story)["before"] == ["shown"]
+
+
+def test_findings_of_before_are_read_once_for_all_hosts(story):
+    asked = {"systems": ["h1", "h2"]}
+    story.drive(story.ask("look_back", **asked))
+    story.clock.at += 1
+    said = []
+    event.listen(story.store.engine, "before_cursor_execute", lambda *given: said.append(" ".join(given[2].split())))
+    ended = story.drive(story.ask("look_back", **asked))
+    assert [one["evidence"]["before"] for one in ended["findings"]] == [["shown"], ["shown"]]
+    assert sum(one.startswith("SELECT operations.findings FROM") for one in said) == 1
 
 
 def test_an_operation_that_was_not_carried_out_found_nothing_to_compare_with(story):

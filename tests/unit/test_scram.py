@@ -42,6 +42,7 @@ def test_a_server_that_does_not_know_the_password_is_another_one(scram: Scram) -
         b"r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
         b"r=" + THEIRS + b",s=*,i=4096",
         b"r=" + THEIRS + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=0",
+        b"r=" + THEIRS + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4095",
         b"r=" + THEIRS + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=100001",
         b"r=" + THEIRS + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=many",
     ],

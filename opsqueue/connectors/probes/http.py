@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from opsqueue.connectors.probes import bodies
 from opsqueue.connectors.probes.certificates import chain_of, describe
 from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, option, resolve, trusting_nobody
 
@@ -32,19 +33,13 @@ async def probe(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
         async with httpx.AsyncClient(
             trust_env=False,
             verify=_trust(options, watch),
-            follow_redirects=option(options, "follow_redirects", bool, False),
-            max_redirects=_MOST_REDIRECTS,
             timeout=None,  # noqa: S113 - per read it would mean nothing; the whole attempt has one deadline
         ) as client:
             return {**await _exchange(client, url, options, watch), "address": address, "phases": watch.done()}
     except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError) as error:
         raise ProbeError(f"this request cannot be sent: {error}") from None
-    except httpx.TooManyRedirects:
-        raise TargetError("too_many_redirects", f"more than {_MOST_REDIRECTS} redirects") from None
     except httpx.UnsupportedProtocol as error:
         raise TargetError("protocol_error", f"redirected to something that is not HTTP: {error}") from None
-    except httpx.DecodingError as error:
-        raise TargetError("protocol_error", f"the body is not what its Content-Encoding says: {error}") from None
     except httpx.RemoteProtocolError as error:
         word = "reset" if "disconnected" in str(error) else "protocol_error"
         raise TargetError(word, str(error)) from None
@@ -72,39 +67,47 @@ async def _exchange(
     client: httpx.AsyncClient, url: httpx.URL, options: Mapping[str, Any], watch: Watch
 ) -> dict[str, Any]:
     watch.at = "connect"
-    method = option(options, "method", str, "GET")
-    async with client.stream(
-        method,
+    request = client.build_request(
+        option(options, "method", str, "GET"),
         url,
         headers={"user-agent": "opsqueue", "accept-encoding": "identity", **option(options, "headers", Mapping, {})},
         content=option(options, "body", str, "") or None,
         extensions={"trace": _Trace(watch)},
-    ) as response:
-        body, whole = await _read(response, option(options, "max_bytes", int, 65_536), watch)
-        return {
-            "ok": True,
-            "status": response.status_code,
-            "expected": _as_expected(response.status_code, options.get("expect_status")),
-            "url": str(response.url),
-            "redirects": len(response.history),
-            "http_version": response.http_version,
-            "headers": _headers(response),
-            "body": _text(body, response.charset_encoding),
-            "body_bytes": len(body),
-            "truncated": not whole,
-            "certificate": _certificate(response),
-        }
+    )
+    response, redirects = await _asked(client, request, follow=option(options, "follow_redirects", bool, False))
+    try:
+        return {**await _told(response, options, watch), "redirects": redirects}
+    finally:
+        await response.aclose()
 
 
-async def _read(response: httpx.Response, most: int, watch: Watch) -> tuple[bytes, bool]:
-    """The body up to the limit, and whether that was all of it."""
-    body = b""
+async def _asked(client: httpx.AsyncClient, request: httpx.Request, *, follow: bool) -> tuple[httpx.Response, int]:
+    """The last answer, still open, and how many redirects led to it; httpx itself would read their bodies whole."""
+    for count in range(_MOST_REDIRECTS + 1):
+        response = await client.send(request, stream=True)
+        if not follow or response.next_request is None:
+            return response, count
+        await response.aclose()
+        request = response.next_request
+    raise TargetError("too_many_redirects", f"more than {_MOST_REDIRECTS} redirects")
+
+
+async def _told(response: httpx.Response, options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     with watch.phase("body"):
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > most:
-                return body[:most], False
-    return body, True
+        encoding, most = response.headers.get("content-encoding", ""), option(options, "max_bytes", int, 65_536)
+        body, whole = await bodies.read(response.aiter_raw(), encoding, most)
+    return {
+        "ok": True,
+        "status": response.status_code,
+        "expected": _as_expected(response.status_code, options.get("expect_status")),
+        "url": str(response.url),
+        "http_version": response.http_version,
+        "headers": _headers(response),
+        "body": _text(body, response.charset_encoding),
+        "body_bytes": len(body),
+        "truncated": not whole,
+        "certificate": _certificate(response),
+    }
 
 
 def _text(body: bytes, charset: str | None) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from opsqueue.connectors.probes import authorities
+
 _MOST_LOOKUPS = 64
 # A look-up in the C library cannot be ended from outside. One that hangs is left behind in its daemon thread;
 # this counts them over the whole process, so that they stay bounded however often probes are asked.
@@ -117,8 +119,8 @@ class Kit:
         key = ca_file or ""
         if key not in self._trust:
             try:
-                self._trust[key] = ssl.create_default_context(cafile=ca_file or None)
-            except (OSError, ssl.SSLError) as error:
+                self._trust[key] = ssl.create_default_context(cadata=authorities.read(ca_file) if ca_file else None)
+            except (OSError, ValueError) as error:  # an empty file, or a path with a zero byte
                 raise ProbeError(f"the authorities in ca_file {ca_file} cannot be read: {error}") from None
         return self._trust[key]
 

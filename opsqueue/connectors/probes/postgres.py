@@ -6,9 +6,11 @@ was refused in the words of the server's language, without the code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from opsqueue.connectors.probes import hearers
 from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, abandoned, connect, option, secure
 from opsqueue.connectors.probes.postgres_wire import Refused, Wire
 
@@ -41,8 +43,14 @@ async def probe(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     """
     reader, writer = await connect(option(options, "host", str), option(options, "port", int, 5432), watch)
     with abandoned(writer):
-        answer = {"ok": True, "address": str(writer.get_extra_info("peername")[0])}
-        wire = Wire(reader, writer, may_tell_password=await _secured(reader, writer, options, watch))
+        answer: dict[str, Any] = {"ok": True, "address": str(writer.get_extra_info("peername")[0])}
+        await _secured(reader, writer, options, watch)
+        wire = Wire(
+            reader,
+            writer,
+            may_tell_password=hearers.proven(options),
+            may_tell_digest=hearers.may_hear(answer["address"], options),
+        )
         try:
             with watch.phase("auth"):
                 await wire.log_in(
@@ -57,17 +65,16 @@ async def probe(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     return {**answer, **found, "phases": watch.done()}
 
 
-async def _secured(reader: Any, writer: Any, options: Mapping[str, Any], watch: Watch) -> bool:
-    """Begin TLS where it is wanted; whether the server is surely the one that is meant."""
+async def _secured(reader: Any, writer: Any, options: Mapping[str, Any], watch: Watch) -> None:
+    """Begin TLS where it is wanted."""
     if not option(options, "tls", bool, False):
-        return False
+        return
     watch.at = "tls"
     writer.write(_SSL_REQUEST)
     await writer.drain()
     if await reader.read(64) != b"S":  # and nothing after it: what comes before TLS could be anybody's
         raise TargetError("tls_failed", "the server does not offer TLS on this port")
     await secure(writer, options, watch)
-    return option(options, "verify_tls", bool, True) is True
 
 
 async def _looked(wire: Wire, options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
@@ -103,6 +110,9 @@ def _state(row: Sequence[str | None]) -> dict[str, Any]:
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else max(round(float(text), 1), 0.0)
+        number = None if text is None else float(text)
     except ValueError:
-        raise TargetError("protocol_error", f"{str(text)[:40]!r} is no number") from None
+        number = math.nan
+    if number is not None and not math.isfinite(number):  # NaN would pass every limit
+        raise TargetError("protocol_error", f"{str(text)[:40]!r} is no number")
+    return None if number is None else max(round(number, 1), 0.0)

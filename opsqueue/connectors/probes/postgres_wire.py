@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections.abc import Mapping
 
+from opsqueue.connectors.probes import hearers
 from opsqueue.connectors.probes.kit import ProbeError, TargetError
 from opsqueue.connectors.probes.scram import Scram
 
@@ -27,12 +28,21 @@ class Refused(Exception):
 
 
 class Wire:
-    """One connection. `may_tell_password`: the server is surely the one that is meant, and nobody listens."""
+    """One connection. `may_tell_password`: the server is surely the one that is meant, and nobody listens.
+
+    `may_tell_digest`: it is that, or on this machine. The password can be guessed from its MD5, fast.
+    """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, may_tell_password: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        may_tell_password: bool = False,
+        may_tell_digest: bool = False,
     ) -> None:
-        self._reader, self._writer, self._may_tell = reader, writer, may_tell_password
+        self._reader, self._writer = reader, writer
+        self._may_tell, self._may_tell_digest = may_tell_password, may_tell_digest
 
     async def log_in(self, user: str, database: str, password: str) -> None:
         """As this user; ProbeError where a password is wanted and there is none, Refused when it is not let in."""
@@ -72,6 +82,11 @@ class Wire:
                 raise ProbeError("PostgreSQL wants the password in clear text; it is told only with tls and verify_tls")
             await self._send(b"p", password.encode() + b"\0")
         elif wanted == _MD5:
+            if not self._may_tell_digest:
+                raise ProbeError(
+                    "PostgreSQL wants the password as MD5, from which it can be guessed: "
+                    f"let it be kept as SCRAM-SHA-256, or {hearers.WAY}"
+                )
             await self._send(b"p", _md5(user, password, rest[:4]) + b"\0")
         elif wanted == _SASL and _SCRAM in rest.split(b"\0"):
             scram = Scram(password)

@@ -10,10 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from opsqueue.connectors.probes import hearers
 from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, abandoned, connect, option, secure
 
 _MOST = 1 << 20
 """Bytes of one answer."""
+_LONGEST = 40
+"""Characters of one thing that INFO tells; they are kept with every check."""
 _NOT_OURS = {"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"}
 """What Redis says where the checker lacks a password or a right: nothing of how the server is."""
 _NOT_READY = {"LOADING", "MASTERDOWN", "BUSY"}
@@ -55,6 +58,8 @@ async def _log_in(
 ) -> None:
     user, password = option(options, "user", str, ""), option(options, "password", str, "")
     if password:
+        if not hearers.may_hear(str(writer.get_extra_info("peername")[0]), options):
+            raise ProbeError(f"a password is told only to who is surely the one that is meant: {hearers.WAY}")
         with watch.phase("auth"):
             await _ask(reader, writer, "AUTH", *([user] if user else []), password)
 
@@ -79,6 +84,7 @@ async def _info(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> d
         return {"info_refused": str(refused)[:200]}
     told = {key: value for key, _, value in (line.partition(":") for line in text.splitlines()) if value}
     used, most = _number(told.get("used_memory")), _number(told.get("maxmemory"))
+    told = {key: value[:_LONGEST] for key, value in told.items()}
     return {
         "version": told.get("redis_version", ""),
         "role": {"master": "primary", "slave": "replica"}.get(told.get("role", ""), told.get("role")),

@@ -11,6 +11,8 @@ import unicodedata
 
 from opsqueue.connectors.probes.kit import TargetError
 
+_LEAST_ROUNDS = 4096
+"""RFC 7677; a server that asks for one would learn what a password is guessed from, ever so fast."""
 _MOST_ROUNDS = 100_000
 """PostgreSQL asks for 4096; a server that asks for millions would hold up all other probes."""
 _NO_BINDING = b"n,,"
@@ -39,8 +41,11 @@ class Scram:
             nonce, salt, rounds = told[b"r"], base64.b64decode(told[b"s"], validate=True), int(told[b"i"])
         except (ValueError, KeyError, binascii.Error):
             raise TargetError("protocol_error", "the challenge of the login cannot be read") from None
-        if not nonce.startswith(self._nonce) or not 0 < rounds <= _MOST_ROUNDS:
+        if not nonce.startswith(self._nonce):
             raise TargetError("protocol_error", "the challenge of the login is not one for us")
+        if not _LEAST_ROUNDS <= rounds <= _MOST_ROUNDS:
+            wanted = f"{_LEAST_ROUNDS} to {_MOST_ROUNDS}"
+            raise TargetError("protocol_error", f"the login asks for {str(rounds)[:20]} rounds, wanted are {wanted}")
         salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, rounds)
         without = b"c=" + base64.b64encode(_NO_BINDING) + b",r=" + nonce
         message = b",".join((self._bare, challenge, without))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -11,11 +12,14 @@ from opsqueue.facts.system import subject
 from opsqueue.model.amount import size
 from opsqueue.model.kind import Finding, Seen
 from opsqueue.model.names import Severity
+from opsqueue.operations.capacity.days import DAY
 from opsqueue.operations.capacity.loads import Load, load
 from opsqueue.operations.capacity.outlook import found_in
 from opsqueue.operations.capacity.params import CapacityPlanningParams
 
 _LEAST_DAYS = 14
+_LEAST_A_DAY = 20
+"""Means of five minutes that a day needs to count: a look now and then sees no busy hour. Once an hour is enough."""
 _IDLE_CPU, _IDLE_MEMORY = 10.0, 20.0
 """Percent that an idle host does not exceed, save in the rarest moments."""
 _HALF = 2
@@ -30,8 +34,16 @@ def why_none(params: CapacityPlanningParams, seen: Seen) -> str:
             return f"{name} is known of {days} days, {_LEAST_DAYS} are needed"
         if load(seen, name, params.percentile, params.cost_percentile) is None:
             return f"{name} was not measured in the last weeks"
+        if (often := _days_often(seen, name)) < _LEAST_DAYS:
+            least = f"{_LEAST_DAYS} such days are needed"
+            return f"{name} was measured at least {_LEAST_A_DAY} times a day on {often} of the last days, {least}"
     host = subject(found_in(seen), "host")
     return "" if host.get("cpus") and host.get("memory_total") else "the size of the host is not known"
+
+
+def _days_often(seen: Seen, name: str) -> int:
+    points = seen.series.get("minutes", {}).get(name, ())
+    return sum(times >= _LEAST_A_DAY for times in Counter(point.at // DAY for point in points).values())
 
 
 def cost(params: CapacityPlanningParams, seen: Seen) -> Iterator[Finding]:

@@ -90,10 +90,15 @@ def _judged(check: Check, answer: Any) -> Judged:
 
 def _beside_parents(judged: Judged, settled: Mapping[str, Judged]) -> Judged:
     down = tuple(name for name in judged.check.depends_on if _explains(settled[name]))
-    # A child that answers is plainly reachable, whatever is said of its parent.
-    if not down or judged.state not in {State.CRITICAL, State.UNKNOWN}:
+    # A child that answers is plainly reachable, whatever is said of its parent; and so is one of which something was
+    # seen that no parent explains, such as a changed key.
+    if not down or judged.state not in {State.CRITICAL, State.UNKNOWN} or _seen_for_certain(judged):
         return judged
     return replace(judged, state=State.UNREACHABLE, because_of=down)
+
+
+def _seen_for_certain(child: Judged) -> bool:
+    return any(problem.state is State.CRITICAL and problem.certain for problem in child.problems)
 
 
 def _explains(parent: Judged) -> bool:

@@ -51,14 +51,25 @@ def _finding(one: Standing, problem: Problem, seen: Seen) -> Finding:
     )
 
 
+def _down_unseen(one: Standing, problem: Problem) -> bool:
+    """Whether it counts as down from before, and this is only that nobody can look now: that mends nothing."""
+    return problem.state is State.UNKNOWN and one.judged.state is State.UNKNOWN and one.now is not None and one.now.down
+
+
 def _severity(one: Standing, problem: Problem) -> Severity:
+    if _down_unseen(one, problem):
+        return Severity.CRITICAL
     if problem.state is State.UNKNOWN:
         # Not to know how the one thing is that everything hangs on is more than a remark.
         return Severity.WARNING if one.judged.check.critical else Severity.INFO
-    return Severity.CRITICAL if problem.state is State.CRITICAL and not one.soft else Severity.WARNING
+    counts = not one.soft or problem.certain
+    return Severity.CRITICAL if problem.state is State.CRITICAL and counts else Severity.WARNING
 
 
 def _how_often(one: Standing, problem: Problem) -> str:
+    if one.now is not None and _down_unseen(one, problem):
+        since = f" since {utc_text(one.now.since)}" if one.now.since else ""
+        return f" (counts as down{since}, and cannot be checked now)"
     if one.now is None or not problem.down or problem.certain:
         return ""
     times = f"{one.now.failures} of {one.limits.failures}"
@@ -70,7 +81,7 @@ def _how_often(one: Standing, problem: Problem) -> str:
 
 
 def _counted(one: Standing) -> dict[str, Any]:
-    if one.now is None or not one.judged.down:
+    if one.now is None or not (one.judged.down or (one.judged.state is State.UNKNOWN and one.now.down)):
         return {}
     since = {"failing_since": utc_text(one.now.since)} if one.now.since else {}
     return {"failures": one.now.failures, "hard": one.now.down, **since}
