@@ -32,6 +32,8 @@ class Reading:
     """The type of the operation that looked; only the same type can say that its finding is gone."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    every: float = 0.0
+    """How often such readings come by the schedule, seconds; 0: by none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> li
     if rule.finding is not None:
         return _of_findings(rule.finding, reading, base, known)
     return [
-        Observation(labels=base | part, at=reading.at, value=metric.value, unit=metric.unit)
+        Observation(labels=base | part, at=reading.at, value=metric.value, unit=metric.unit, every=reading.every)
         for part, metric in _matching(rule.metric or "", reading.metrics)
         if metric.value is not None
     ]
@@ -102,7 +104,7 @@ def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
     """Whether so many samples were missed that something follows from it."""
     if alert.last_at is None or rule.finding is not None:
         return False
-    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule)
+    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule, alert.every)
 
 
 def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> Step:
@@ -126,13 +128,13 @@ def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[
     return about, Observation(labels=labels, at=now, holds=gone, note=note)
 
 
-def unheard(rule: AlertRule, host: Host, metric: str, last_at: float) -> Alert | None:
+def unheard(rule: AlertRule, host: Host, metric: str, last_at: float, every: float = 0.0) -> Alert | None:
     """An alert that is well, as it was last heard; None where the rule does not want to hear of silence."""
     if rule.on_missing != "alert" or rule.metric is None or not covers(rule, host):
         return None
     reading = Reading(host=host, at=last_at, metrics={metric: Metric(name=metric, value=0.0, unit="")})
     seen = observe(rule, reading, {})
-    return replace(begin(rule, seen[0].labels), last_at=last_at) if seen else None
+    return replace(begin(rule, seen[0].labels), last_at=last_at, every=every) if seen else None
 
 
 def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Limits) -> Change | None:
@@ -177,7 +179,7 @@ def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -
     if not numbers:
         return []
     found = condition_holds(condition, metrics=numbers, labels=labels)
-    return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition)]
+    return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 
 
 def _of_findings(
@@ -189,13 +191,18 @@ def _of_findings(
         worse = found.get(fingerprint(labels))
         if _fits(wanted, one.code) and (worse is None or worse.severity is not Severity.CRITICAL):
             found[fingerprint(labels)] = Observation(
-                labels=labels, at=reading.at, holds=True, severity=one.severity, note=one.message
+                labels=labels,
+                at=reading.at,
+                holds=True,
+                severity=one.severity,
+                note=one.message,
+                every=reading.every,
             )
     for alert in known.values():
         mine = alert.rule == base["rule"] and alert.labels.get("type") == reading.type
         if mine and alert.fingerprint not in found:
             found[alert.fingerprint] = Observation(
-                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity
+                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity, every=reading.every
             )
     return list(found.values())
 

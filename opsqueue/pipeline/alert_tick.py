@@ -177,7 +177,8 @@ def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert
     for rule in rules:
         with world.store.read() as connection:
             last = alert_parts.last_seen(connection, rule.metric or "")
-        heard = (unheard(rule, seen.hosts[host], metric, at) for host, metric, at in last if host in seen.hosts)
+        here = (one for one in last if one[0] in seen.hosts)
+        heard = (unheard(rule, seen.hosts[host], metric, at, every) for host, metric, at, every in here)
         found += [alert for alert in heard if alert is not None and alert.fingerprint not in known]
     return found
 

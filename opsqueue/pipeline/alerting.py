@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from opsqueue.alerts.built_in import built_in
 from opsqueue.alerts.evaluate import Evaluated, Reading, evaluate
 from opsqueue.alerts.state import Limits
+from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.kind import Finding
@@ -76,7 +77,7 @@ def readings(
     by_host: dict[str, list[Finding]] = {}
     for finding in findings:
         by_host.setdefault(finding.host, []).append(finding)
-    inventory = world.inventory
+    inventory, every = world.inventory, _every(world, operation.type)
     return tuple(
         Reading(
             host=inventory[target.host],
@@ -84,10 +85,17 @@ def readings(
             type=operation.type,
             metrics={n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)},
             findings=by_host.get(target.host, ()),
+            every=every,
         )
         for target in sorted(targets, key=lambda one: one.host)
         if target.host in inventory and (target.verified_at or target.host in by_host)
     )
+
+
+def _every(world: World, kind: str) -> float:
+    """How often the schedule asks for operations of this type, seconds; 0: it does not say."""
+    entries = build(world.settings, world.kinds).values()
+    return float(min((one.every for one in entries if one.type == kind and one.every), default=0))
 
 
 def known(world: World, connection: Connection, hosts: Collection[str]) -> Known:

@@ -175,14 +175,18 @@ def prune_attempts(tx: Connection, before: float) -> int:
     return tx.execute(delete(alert_attempts).where(*old)).rowcount
 
 
-def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float]]:
-    """When each host last had a number of this name (`*` at its end: of all that begin so): host, metric, moment."""
+def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float, float]]:
+    """When each host last had a number of this name (`*` at its end: of all that begin so): host, metric, moment.
+
+    And how long after the one before that, seconds; 0: it was the first.
+    """
     begins = series.c.metric.startswith(metric[:-1], autoescape=True)
     wanted = begins if metric.endswith("*") else series.c.metric == metric
     # One step in the key for each series; a join would go through all of their samples.
-    newest = select(func.max(samples.c.at)).where(samples.c.series_id == series.c.id).scalar_subquery()
-    rows = connection.execute(select(series.c.host, series.c.metric, newest).where(wanted))
-    return [(host, name, at) for host, name, at in rows if at is not None]
+    mine = select(samples.c.at).where(samples.c.series_id == series.c.id).order_by(samples.c.at.desc())
+    newest, before = (mine.limit(1).offset(place).correlate(series).scalar_subquery() for place in (0, 1))
+    rows = connection.execute(select(series.c.host, series.c.metric, newest, before).where(wanted))
+    return [(host, name, at, at - (at if older is None else older)) for host, name, at, older in rows if at is not None]
 
 
 def _silence_of(row: Mapping[Any, Any]) -> Silence:

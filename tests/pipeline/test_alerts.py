@@ -117,6 +117,13 @@ def test_a_number_becomes_a_message_and_its_end_another(room):
     assert room.said == ["high on h1: 1 firing", "high on h1: 1 resolved"]
 
 
+def test_numbers_of_a_schedule_come_as_often_as_it_says(room):
+    room.story.settings["schedule"] = {"look": {"type": "look_value", "every": 300}}
+    for _ in range(3):
+        room.see(9, wait=300)
+    assert room.kinds == ["pending", "firing"], "neither a downtime each time, nor is anything missed in between"
+
+
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
     """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
     room.given["rules"] = [HIGH | {"for_s": 0}]

@@ -205,6 +205,15 @@ def test_a_rule_may_have_rarer_numbers():
     assert no_data(room.rules[0], alert, LIMITS, AT + 3 * 86_400)[1].holds is False
 
 
+def test_numbers_that_come_rarely_are_not_missed():
+    room = Room(a_rule())
+    for at in (0, 300):
+        room.see(reading(at, cpu_usage=85.0))
+    (alert,) = room.alerts.values()
+    assert no_data(room.rules[0], alert, LIMITS, AT + 300 + 900)[1].holds is False
+    assert no_data(room.rules[0], alert, LIMITS, AT + 300 + 901)[1].holds is True
+
+
 # Lines 19, 20
 
 
