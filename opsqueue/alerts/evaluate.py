@@ -71,13 +71,19 @@ def evaluate(
         if not covers(rule, reading.host):
             continue
         try:
-            found = list(_of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0)))
-        except ConditionFailed as error:
-            errors[rule.name] = str(error)
-            continue
-        sound.append(rule.name)
+            found, wrong = _of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0))
+        except Exception as error:  # noqa: BLE001  # one rule must not keep the others, or the operation, from going on
+            found, wrong = [], _why(error)
         changes.extend(found)
+        if wrong:
+            errors[rule.name] = wrong
+        else:
+            sound.append(rule.name)
     return Evaluated(changes=tuple(changes), errors=errors, sound=tuple(sound))
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, ConditionFailed) else f"{type(error).__name__}: {error}"
 
 
 def covers(rule: AlertRule, host: Host) -> bool:
@@ -148,15 +154,26 @@ def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Lim
 
 def _of_rule(
     rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits, elsewhere: int
-) -> Iterator[Change]:
+) -> tuple[list[Change], str]:
+    """What changes, and what is wrong with the rule; empty: nothing."""
     seen = observe(rule, reading, known)
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
-    mine = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
-    mine |= {one.after.fingerprint for one in changes if one.after.active_at is not None}
-    if elsewhere + len(mine) > MOST_ALERTS:
-        raise ConditionFailed(f"it would have {elsewhere + len(mine)} alerts, more than {MOST_ALERTS}: narrow it")
-    return iter([*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})])
+    changes += _left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})
+    stand = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
+    stand -= {one.after.fingerprint for one in changes if one.after.active_at is None}
+    begun = [one for one in changes if begins(one)]
+    many = elsewhere + len(stand) + len(begun)
+    if not begun or many <= MOST_ALERTS:
+        return changes, ""
+    # Those that stand are judged, or nothing would ever end them.
+    refused = f"it would have {many} alerts, more than {MOST_ALERTS}: narrow it"
+    return [one for one in changes if not begins(one)], refused
+
+
+def begins(change: Change) -> bool:
+    """Whether its rule has one more alert by it."""
+    return change.before.active_at is None and change.after.active_at is not None
 
 
 def _left_behind(

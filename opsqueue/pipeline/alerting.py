@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opsqueue.alerts.built_in import built_in
-from opsqueue.alerts.evaluate import Evaluated, Reading, evaluate
+from opsqueue.alerts.evaluate import Evaluated, Reading, begins, evaluate
 from opsqueue.alerts.state import Limits
 from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
@@ -115,7 +115,13 @@ def known(world: World, connection: Connection, hosts: Collection[str]) -> Known
 
 def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, ...]:
     """Ask the rules; nothing is written."""
-    return tuple(_judge(world, seen, reading) for reading in given)
+    judged: list[Judged] = []
+    begun: Counter[str] = Counter()
+    for reading in given:
+        one = _judge(world, seen, reading, begun)
+        begun.update(change.after.rule for change in one.found.changes if begins(change))
+        judged.append(one)
+    return tuple(judged)
 
 
 def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
@@ -125,9 +131,11 @@ def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
         _note_health(tx, one, found)
 
 
-def _judge(world: World, seen: Known, reading: Reading) -> Judged:
+def _judge(world: World, seen: Known, reading: Reading, begun: Mapping[str, int]) -> Judged:
+    """`begun`: what began on other hosts since the record was read, by rule."""
     host = reading.host.name
     elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
+    elsewhere |= {rule: elsewhere.get(rule, 0) + number for rule, number in begun.items()}
     found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
     return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()))
 
@@ -140,7 +148,7 @@ def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
         late = [one for one in changes if not alerts.save(tx, one.before, one.after, one.transitions)]
         if not late:
             return judged.found
-        judged = _judge(world, known(world, tx, [host]), judged.reading)
+        judged = _judge(world, known(world, tx, [host]), judged.reading, {})
     _log.error("FAILED to write the alerts of %s: others kept changing them", host)
     return judged.found
 

@@ -162,6 +162,13 @@ def test_the_worst_of_many_findings_counts():
     assert [alert.severity.value for alert in room.alerts.values()] == ["critical"]
 
 
+def test_a_rule_that_breaks_keeps_nothing_else_from_going_on(monkeypatch):
+    monkeypatch.setattr("opsqueue.alerts.evaluate.condition_holds", lambda *_, **__: [][1])
+    room = Room(a_rule(name="mine", metric=None, threshold=None, condition="true"), a_rule())
+    assert room.see(reading(0, cpu_usage=85.0)) == [("firing", "cpu")]
+    assert room.errors == {"mine": "IndexError: list index out of range"}
+
+
 # Line 11: no data
 
 
@@ -234,14 +241,17 @@ def test_other_labels_are_another_alert_and_end_the_old_one():
     assert [line.reason for line in room.lines if line.kind is Kind.RESOLVED] == ["rule_changed"]
 
 
-def test_a_rule_with_too_many_alerts_is_an_error_and_all_stands_as_it_stood():
+def test_a_rule_with_too_many_alerts_is_an_error_and_no_more_begin():
     room = Room(a_rule(metric="x:*"))
     many = {f"x:{number}": 85.0 for number in range(MOST_ALERTS)}
     assert len(room.see(reading(0, **many))) == MOST_ALERTS
     before = dict(room.alerts)
     assert room.see(reading(60, **{**many, "x:more": 85.0})) == []
     assert "1001 alerts" in room.errors["cpu"]
-    assert room.alerts == before
+    assert set(room.alerts) == set(before)
+    well = dict.fromkeys(many, 1.0)
+    assert Counter(room.see(reading(120, **well), {"cpu": 1})) == {("resolved", "cpu"): MOST_ALERTS}, "and they end"
+    assert room.errors == {}
     assert Room(a_rule()).see(reading(0, cpu_usage=85.0), {"cpu": MOST_ALERTS}) == [], "those of other hosts count"
 
 
