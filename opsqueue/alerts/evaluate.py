@@ -18,6 +18,7 @@ from opsqueue.model.names import Severity
 MOST_ALERTS = 1000
 """Of one rule; more are an error in the rule."""
 NO_DATA = "NoData"
+UP = "up"
 _MISSED = {"keep": 3, "ok": 3, "alert": 2}
 """After so many intervals without a sample something follows."""
 
@@ -32,6 +33,8 @@ class Reading:
     """The type of the operation that looked; only the same type can say that its finding is gone."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    up_means: str = ""
+    """What its `up` means, where that is not that the host was reached: its alerts are others."""
     every: float = 0.0
     """How often such readings come by the schedule, seconds; 0: by none."""
 
@@ -100,10 +103,14 @@ def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> li
     if rule.finding is not None:
         return _of_findings(rule.finding, reading, base, known)
     return [
-        Observation(labels=base | part, at=reading.at, value=metric.value, unit=metric.unit, every=reading.every)
+        Observation(labels=base | part | _meant(reading, metric), at=reading.at, value=metric.value, unit=metric.unit, every=reading.every)
         for part, metric in _matching(rule.metric or "", reading.metrics)
         if metric.value is not None
     ]
+
+
+def _meant(reading: Reading, metric: Metric) -> dict[str, str]:
+    return {"type": reading.up_means} if metric.name == UP and reading.up_means else {}
 
 
 def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
@@ -193,8 +200,8 @@ def _left_behind(
 
 def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -> list[Observation]:
     numbers = {name: one.value for name, one in reading.metrics.items() if one.value is not None}
-    if not numbers:
-        return []
+    if not numbers or (set(numbers) == {UP} and UP not in condition):
+        return []  # of a host that was not reached nothing else is known
     found = condition_holds(condition, metrics=numbers, labels=labels)
     return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 

@@ -13,10 +13,11 @@ from opsqueue.alerts.state import Limits
 from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
-from opsqueue.model.kind import Finding
+from opsqueue.model.kind import Finding, Metric
+from opsqueue.model.names import TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.alert_intake import EXTERNAL
-from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.collect import DOWN, metrics_of
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
 from opsqueue.store import alert_parts, alerts
@@ -25,6 +26,8 @@ from opsqueue.store.engine import Connection
 _log = logging.getLogger("opsqueue.alerts")
 _BEFORE = ":before"
 """What a changing operation calls the numbers from before its change."""
+_WELL = "health_check"
+"""The type whose `up` means that the checks passed; with all others, that the host was reached."""
 _TRIES = 8
 
 
@@ -83,13 +86,20 @@ def readings(
             host=inventory[target.host],
             at=target.verified_at or target.finished_at or world.now(),
             type=operation.type,
-            metrics={n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)},
+            metrics=_numbers(target),
+            up_means=operation.type if operation.type == _WELL else "",
             findings=by_host.get(target.host, ()),
             every=every,
         )
         for target in sorted(targets, key=lambda one: one.host)
         if target.host in inventory and (target.verified_at or target.host in by_host)
     )
+
+
+def _numbers(target: Target) -> dict[str, Metric]:
+    if target.state is TargetState.UNREACHABLE:
+        return {DOWN.name: DOWN}
+    return {n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)}
 
 
 def _every(world: World, kind: str) -> float:

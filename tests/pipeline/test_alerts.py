@@ -124,6 +124,14 @@ def test_numbers_of_a_schedule_come_as_often_as_it_says(room):
     assert room.kinds == ["pending", "firing"], "neither a downtime each time, nor is anything missed in between"
 
 
+def test_a_host_that_is_not_reached_is_not_up(room):
+    down = {"name": "down", "metric": "up", "op": "<", "threshold": 1, "for_s": 0}
+    room.given = {"built_in": False, "rules": [down, HIGH]}
+    room.story.machines["h1"].reachable = False
+    room.story.drive(room.story.ask("look_value", retry_count=0), alerts=room.given)
+    assert [(alert.rule, alert.state, alert.value) for alert in room.alerts] == [("down", "firing", 0.0)]
+
+
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
     """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
     room.given["rules"] = [HIGH | {"for_s": 0}]

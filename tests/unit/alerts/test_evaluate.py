@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ LIMITS = Limits()
 
 
 def reading(at=0, findings=(), host=HOST, type="system_monitoring", **metrics):
-    units = {"cpu_usage": "percent", "response_time": "ms"}
+    units = {"cpu_usage": "percent", "response_time": "ms", "up": "state"}
     return Reading(
         host=host,
         at=AT + at,
@@ -167,6 +168,25 @@ def test_a_rule_that_breaks_keeps_nothing_else_from_going_on(monkeypatch):
     room = Room(a_rule(name="mine", metric=None, threshold=None, condition="true"), a_rule())
     assert room.see(reading(0, cpu_usage=85.0)) == [("firing", "cpu")]
     assert room.errors == {"mine": "IndexError: list index out of range"}
+
+
+def test_that_a_host_is_reached_and_that_it_is_well_are_two_alerts():
+    room = Room(a_rule(name="down", metric="up", op="<", threshold=1))
+    well = {"type": "health_check", "up_means": "health_check"}
+    assert room.see(replace(reading(0, up=0.0), **well)) == [("firing", "down")]
+    assert room.see(reading(60, up=1.0)) == [], "reached, and still not well"
+    assert room.see(replace(reading(120, up=1.0), **well)) == [("resolved", "down")]
+    assert room.see(reading(180, up=0.0)) == [("firing", "down")]
+    assert [alert.labels.get("type", "") for alert in room.alerts.values() if alert.firing] == [""]
+
+
+def test_a_condition_about_other_numbers_is_not_asked_about_a_host_that_is_down():
+    room = Room(
+        a_rule(name="cpu", metric=None, threshold=None, condition="cpu_usage > 80"),
+        a_rule(name="down", metric=None, threshold=None, condition="up < 1"),
+    )
+    assert room.see(reading(0, up=0.0)) == [("firing", "down")]
+    assert room.errors == {}
 
 
 # Line 11: no data
