@@ -22,12 +22,15 @@ from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.remediate import remediate
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
-from opsqueue.store import alert_parts, alerts, holds
+from opsqueue.store import alert_parts, alerts, holds, tellings
+from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.alerts")
 _LONG_AGO = 7 * 86_400.0
 _EVERY = 5.0
 """Seconds from one look to the next, in the whole cluster."""
+_FAR = 120.0
+"""Seconds by which clocks of the cluster may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +50,25 @@ def tick(world: World) -> bool:
     now = world.now()
     with world.store.read() as connection:  # asked each second by every worker, and a lease costs a write
         lease = holds.lease_of(connection, "alerts")
-    if lease is not None and lease[1] > now:
+    far = now + 2 * _EVERY
+    if lease is not None and now < lease[1] <= far:
         return False
     with world.store.begin(lasting=False) as tx:
         # A holder of its own for each turn: the same worker has to wait as well.
-        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY):
+        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY, far=far):
             return False
+        _mend_clock(tx, world, now)
     look(world)
     return True
+
+
+def _mend_clock(tx: Connection, world: World, now: float) -> None:
+    """Bring back what lies in a future that cannot be: the clock was set back since it was written."""
+    waits = [max(one.group_wait_s, one.group_interval_s) for one in (Route(), *world.settings.alerts.routes)]
+    far = max(_FAR, 2 * max(waits))
+    mended = alerts.mend_clock(tx, now, _FAR) + alert_parts.mend_clock(tx, now, far) + tellings.mend_clock(tx, now, _FAR)
+    if mended:
+        _log.warning("the clock was set back: %d alerts, groups and messages lay in the future", mended)
 
 
 def look(world: World) -> None:

@@ -63,7 +63,8 @@ def due_recipients(world: World) -> tuple[str, ...]:
         if not tellings.due_recipients(connection, now) and not tellings.summaries_due(connection, now):
             return ()
     with world.store.begin(lasting=False) as tx:
-        if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE):
+        far = now + 2 * _LEASE
+        if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE, far=far):
             return ()
     form_summaries(world)
     with world.store.read() as connection:

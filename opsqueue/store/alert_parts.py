@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, case, delete, func, or_, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.alert import Attempt, Group, Silence
@@ -105,6 +105,13 @@ def save_group(tx: Connection, before: Group, after: Group) -> bool:
         return insert_new(tx, alert_groups, {**row, "version": 1})
     mine = alert_groups.c.key == before.key, alert_groups.c.version == before.version
     return tx.execute(update(alert_groups).where(*mine).values({**row, "version": before.version + 1})).rowcount == 1
+
+
+def mend_clock(tx: Connection, now: float, far: float) -> int:
+    """Have groups looked at that wait for a future that cannot be; returns how many."""
+    sent = case((alert_groups.c.sent_at > now, now), else_=alert_groups.c.sent_at)
+    late = update(alert_groups).where(alert_groups.c.next_at > now + far)
+    return tx.execute(late.values(next_at=now, sent_at=sent, version=alert_groups.c.version + 1)).rowcount
 
 
 def forget_group(tx: Connection, group: Group) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, or_, select, update
 
 from opsqueue.model.record import Delivery
 from opsqueue.store.gently import insert_new
@@ -81,6 +81,13 @@ def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     """Write how a delivery stands; False when somebody else tried it since it was seen with so many attempts."""
     values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}
     return tx.execute(_SAVE.values(values), _key(delivery, seen)).rowcount == 1
+
+
+def mend_clock(tx: Connection, now: float, far: float) -> int:
+    """Have told what waits for a future that cannot be: what was written, or tried, after now; returns how many."""
+    written = exists().where(messages.c.event == table.c.event, messages.c.created_at > now + far)
+    late = (table.c.status.in_(WAITING), table.c.next_at > now + far, or_(written, table.c.at > now + far))
+    return tx.execute(update(table).where(*late).values(next_at=now)).rowcount
 
 
 def stretch(tx: Connection, delivery: Delivery, until: float) -> None:

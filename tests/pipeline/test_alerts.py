@@ -132,6 +132,21 @@ def test_a_host_that_is_not_reached_is_not_up(room):
     assert [(alert.rule, alert.state, alert.value) for alert in room.alerts] == [("down", "firing", 0.0)]
 
 
+def test_a_clock_that_is_set_back_stops_nothing(room):
+    room.see(9)
+    room.see(9, wait=30)
+    assert room.kinds == ["pending", "firing"]
+    assert tick(room.world())
+    room.story.clock.at -= 7200
+    assert tick(room.world("worker-2")), "the turn of before lies in the future"
+    assert [alert.last_at for alert in room.alerts] == [room.story.clock.at]
+    assert send_due(room.world("worker-2")) == 1, "nor does the message wait for the old time"
+    room.wait(60)
+    room.see(1, wait=300)
+    assert room.kinds == ["pending", "firing", "resolved"]
+    assert room.said == ["high on h1: 1 resolved", "high on h1: 1 firing"], "by its own clock it was said before"
+
+
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
     """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
     room.given["rules"] = [HIGH | {"for_s": 0}]
