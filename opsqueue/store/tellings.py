@@ -77,6 +77,14 @@ def message(connection: Connection, event: str) -> Mapping[str, Any]:
     return {**row, "payload": unpack(row["payload"])}
 
 
+def beside(connection: Connection, prefix: str, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The events that begin so and are for this recipient, and what each says to programs."""
+    # A range, and no pattern: the key is asked.
+    begins = (table.c.event >= prefix, table.c.event < prefix + chr(0x10FFFF), table.c.channel == channel)
+    query = select(messages.c.event, messages.c.payload).join(table, table.c.event == messages.c.event).where(*begins)
+    return [(event, unpack(payload)) for event, payload in connection.execute(query)]
+
+
 def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     """Write how a delivery stands; False when somebody else tried it since it was seen with so many attempts."""
     values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from opsqueue.alerts.matching import new_silence
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
+from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_tick import look, tick
 from opsqueue.pipeline.telling import send_due
@@ -130,6 +131,45 @@ def test_a_host_that_is_not_reached_is_not_up(room):
     room.story.machines["h1"].reachable = False
     room.story.drive(room.story.ask("look_value", retry_count=0), alerts=room.given)
     assert [(alert.rule, alert.state, alert.value) for alert in room.alerts] == [("down", "firing", 0.0)]
+
+
+def told_of(room):
+    with room.story.store.read() as connection:
+        rows = tellings.newest(connection, 99, every=True)
+    return {room.said[[one["event_id"] for one in room.messages].index(row.event)]: row.status for row in rows}
+
+
+def test_old_news_are_not_told_after_later_ones(room):
+    room.given["routes"] = [{"channels": ["webhook"]}]
+    room.story.settings["notification_channels"] = {"webhook": "http://localhost:8000/"}
+    room.story.receipts["webhook"] = Receipt(status="failed", error="503", permanent=False)
+    room.see(9)
+    room.see(9, wait=30)
+    send_due(room.world())
+    room.see(1, wait=300)
+    room.story.receipts.clear()
+    for _ in range(10):
+        room.story.clock.at += 600
+        send_due(room.world())
+    assert told_of(room) == {"high on h1: 1 firing": "suppressed", "high on h1: 1 resolved": "accepted"}
+
+
+def test_what_later_news_do_not_name_is_told_all_the_same(room):
+    room.given["routes"] = [{"channels": ["webhook"], "group_interval_s": 60}]
+    room.story.settings["notification_channels"] = {"webhook": "http://localhost:8000/"}
+    room.see(9)
+    room.see(9, wait=30)
+    send_due(room.world())
+    room.story.receipts["webhook"] = Receipt(status="failed", error="503", permanent=False)
+    room.see(1, wait=90)
+    send_due(room.world())
+    room.see(9, host="h2")
+    room.see(9, host="h2", wait=90)
+    room.story.receipts.clear()
+    for _ in range(10):
+        room.story.clock.at += 600
+        send_due(room.world())
+    assert list(told_of(room).values()) == ["accepted"] * 3, "that it is over on h1 nobody else says"
 
 
 def test_a_clock_that_is_set_back_stops_nothing(room):
