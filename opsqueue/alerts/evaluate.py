@@ -10,7 +10,7 @@ from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
 from opsqueue.errors import ConditionFailed
 from opsqueue.model.alert import Alert, Observation, Transition
-from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.alert_rule import RESERVED, AlertRule
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import Severity
@@ -31,6 +31,10 @@ class Reading:
     at: float
     type: str = ""
     """The type of the operation that looked; only the same type can say that its finding is gone."""
+    scope: str = ""
+    """A name for what the operation was asked for; what looked for something else cannot say that it is gone."""
+    looked: bool = True
+    """Whether the host was looked at to the end; else nothing is known to be gone."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     up_means: str = ""
@@ -190,9 +194,7 @@ def _left_behind(
     for alert in known.values():
         if alert.rule != rule.name or alert.fingerprint in seen:
             continue
-        own = {
-            name: value for name, value in alert.labels.items() if name not in {"rule", "host", "part", "code", "type"}
-        }
+        own = {name: value for name, value in alert.labels.items() if name not in RESERVED}
         if own != dict(rule.labels):
             found = end(alert, reading.at, "rule_changed")
             yield Change(before=alert, after=replace(found.alert, history=""), transitions=found.transitions)
@@ -211,7 +213,7 @@ def _of_findings(
 ) -> list[Observation]:
     found: dict[str, Observation] = {}
     for one in reading.findings:
-        labels = {**base, "code": one.code, "type": reading.type}
+        labels = {**base, "code": one.code, "type": reading.type, "scope": _scope(one.code, reading)}
         worse = found.get(fingerprint(labels))
         if _fits(wanted, one.code) and (worse is None or worse.severity is not Severity.CRITICAL):
             found[fingerprint(labels)] = Observation(
@@ -222,13 +224,20 @@ def _of_findings(
                 note=one.message,
                 every=reading.every,
             )
-    for alert in known.values():
-        mine = alert.rule == base["rule"] and alert.labels.get("type") == reading.type
+    for alert in known.values() if reading.looked else ():
+        asked = (alert.labels.get("type"), alert.labels.get("scope", ""))
+        same = asked == (reading.type, _scope(alert.labels.get("code", ""), reading))
+        mine = alert.rule == base["rule"] and same
         if mine and alert.fingerprint not in found:
             found[alert.fingerprint] = Observation(
                 labels=alert.labels, at=reading.at, holds=False, severity=alert.severity, every=reading.every
             )
     return list(found.values())
+
+
+def _scope(code: str, reading: Reading) -> str:
+    """Whoever reaches a host, for whatever, knows that it is reached."""
+    return "" if code == "unreachable" else reading.scope
 
 
 def _matching(wanted: str, metrics: Mapping[str, Metric]) -> Iterator[tuple[dict[str, str], Metric]]:

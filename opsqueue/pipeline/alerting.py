@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from opsqueue.alerts.built_in import built_in
 from opsqueue.alerts.evaluate import Evaluated, Reading, begins, evaluate
@@ -89,11 +92,18 @@ def readings(
             metrics=_numbers(target),
             up_means=operation.type if operation.type == _WELL else "",
             findings=by_host.get(target.host, ()),
+            scope=_scope(operation.parameters),
+            looked=target.verified_at is not None,
             every=every,
         )
         for target in sorted(targets, key=lambda one: one.host)
         if target.host in inventory and (target.verified_at or target.host in by_host)
     )
+
+
+def _scope(parameters: Mapping[str, Any]) -> str:
+    text = json.dumps(parameters, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:12] if parameters else ""
 
 
 def _numbers(target: Target) -> dict[str, Metric]:

@@ -133,6 +133,21 @@ def test_a_host_that_is_not_reached_is_not_up(room):
     assert [(alert.rule, alert.state, alert.value) for alert in room.alerts] == [("down", "firing", 0.0)]
 
 
+def test_only_the_same_operation_says_that_a_failure_is_gone(room):
+    failed = {"name": "failed", "finding": "*", "for_s": 0}
+    room.given = {"built_in": False, "rules": [failed]}
+    room.story.machines["h1"].wrong = True
+    room.story.drive(room.story.ask(parameters={"to": 5}, retry_count=0), alerts=room.given)
+    assert room.kinds == ["firing"]
+    room.story.machines["h1"].wrong = False
+    room.story.clock.at += 60
+    room.story.drive(room.story.ask(parameters={"to": 6}), alerts=room.given)
+    assert room.kinds == ["firing"]
+    room.story.clock.at += 60
+    room.story.drive(room.story.ask(parameters={"to": 5}), alerts=room.given)
+    assert room.kinds == ["firing", "resolved"]
+
+
 def told_of(room):
     with room.story.store.read() as connection:
         rows = tellings.newest(connection, 99, every=True)

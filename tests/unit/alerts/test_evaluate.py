@@ -156,6 +156,16 @@ def test_a_finding_is_an_alert_where_a_rule_says_so():
     assert room.see(reading(120, [])) == [("resolved", "down")]
 
 
+def test_who_looked_for_something_else_cannot_say_that_it_is_gone():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="no_answer"))
+    found, scoped = a_finding("no_answer", "critical"), {"scope": "of-db"}
+    assert room.see(replace(reading(0, [found]), **scoped)) == [("firing", "down")]
+    assert room.see(reading(60)) == [], "asked for something else"
+    assert room.see(replace(reading(120), scope="of-web")) == []
+    assert room.see(replace(reading(180), **scoped, looked=False)) == [], "did not get so far"
+    assert room.see(replace(reading(240), **scoped)) == [("resolved", "down")]
+
+
 def test_the_worst_of_many_findings_counts():
     room = Room(a_rule(name="any", metric=None, threshold=None, finding="cert_*"))
     given = [a_finding("cert_old", "warning"), a_finding("cert_old", "critical"), a_finding("cert_old", "info")]
