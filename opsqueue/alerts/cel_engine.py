@@ -9,7 +9,7 @@ from typing import Any
 import celpy
 from celpy import celtypes
 from celpy.celparser import CELParseError
-from celpy.evaluation import CELEvalError, Evaluator
+from celpy.evaluation import Evaluator
 from lark import Token
 
 from opsqueue.errors import ConditionFailed, InvalidRequest

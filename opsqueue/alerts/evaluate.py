@@ -107,7 +107,13 @@ def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> li
     if rule.finding is not None:
         return _of_findings(rule.finding, reading, base, known)
     return [
-        Observation(labels=base | part | _meant(reading, metric), at=reading.at, value=metric.value, unit=metric.unit, every=reading.every)
+        Observation(
+            labels=base | part | _meant(reading, metric),
+            at=reading.at,
+            value=metric.value,
+            unit=metric.unit,
+            every=reading.every,
+        )
         for part, metric in _matching(rule.metric or "", reading.metrics)
         if metric.value is not None
     ]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import Connection, case, delete, or_, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.alert import Attempt, Group, Silence

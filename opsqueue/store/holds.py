@@ -116,9 +116,7 @@ def lift_freeze(tx: Connection, freeze_id: str, *, actor: str, now: float) -> bo
     return done.rowcount == 1
 
 
-def take_lease(
-    tx: Connection, name: str, *, holder: str, now: float, until: float, far: float | None = None
-) -> bool:
+def take_lease(tx: Connection, name: str, *, holder: str, now: float, until: float, far: float | None = None) -> bool:
     """Be the one who does `name` until then; True also when we are it already.
 
     A lease that ends after `far` was written before the clock was set back, and counts as lapsed.

@@ -17,6 +17,7 @@ from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_tick import look, tick
 from opsqueue.pipeline.telling import send_due
 from opsqueue.store import alert_parts, alerts, history, operations, schema, tellings
+from opsqueue.tasks import alerter
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 60, "clear": 5}
 
@@ -570,3 +571,32 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
         found = alert_parts.attempts(connection, "high", "h1", 0)
     assert [one.state for one in found] == ["failed", "failed"]
     assert "exhausted" in room.kinds
+
+
+def test_what_nothing_is_to_be_done_about_costs_no_transaction(room, monkeypatch):
+    room.given |= {"rules": [mending()], "remediation": {"allowed": []}}
+    for _ in range(3):
+        room.see(9)
+    assert [alert.state for alert in room.alerts] == ["firing"]
+    writes, real = [], room.story.store.begin
+    monkeypatch.setattr(room.story.store, "begin", lambda *a, **k: writes.append(1) or real(*a, **k))
+    look(room.world())
+    assert writes == []
+
+
+def test_the_look_at_alerts_has_a_thread_of_its_own(room, monkeypatch):
+    room.see(9)
+    room.see(9, wait=30)
+    room.see(9, wait=30)
+    stopping, turns = threading.Event(), []
+
+    def broken_once(world):
+        turns.append(world)
+        if len(turns) == 1:
+            raise ValueError("odd")
+        stopping.set()
+
+    monkeypatch.setattr(alerter, "tick", broken_once)
+    monkeypatch.setattr(alerter, "_PULSE", 0.01)
+    alerter.start_looking(room.world(), stopping).join(60)
+    assert len(turns) == 2, "one bad turn is not the last"
