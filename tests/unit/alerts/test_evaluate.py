@@ -174,10 +174,10 @@ def test_the_worst_of_many_findings_counts():
 
 
 def test_a_rule_that_breaks_keeps_nothing_else_from_going_on(monkeypatch):
-    monkeypatch.setattr("opsqueue.alerts.evaluate.condition_holds", lambda *_, **__: [][1])
+    monkeypatch.setattr("opsqueue.alerts.evaluate.condition_holds", lambda *_, **__: [].pop())
     room = Room(a_rule(name="mine", metric=None, threshold=None, condition="true"), a_rule())
     assert room.see(reading(0, cpu_usage=85.0)) == [("firing", "cpu")]
-    assert room.errors == {"mine": "IndexError: list index out of range"}
+    assert room.errors == {"mine": "IndexError: pop from empty list"}
 
 
 def test_that_a_host_is_reached_and_that_it_is_well_are_two_alerts():
