@@ -90,5 +90,5 @@ def _check_macros(tree: Any, within: str) -> None:
         if name in _MACROS and outer:
             raise InvalidRequest(f"{name}() within {outer}(): a condition has no macro within a macro")
         body = name if name in _MACROS else outer
-        first = node.children[0]
+        first = next(iter(node.children), None)  # `!`, `-`, `[]` and `{}` have none
         waiting += [(child, outer if name in _MACROS and child is first else body) for child in _children(node)]

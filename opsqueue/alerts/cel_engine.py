@@ -9,7 +9,7 @@ from typing import Any
 import celpy
 from celpy import celtypes
 from celpy.celparser import CELParseError
-from celpy.evaluation import CELEvalError, Evaluator
+from celpy.evaluation import Evaluator
 from lark import Token
 
 from opsqueue.errors import ConditionFailed, InvalidRequest
@@ -54,7 +54,7 @@ class Program:
             found = _Metered(self._tree, activation, meter).evaluate(_context(metrics, labels))
         except _TooMuch:
             found = None
-        except (CELEvalError, RecursionError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001  # the library lets through what Python raises, such as OverflowError
             raise ConditionFailed(_said(error)) from None
         if meter.left < 0:
             raise ConditionFailed(f"the condition took more than {most} steps: make it simpler")

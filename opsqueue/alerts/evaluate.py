@@ -10,7 +10,7 @@ from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
 from opsqueue.errors import ConditionFailed
 from opsqueue.model.alert import Alert, Observation, Transition
-from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.alert_rule import RESERVED, AlertRule
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import Severity
@@ -18,6 +18,7 @@ from opsqueue.model.names import Severity
 MOST_ALERTS = 1000
 """Of one rule; more are an error in the rule."""
 NO_DATA = "NoData"
+UP = "up"
 _MISSED = {"keep": 3, "ok": 3, "alert": 2}
 """After so many intervals without a sample something follows."""
 
@@ -30,8 +31,16 @@ class Reading:
     at: float
     type: str = ""
     """The type of the operation that looked; only the same type can say that its finding is gone."""
+    scope: str = ""
+    """A name for what the operation was asked for; what looked for something else cannot say that it is gone."""
+    looked: bool = True
+    """Whether the host was looked at to the end; else nothing is known to be gone."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    up_means: str = ""
+    """What its `up` means, where that is not that the host was reached: its alerts are others."""
+    every: float = 0.0
+    """How often such readings come by the schedule, seconds; 0: by none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +78,19 @@ def evaluate(
         if not covers(rule, reading.host):
             continue
         try:
-            found = list(_of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0)))
-        except ConditionFailed as error:
-            errors[rule.name] = str(error)
-            continue
-        sound.append(rule.name)
+            found, wrong = _of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0))
+        except Exception as error:  # noqa: BLE001  # one rule must not keep the others, or the operation, from going on
+            found, wrong = [], _why(error)
         changes.extend(found)
+        if wrong:
+            errors[rule.name] = wrong
+        else:
+            sound.append(rule.name)
     return Evaluated(changes=tuple(changes), errors=errors, sound=tuple(sound))
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, ConditionFailed) else f"{type(error).__name__}: {error}"
 
 
 def covers(rule: AlertRule, host: Host) -> bool:
@@ -92,17 +107,27 @@ def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> li
     if rule.finding is not None:
         return _of_findings(rule.finding, reading, base, known)
     return [
-        Observation(labels=base | part, at=reading.at, value=metric.value, unit=metric.unit)
+        Observation(
+            labels=base | part | _meant(reading, metric),
+            at=reading.at,
+            value=metric.value,
+            unit=metric.unit,
+            every=reading.every,
+        )
         for part, metric in _matching(rule.metric or "", reading.metrics)
         if metric.value is not None
     ]
+
+
+def _meant(reading: Reading, metric: Metric) -> dict[str, str]:
+    return {"type": reading.up_means} if metric.name == UP and reading.up_means else {}
 
 
 def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
     """Whether so many samples were missed that something follows from it."""
     if alert.last_at is None or rule.finding is not None:
         return False
-    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule)
+    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule, alert.every)
 
 
 def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> Step:
@@ -126,13 +151,13 @@ def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[
     return about, Observation(labels=labels, at=now, holds=gone, note=note)
 
 
-def unheard(rule: AlertRule, host: Host, metric: str, last_at: float) -> Alert | None:
+def unheard(rule: AlertRule, host: Host, metric: str, last_at: float, every: float = 0.0) -> Alert | None:
     """An alert that is well, as it was last heard; None where the rule does not want to hear of silence."""
     if rule.on_missing != "alert" or rule.metric is None or not covers(rule, host):
         return None
     reading = Reading(host=host, at=last_at, metrics={metric: Metric(name=metric, value=0.0, unit="")})
     seen = observe(rule, reading, {})
-    return replace(begin(rule, seen[0].labels), last_at=last_at) if seen else None
+    return replace(begin(rule, seen[0].labels), last_at=last_at, every=every) if seen else None
 
 
 def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Limits) -> Change | None:
@@ -146,15 +171,26 @@ def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Lim
 
 def _of_rule(
     rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits, elsewhere: int
-) -> Iterator[Change]:
+) -> tuple[list[Change], str]:
+    """What changes, and what is wrong with the rule; empty: nothing."""
     seen = observe(rule, reading, known)
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
-    mine = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
-    mine |= {one.after.fingerprint for one in changes if one.after.active_at is not None}
-    if elsewhere + len(mine) > MOST_ALERTS:
-        raise ConditionFailed(f"it would have {elsewhere + len(mine)} alerts, more than {MOST_ALERTS}: narrow it")
-    return iter([*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})])
+    changes += _left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})
+    stand = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
+    stand -= {one.after.fingerprint for one in changes if one.after.active_at is None}
+    begun = [one for one in changes if begins(one)]
+    many = elsewhere + len(stand) + len(begun)
+    if not begun or many <= MOST_ALERTS:
+        return changes, ""
+    # Those that stand are judged, or nothing would ever end them.
+    refused = f"it would have {many} alerts, more than {MOST_ALERTS}: narrow it"
+    return [one for one in changes if not begins(one)], refused
+
+
+def begins(change: Change) -> bool:
+    """Whether its rule has one more alert by it."""
+    return change.before.active_at is None and change.after.active_at is not None
 
 
 def _left_behind(
@@ -164,9 +200,7 @@ def _left_behind(
     for alert in known.values():
         if alert.rule != rule.name or alert.fingerprint in seen:
             continue
-        own = {
-            name: value for name, value in alert.labels.items() if name not in {"rule", "host", "part", "code", "type"}
-        }
+        own = {name: value for name, value in alert.labels.items() if name not in RESERVED}
         if own != dict(rule.labels):
             found = end(alert, reading.at, "rule_changed")
             yield Change(before=alert, after=replace(found.alert, history=""), transitions=found.transitions)
@@ -174,10 +208,10 @@ def _left_behind(
 
 def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -> list[Observation]:
     numbers = {name: one.value for name, one in reading.metrics.items() if one.value is not None}
-    if not numbers:
-        return []
+    if not numbers or (set(numbers) == {UP} and UP not in condition):
+        return []  # of a host that was not reached nothing else is known
     found = condition_holds(condition, metrics=numbers, labels=labels)
-    return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition)]
+    return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 
 
 def _of_findings(
@@ -185,19 +219,31 @@ def _of_findings(
 ) -> list[Observation]:
     found: dict[str, Observation] = {}
     for one in reading.findings:
-        labels = {**base, "code": one.code, "type": reading.type}
+        labels = {**base, "code": one.code, "type": reading.type, "scope": _scope(one.code, reading)}
         worse = found.get(fingerprint(labels))
         if _fits(wanted, one.code) and (worse is None or worse.severity is not Severity.CRITICAL):
             found[fingerprint(labels)] = Observation(
-                labels=labels, at=reading.at, holds=True, severity=one.severity, note=one.message
+                labels=labels,
+                at=reading.at,
+                holds=True,
+                severity=one.severity,
+                note=one.message,
+                every=reading.every,
             )
-    for alert in known.values():
-        mine = alert.rule == base["rule"] and alert.labels.get("type") == reading.type
+    for alert in known.values() if reading.looked else ():
+        asked = (alert.labels.get("type"), alert.labels.get("scope", ""))
+        same = asked == (reading.type, _scope(alert.labels.get("code", ""), reading))
+        mine = alert.rule == base["rule"] and same
         if mine and alert.fingerprint not in found:
             found[alert.fingerprint] = Observation(
-                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity
+                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity, every=reading.every
             )
     return list(found.values())
+
+
+def _scope(code: str, reading: Reading) -> str:
+    """Whoever reaches a host, for whatever, knows that it is reached."""
+    return "" if code == "unreachable" else reading.scope
 
 
 def _matching(wanted: str, metrics: Mapping[str, Metric]) -> Iterator[tuple[dict[str, str], Metric]]:

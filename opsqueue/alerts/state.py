@@ -23,19 +23,19 @@ class Limits:
     """Seconds that belong to the engine, not to a rule."""
 
     interval: float = 60.0
-    """How often samples come, where a rule does not say."""
+    """How often samples come at most, where a rule does not say."""
     tolerance: float = 3600.0
     """A gap that is longer makes an alert start anew."""
     grace: float = 600.0
     """After a gap it waits so long at least, or its `for` if that is less."""
 
-    def of(self, rule: AlertRule) -> float:
-        """How often samples of this rule come."""
-        return float(rule.interval_s or self.interval)
+    def of(self, rule: AlertRule, every: float = 0.0) -> float:
+        """How often samples of this rule come; `every`: what is known of this alert's own."""
+        return float(rule.interval_s or max(self.interval, every))
 
-    def gap(self, rule: AlertRule) -> float:
+    def gap(self, rule: AlertRule, every: float = 0.0) -> float:
         """From where on there was a downtime between two samples."""
-        return 3 * self.of(rule)
+        return 3 * self.of(rule, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,12 @@ def step(rule: AlertRule, alert: Alert, seen: Observation, limits: Limits) -> St
         return Step(alert)
     holds = _holds(rule, alert, seen)
     told = replace(
-        _after_gap(rule, alert, seen.at, limits),
+        _after_gap(rule, alert, seen, limits),
         value=seen.value,
         threshold=rule.threshold,
         note=seen.note,
         last_at=seen.at,
+        every=_every(rule, alert, seen, limits),
         history=remember(alert.history, holds),
         severity=seen.severity or rule.severity,
     )
@@ -115,12 +116,21 @@ def _holds(rule: AlertRule, alert: Alert, seen: Observation) -> bool:
     return still(rule, seen.value, seen.unit) if alert.firing else fires(rule, seen.value)
 
 
-def _after_gap(rule: AlertRule, alert: Alert, at: float, limits: Limits) -> Alert:
+def _every(rule: AlertRule, alert: Alert, seen: Observation, limits: Limits) -> float:
+    if seen.every or alert.last_at is None:
+        return seen.every or alert.every
+    gap = seen.at - alert.last_at
+    # One downtime does not make the next one usual; numbers that come rarely from now on are known after some.
+    return min(gap, limits.gap(rule, alert.every)) if alert.every else gap
+
+
+def _after_gap(rule: AlertRule, alert: Alert, seen: Observation, limits: Limits) -> Alert:
     """As Prometheus restores `for` after a restart: the time that nobody looked does not count.
 
     An alert that fires goes on, unless the gap is longer than the tolerance.
     """
-    if alert.last_at is None or alert.active_at is None or at - alert.last_at <= limits.gap(rule):
+    at, usual = seen.at, limits.gap(rule, max(alert.every, seen.every))
+    if alert.last_at is None or alert.active_at is None or at - alert.last_at <= usual:
         return alert
     if at - alert.last_at > limits.tolerance:
         return replace(alert, active_at=at)

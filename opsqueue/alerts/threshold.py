@@ -40,8 +40,8 @@ def still(rule: AlertRule, value: float, unit: str = "") -> bool:
 
 
 def clear_of(rule: AlertRule, unit: str = "") -> float | None:
-    """Where a firing alert ends; None where equality is asked, which has no inside."""
-    if rule.clear is not None or rule.threshold is None or rule.op in {"==", "!="}:
+    """Where a firing alert ends; None where there is no inside: with equality, and with states, as `up`."""
+    if rule.clear is not None or rule.threshold is None or rule.op in {"==", "!="} or unit == "state":
         return rule.clear
     width = _POINTS if unit == "percent" else abs(rule.threshold) * _SHARE
     return rule.threshold - width if rule.op in {">", ">="} else rule.threshold + width

@@ -57,6 +57,8 @@ class Observation:
     severity: Severity | None = None
     """Of a finding, where it differs from the rule's."""
     note: str = ""
+    every: float = 0.0
+    """How often such samples come by the schedule, seconds; 0: by none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class Alert:
     note: str = ""
     last_at: float | None = None
     """The sample that was judged last; an older one changes nothing."""
+    every: float = 0.0
+    """How often its samples come, seconds: by the schedule, or as the last two did; 0: not known yet."""
     history: str = ""
     """The last 21 results, oldest first: 1 it held, 0 it did not."""
     flapping: bool = False

@@ -13,7 +13,7 @@ from opsqueue.model.names import OperationPriority, Severity
 
 MOST_CONDITION = 1024
 """Characters of a condition text."""
-RESERVED = frozenset({"rule", "host", "part", "code", "type", "nodata", "severity"})
+RESERVED = frozenset({"rule", "host", "part", "code", "type", "scope", "nodata", "severity"})
 """Labels that the engine itself gives."""
 
 Op = Literal[">", ">=", "<", "<=", "==", "!="]

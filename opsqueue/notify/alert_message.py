@@ -22,6 +22,9 @@ _WORDS = {
     "repeat": "still: ",
 }
 
+GROUP = "alerts"
+"""What the message of a group calls itself in its payload."""
+
 
 def of_group(notice: Notice, rules: Mapping[str, AlertRule]) -> Message:
     """The message of a group: what fires, what flaps, what is over."""
@@ -122,7 +125,7 @@ def _payload(notice: Notice, rules: Mapping[str, AlertRule], severity: Severity)
         *(_said(alert, rules.get(alert.rule), "resolved") for alert in notice.resolved),
     ]
     return {
-        "event": "alerts",
+        "event": GROUP,
         "why": notice.why,
         "group": dict(notice.group.labels),
         "route": notice.group.route,

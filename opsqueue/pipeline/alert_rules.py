@@ -29,7 +29,7 @@ from opsqueue.store.engine import Connection
 
 _PLAIN = re.compile(r"\s*([a-zA-Z_][\w:/.@-]*\*?)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
 _TAKEN = frozenset({NO_DATA, EXTERNAL.name})
-_UNITS = {"cpu_usage": "percent", "memory_usage": "percent"}
+_UNITS = {"cpu_usage": "percent", "memory_usage": "percent", "up": "state"}
 
 
 def parse_rule(name: str, condition: str | Mapping[str, Any], action: Any = "notify", **more: Any) -> AlertRule:

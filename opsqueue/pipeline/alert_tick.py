@@ -15,6 +15,7 @@ from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Notify, Route
 from opsqueue.model.host import Host
+from opsqueue.model.matcher import all_match
 from opsqueue.notify.alert_message import of_group
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alert_people import escalate
@@ -22,12 +23,15 @@ from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.remediate import remediate
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
-from opsqueue.store import alert_parts, alerts, holds
+from opsqueue.store import alert_parts, alerts, holds, tellings
+from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.alerts")
 _LONG_AGO = 7 * 86_400.0
 _EVERY = 5.0
 """Seconds from one look to the next, in the whole cluster."""
+_FAR = 120.0
+"""Seconds by which clocks of the cluster may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +51,27 @@ def tick(world: World) -> bool:
     now = world.now()
     with world.store.read() as connection:  # asked each second by every worker, and a lease costs a write
         lease = holds.lease_of(connection, "alerts")
-    if lease is not None and lease[1] > now:
+    far = now + 2 * _EVERY
+    if lease is not None and now < lease[1] <= far:
         return False
     with world.store.begin(lasting=False) as tx:
         # A holder of its own for each turn: the same worker has to wait as well.
-        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY):
+        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY, far=far):
             return False
+        _mend_clock(tx, world, now)
     look(world)
     return True
+
+
+def _mend_clock(tx: Connection, world: World, now: float) -> None:
+    """Bring back what lies in a future that cannot be: the clock was set back since it was written."""
+    waits = [max(one.group_wait_s, one.group_interval_s) for one in (Route(), *world.settings.alerts.routes)]
+    far = max(_FAR, 2 * max(waits))
+    mended = (
+        alerts.mend_clock(tx, now, _FAR) + alert_parts.mend_clock(tx, now, far) + tellings.mend_clock(tx, now, _FAR)
+    )
+    if mended:
+        _log.warning("the clock was set back: %d alerts, groups and messages lay in the future", mended)
 
 
 def look(world: World) -> None:
@@ -86,7 +103,7 @@ def view(world: World) -> View:
 def _maintain(world: World, seen: View) -> None:
     limits = limits_of(world.settings)
     told_of = {name for group in seen.groups.values() for name in group.sent}
-    firing = [alert for alert in seen.alerts if alert.firing]
+    firing = _sources(world, seen)
     for alert in seen.alerts:
         done = forgettable(alert) or _over_long_ago(alert, seen.now)
         if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
@@ -98,6 +115,13 @@ def _maintain(world: World, seen: View) -> None:
             with world.store.begin() as tx:  # somebody who was faster judged it anew: then it waits for the next look
                 alerts.save(tx, alert, after, lines)
     _look_for_missing(world, seen, limits)
+
+
+def _sources(world: World, seen: View) -> list[Alert]:
+    """What fires and could keep others quiet: each alert is held against all of these."""
+    rules = world.settings.alerts.inhibit
+    firing = (alert for alert in seen.alerts if alert.firing) if rules else ()
+    return [alert for alert in firing if any(all_match(rule.source, alert.all_labels()) for rule in rules)]
 
 
 def _aged(
@@ -177,7 +201,8 @@ def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert
     for rule in rules:
         with world.store.read() as connection:
             last = alert_parts.last_seen(connection, rule.metric or "")
-        heard = (unheard(rule, seen.hosts[host], metric, at) for host, metric, at in last if host in seen.hosts)
+        here = (one for one in last if one[0] in seen.hosts)
+        heard = (unheard(rule, seen.hosts[host], metric, at, every) for host, metric, at, every in here)
         found += [alert for alert in heard if alert is not None and alert.fingerprint not in known]
     return found
 
@@ -195,14 +220,12 @@ def _tell(world: World, seen: View) -> None:
         group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
         groups.setdefault(group.key, group)
         members.setdefault(group.key, []).append(alert)
+    by_name = {name: alert for alert in seen.alerts for name in (alert.incident, f"flapping:{alert.fingerprint}")}
     for key, group in groups.items():
         here = {alert.fingerprint for alert in members[key]}
-        before = [alert for alert in seen.alerts if alert.fingerprint not in here and _was_told(group, alert)]
+        told_of = {by_name[name].fingerprint: by_name[name] for name in group.sent if name in by_name}
+        before = [told_of[name] for name in sorted(told_of) if name not in here]
         _tell_group(world, seen, group, [*members[key], *before], routes.get(group.route, Route()))
-
-
-def _was_told(group: Group, alert: Alert) -> bool:
-    return alert.incident in group.sent or f"flapping:{alert.fingerprint}" in group.sent
 
 
 def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert], route: Route) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from opsqueue.alerts.built_in import built_in
-from opsqueue.alerts.evaluate import Evaluated, Reading, evaluate
+from opsqueue.alerts.evaluate import Evaluated, Reading, begins, evaluate
 from opsqueue.alerts.state import Limits
+from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
-from opsqueue.model.kind import Finding
+from opsqueue.model.kind import Finding, Metric
+from opsqueue.model.names import TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.alert_intake import EXTERNAL
-from opsqueue.pipeline.collect import metrics_of
+from opsqueue.pipeline.collect import DOWN, metrics_of
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
 from opsqueue.store import alert_parts, alerts
@@ -24,6 +29,8 @@ from opsqueue.store.engine import Connection
 _log = logging.getLogger("opsqueue.alerts")
 _BEFORE = ":before"
 """What a changing operation calls the numbers from before its change."""
+_WELL = "health_check"
+"""The type whose `up` means that the checks passed; with all others, that the host was reached."""
 _TRIES = 8
 
 
@@ -78,18 +85,39 @@ def readings(
     by_host: dict[str, list[Finding]] = {}
     for finding in findings:
         by_host.setdefault(finding.host, []).append(finding)
-    inventory = world.inventory
+    inventory, every = world.inventory, _every(world, operation.type)
     return tuple(
         Reading(
             host=inventory[target.host],
             at=target.verified_at or target.finished_at or world.now(),
             type=operation.type,
-            metrics={n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)},
+            metrics=_numbers(target),
+            up_means=operation.type if operation.type == _WELL else "",
             findings=by_host.get(target.host, ()),
+            scope=_scope(operation.parameters),
+            looked=target.verified_at is not None,
+            every=every,
         )
         for target in sorted(targets, key=lambda one: one.host)
         if target.host in inventory and (target.verified_at or target.host in by_host)
     )
+
+
+def _scope(parameters: Mapping[str, Any]) -> str:
+    text = json.dumps(parameters, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:12] if parameters else ""
+
+
+def _numbers(target: Target) -> dict[str, Metric]:
+    if target.state is TargetState.UNREACHABLE:
+        return {DOWN.name: DOWN}
+    return {n: m for n, m in metrics_of(target.metrics).items() if not n.endswith(_BEFORE)}
+
+
+def _every(world: World, kind: str) -> float:
+    """How often the schedule asks for operations of this type, seconds; 0: it does not say."""
+    entries = build(world.settings, world.kinds).values()
+    return float(min((one.every for one in entries if one.type == kind and one.every), default=0))
 
 
 def known(world: World, connection: Connection, hosts: Collection[str]) -> Known:
@@ -109,7 +137,13 @@ def known(world: World, connection: Connection, hosts: Collection[str]) -> Known
 
 def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, ...]:
     """Ask the rules; nothing is written."""
-    return tuple(_judge(world, seen, reading) for reading in given)
+    judged: list[Judged] = []
+    begun: Counter[str] = Counter()
+    for reading in given:
+        one = _judge(world, seen, reading, begun)
+        begun.update(change.after.rule for change in one.found.changes if begins(change))
+        judged.append(one)
+    return tuple(judged)
 
 
 def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
@@ -119,9 +153,11 @@ def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
         _note_health(tx, one, found)
 
 
-def _judge(world: World, seen: Known, reading: Reading) -> Judged:
+def _judge(world: World, seen: Known, reading: Reading, begun: Mapping[str, int]) -> Judged:
+    """`begun`: what began on other hosts since the record was read, by rule."""
     host = reading.host.name
     elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
+    elsewhere |= {rule: elsewhere.get(rule, 0) + number for rule, number in begun.items()}
     found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
     return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()))
 
@@ -134,7 +170,7 @@ def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
         late = [one for one in changes if not alerts.save(tx, one.before, one.after, one.transitions)]
         if not late:
             return judged.found
-        judged = _judge(world, known(world, tx, [host]), judged.reading)
+        judged = _judge(world, known(world, tx, [host]), judged.reading, {})
     _log.error("FAILED to write the alerts of %s: others kept changing them", host)
     return judged.found
 

@@ -26,7 +26,8 @@ from opsqueue.telemetry import counted
 _metrics_log = logging.getLogger("opsqueue.metrics")
 _WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
 
-_DOWN = Metric(name=UP, value=0.0, unit="state")
+DOWN = Metric(name=UP, value=0.0, unit="state")
+"""All that is known of a host that was not reached."""
 
 
 def collect(world: World, operation: Operation, known: Known = None) -> Move:
@@ -113,7 +114,7 @@ def store_measured(tx: Connection, targets: Sequence[Target], away: Sequence[Tar
     """
     store_targets.save_metrics(tx, targets)
     found = [(target, target.verified_at, metrics_of(target.metrics)) for target in targets]
-    found += [(target, target.finished_at, {UP: _DOWN}) for target in away]
+    found += [(target, target.finished_at, {UP: DOWN}) for target in away]
     samples.add(tx, [samples.Taken(host=t.host, at=at, metrics=known) for t, at, known in found if at is not None])
 
 

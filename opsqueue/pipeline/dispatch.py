@@ -27,7 +27,8 @@ def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
     now = world.now()
     renudge = world.settings.worker.renudge_seconds
     with world.store.begin(lasting=False) as tx:
-        if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE):
+        far = now + 2 * _LEASE
+        if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE, far=far):
             return 0
         lease = world.settings.worker.lease_seconds
         if mended := operations.mend_clock(tx, now=now, far=max(_FAR, 2 * lease), until=now + lease):

@@ -34,10 +34,29 @@ def remediate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert
     """See what became of earlier tries, then decide about every alert that fires and whose rule runs an operation."""
     _settle(world, rules, {alert.incident: alert for alert in seen if alert.incident})
     wanting = [alert for alert in seen if alert.firing and _wanted(rules.get(alert.rule)) is not None]
+    same: dict[str, set[str]] = {}
     for alert in wanting:
-        rule = rules[alert.rule]
-        same = {one.host for one in wanting if _type_of(rules[one.rule]) == _type_of(rule)}
-        _decide(world, rule, alert, same)
+        same.setdefault(_type_of(rules[alert.rule]), set()).add(alert.host)
+    for alert in _with_something_to_do(world, rules, wanting, same):
+        _decide(world, rules[alert.rule], alert, same[_type_of(rules[alert.rule])])
+
+
+def _with_something_to_do(
+    world: World, rules: Mapping[str, AlertRule], wanting: Sequence[Alert], same: Mapping[str, set[str]]
+) -> list[Alert]:
+    """Those of which something would be written: of the rest, the most, no transaction is begun."""
+    if not wanting:
+        return []
+    found = []
+    with world.store.read() as connection:
+        said = alert_parts.steps_taken(connection, {alert.incident for alert in wanting})
+        for alert in wanting:
+            rule = rules[alert.rule]
+            now = _decision(connection, world, rule, alert, same[_type_of(rule)])
+            known = now.do in _SAID and _SAID[now.do] in said.get(alert.incident, ())
+            if now.attempt is not None or (now.do in _SAID and not known):
+                found.append(alert)
+    return found
 
 
 def _wanted(rule: AlertRule | None) -> RunOperation | None:
@@ -90,24 +109,28 @@ _MEANT = {"helped": "it helped", "failed": "it did not help, the alert still fir
 
 
 def _decide(world: World, rule: AlertRule, alert: Alert, same: set[str]) -> None:
+    with world.store.begin() as tx:
+        found = _decision(tx, world, rule, alert, same)
+        new = _write(tx, world, rule, alert, found)
+    if new and found.do == "run" and found.attempt is not None:
+        _send(world, rule, alert, found.attempt)
+
+
+def _decision(connection: Connection, world: World, rule: AlertRule, alert: Alert, same: set[str]) -> Decision:
     now, given = world.now(), world.settings.alerts.remediation
     fleet = Fleet(allowed=given.allowed, most_hosts=given.most_hosts, brake_s=given.brake_s)
     if given.dry_run:
         rule = rule.model_copy(update={"remediation": rule.remediation.model_copy(update={"dry_run": True})})
-    with world.store.begin() as tx:
-        tried = alert_parts.hosts_wanting(tx, _type_of(rule), now - given.brake_s)
-        found = decide(
-            rule,
-            alert,
-            alert_parts.attempts(tx, rule.name, alert.host, min(now - _DAY, alert.fired_at or now)),
-            wanting=len(same | tried),
-            window_open=_window_open(world, rule, alert),
-            fleet=fleet,
-            now=now,
-        )
-        new = _write(tx, world, rule, alert, found)
-    if new and found.do == "run" and found.attempt is not None:
-        _send(world, rule, alert, found.attempt)
+    tried = alert_parts.hosts_wanting(connection, _type_of(rule), now - given.brake_s)
+    return decide(
+        rule,
+        alert,
+        alert_parts.attempts(connection, rule.name, alert.host, min(now - _DAY, alert.fired_at or now)),
+        wanting=len(same | tried),
+        window_open=_window_open(world, rule, alert),
+        fleet=fleet,
+        now=now,
+    )
 
 
 def _window_open(world: World, rule: AlertRule, alert: Alert) -> bool:

@@ -8,12 +8,14 @@ before the receiver took a message loses nothing, who is killed after it has the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from opsqueue.model.names import Severity
 from opsqueue.model.record import Delivery
+from opsqueue.notify.alert_message import GROUP
 from opsqueue.notify.message import Message
 from opsqueue.notify.policy import SUMMARY
 from opsqueue.notify.text import one_line
@@ -63,7 +65,8 @@ def due_recipients(world: World) -> tuple[str, ...]:
         if not tellings.due_recipients(connection, now) and not tellings.summaries_due(connection, now):
             return ()
     with world.store.begin(lasting=False) as tx:
-        if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE):
+        far = now + 2 * _LEASE
+        if not holds.take_lease(tx, "telling", holder=world.worker, now=now, until=now + _LEASE, far=far):
             return ()
     form_summaries(world)
     with world.store.read() as connection:
@@ -101,7 +104,7 @@ def _send(world: World, delivery: Delivery) -> Delivery | None:
     """The delivery after a try, or after a look at why it waits; None when somebody else made the try."""
     with world.store.begin() as tx:
         message = message_of(tx, delivery.event)
-        attempt = begin(tx, world, delivery, message)
+        attempt = _old_news(tx, world, delivery, message) or begin(tx, world, delivery, message)
         if attempt.status == "sending":  # a try that nobody ends is made again when its lease has lapsed
             attempt = replace(attempt, next_at=world.now() + world.settings.worker.lease_seconds)
         if not tellings.save(tx, attempt, seen=delivery.attempts):
@@ -112,6 +115,24 @@ def _send(world: World, delivery: Delivery) -> Delivery | None:
     with world.heart.beating(lambda: _stretch(world, attempt), world.settings.worker.lease_seconds / 3):
         receipt = world.tell(delivery.channel, message, key_of(delivery))
     return _write_down(world, after(attempt, receipt, world.now()))
+
+
+def _old_news(tx: Connection, world: World, delivery: Delivery, message: Message) -> Delivery | None:
+    """The delivery, not to be told any more where a later message of its group says how all its alerts stand."""
+    group, _, number = delivery.event.rpartition(":")
+    if message.payload.get("event") != GROUP or not number.isdigit():
+        return None
+    mine, whole = _named(message.payload), len(message.payload["alerts"]) == message.payload["alerts_total"]
+    for event, payload in tellings.beside(tx, f"{group}:", delivery.channel) if whole else ():
+        later = event.rpartition(":")[2]
+        if later.isdigit() and int(later) > int(number) and mine <= _named(payload):
+            note = f"{event} has later news of the same"
+            return replace(delivery, status="suppressed", at=world.now(), note=note)
+    return None
+
+
+def _named(payload: Mapping[str, Any]) -> set[str]:
+    return {str(one["fingerprint"]) for one in payload.get("alerts", ())}
 
 
 def _write_down(world: World, done: Delivery) -> Delivery | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +24,10 @@ _CHUNKS = 20
 _MOST_SAMPLES = 5_000_000
 """Summarised in one turn at most; the rest, such as that of years before an upgrade, in the next ones."""
 _EVERY = 3600.0
+_PIECE, _PIECE_ALONE = 20_000, 5_000
+"""Samples that are summarised in one transaction; fewer where nobody else can write meanwhile."""
+_PAUSE, _LONGEST_PAUSE, _HARDLY = 0.1, 5.0, 0.02
+"""Seconds."""
 
 
 def upkeep(world: World) -> None:
@@ -34,8 +41,8 @@ def upkeep(world: World) -> None:
         holds.drop_leases(tx, before=now - _DAY)
     _prune_history(world, now - world.settings.history_retention_days * _DAY)
     _prune_messages(world, now - world.settings.history_retention_days * _DAY)
+    _prune_sends(world, now - keep_for(world))
     with world.store.begin() as tx:
-        sends.prune(tx, now - keep_for(world))
         deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
     _roll(world, now)
     _prune_samples(world, now)
@@ -45,11 +52,18 @@ def upkeep(world: World) -> None:
 
 def _prune_history(world: World, before: float) -> None:
     for _ in range(_CHUNKS):
-        with world.store.begin() as tx:
+        with _politely(), world.store.begin() as tx:
             gone = history.prune(tx, before)
         if not gone:
             return
         _log.info("forgot %d operations that ended long ago", gone)
+
+
+def _prune_sends(world: World, before: float) -> None:
+    for _ in range(_CHUNKS):
+        with _politely(), world.store.begin() as tx:
+            if not sends.prune(tx, before):
+                return
 
 
 def _prune_alerts(world: World, before: float) -> None:
@@ -63,17 +77,30 @@ def _prune_alerts(world: World, before: float) -> None:
 
 def _prune_messages(world: World, before: float) -> None:
     for _ in range(_CHUNKS):
-        with world.store.begin() as tx:
+        with _politely(), world.store.begin() as tx:
             if not tellings.prune(tx, before):
                 return
 
 
+@contextmanager
+def _politely() -> Iterator[None]:
+    """A piece of work, and a pause as long as it took: SQLite has no queue, and who writes on and on shuts others out.
+
+    What had nothing to do makes no pause worth mentioning.
+    """
+    begin = time.monotonic()
+    yield
+    took = time.monotonic() - begin
+    if took > _HARDLY:
+        time.sleep(min(max(took, _PAUSE), _LONGEST_PAUSE))
+
+
 def _roll(world: World, now: float) -> None:
     """Summarise the samples of steps that are over; whoever dies in the middle leaves the rest to the next turn."""
-    left = _MOST_SAMPLES
+    left, piece = _MOST_SAMPLES, _PIECE_ALONE if world.store.sqlite else _PIECE
     while left > 0:
-        with world.store.begin(lasting=False) as tx:
-            taken = rolling.roll(tx, now)
+        with _politely(), world.store.begin(lasting=False) as tx:
+            taken = rolling.roll(tx, now, piece)
         if taken is None:
             return
         left -= max(1, taken)
@@ -83,13 +110,13 @@ def _prune_samples(world: World, now: float) -> None:
     settings = world.settings
     gone = 1
     while gone:
-        with world.store.begin(lasting=False) as tx:
+        with _politely(), world.store.begin(lasting=False) as tx:
             gone = rolling.forget_samples(tx, now - settings.sample_retention_days * _DAY)
     days = (settings.sample_5m_retention_days, settings.sample_1h_retention_days, settings.sample_1d_retention_days)
     before = {step: now - kept * _DAY for step, kept in zip(LEVELS, days, strict=True)}
     after: int | None = 0
     while after is not None:
-        with world.store.begin(lasting=False) as tx:
+        with _politely(), world.store.begin(lasting=False) as tx:
             after = rolling.forget_rollups(tx, before, after)
     with world.store.begin() as tx:
         rolling.forget_empty(tx)

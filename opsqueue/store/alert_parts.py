@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, case, delete, or_, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.alert import Attempt, Group, Silence
@@ -107,6 +107,13 @@ def save_group(tx: Connection, before: Group, after: Group) -> bool:
     return tx.execute(update(alert_groups).where(*mine).values({**row, "version": before.version + 1})).rowcount == 1
 
 
+def mend_clock(tx: Connection, now: float, far: float) -> int:
+    """Have groups looked at that wait for a future that cannot be; returns how many."""
+    sent = case((alert_groups.c.sent_at > now, now), else_=alert_groups.c.sent_at)
+    late = update(alert_groups).where(alert_groups.c.next_at > now + far)
+    return tx.execute(late.values(next_at=now, sent_at=sent, version=alert_groups.c.version + 1)).rowcount
+
+
 def forget_group(tx: Connection, group: Group) -> bool:
     """Drop a group of which nothing is left."""
     mine = alert_groups.c.key == group.key, alert_groups.c.version == group.version
@@ -175,14 +182,18 @@ def prune_attempts(tx: Connection, before: float) -> int:
     return tx.execute(delete(alert_attempts).where(*old)).rowcount
 
 
-def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float]]:
-    """When each host last had a number of this name (`*` at its end: of all that begin so): host, metric, moment."""
+def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float, float]]:
+    """When each host last had a number of this name (`*` at its end: of all that begin so): host, metric, moment.
+
+    And how long after the one before that, seconds; 0: it was the first.
+    """
     begins = series.c.metric.startswith(metric[:-1], autoescape=True)
     wanted = begins if metric.endswith("*") else series.c.metric == metric
     # One step in the key for each series; a join would go through all of their samples.
-    newest = select(func.max(samples.c.at)).where(samples.c.series_id == series.c.id).scalar_subquery()
-    rows = connection.execute(select(series.c.host, series.c.metric, newest).where(wanted))
-    return [(host, name, at) for host, name, at in rows if at is not None]
+    mine = select(samples.c.at).where(samples.c.series_id == series.c.id).order_by(samples.c.at.desc())
+    newest, before = (mine.limit(1).offset(place).correlate(series).scalar_subquery() for place in (0, 1))
+    rows = connection.execute(select(series.c.host, series.c.metric, newest, before).where(wanted))
+    return [(host, name, at, at - (at if older is None else older)) for host, name, at, older in rows if at is not None]
 
 
 def _silence_of(row: Mapping[Any, Any]) -> Silence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from opsqueue.model.alert import Alert, AlertState, Kind, Transition
 from opsqueue.model.names import Severity
@@ -89,6 +89,17 @@ def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition
     if done:
         append(tx, lines)
     return done
+
+
+def mend_clock(tx: Connection, now: float, far: float) -> int:
+    """Bring back alerts whose last sample is from a future that cannot be; returns how many."""
+    times = {name: _at_most(table.c[name], now) for name in ("active_at", "fired_at", "kept_since", "last_at")}
+    late = update(table).where(table.c.last_at > now + far)
+    return tx.execute(late.values({**times, "version": table.c.version + 1})).rowcount
+
+
+def _at_most(column: ColumnElement[float], now: float) -> ColumnElement[float]:
+    return case((column > now, now), else_=column)
 
 
 def forget(tx: Connection, alert: Alert) -> bool:

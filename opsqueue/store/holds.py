@@ -116,11 +116,15 @@ def lift_freeze(tx: Connection, freeze_id: str, *, actor: str, now: float) -> bo
     return done.rowcount == 1
 
 
-def take_lease(tx: Connection, name: str, *, holder: str, now: float, until: float) -> bool:
-    """Be the one who does `name` until then; True also when we are it already."""
+def take_lease(tx: Connection, name: str, *, holder: str, now: float, until: float, far: float | None = None) -> bool:
+    """Be the one who does `name` until then; True also when we are it already.
+
+    A lease that ends after `far` was written before the clock was set back, and counts as lapsed.
+    """
+    over = leases.c.until <= now if far is None else or_(leases.c.until <= now, leases.c.until > far)
     done = tx.execute(
         update(leases)
-        .where(leases.c.name == name, or_(leases.c.holder == holder, leases.c.until <= now))
+        .where(leases.c.name == name, or_(leases.c.holder == holder, over))
         .values(holder=holder, until=until)
     )
     return done.rowcount == 1 or insert_new(tx, leases, {"name": name, "holder": holder, "until": until})

@@ -42,6 +42,7 @@ alerts = Table(
     Column("threshold", Double),
     Column("note", Text, nullable=False),
     Column("last_at", Double),
+    Column("every", Double, nullable=False, server_default="0"),  # seconds
     Column("history", Text, nullable=False),
     Column("flapping", Boolean, nullable=False),
     Column("incident", Text, nullable=False),

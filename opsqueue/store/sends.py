@@ -50,9 +50,17 @@ def last_accepted(connection: Connection, channel: str) -> float:
     return float(connection.execute(query).scalar_one() or 0.0)
 
 
-def prune(tx: Connection, before: float) -> int:
-    """Forget what was sent before then, but for the last that each channel accepted; returns how many."""
-    other = table.alias("other")
-    newest = select(func.max(other.c.at)).where(other.c.channel == table.c.channel, other.c.accepted).scalar_subquery()
-    old = delete(table).where(table.c.at < before, ~(table.c.accepted & (table.c.at == newest)))
-    return tx.execute(old).rowcount
+def prune(tx: Connection, before: float, limit: int = 5_000) -> int:
+    """Forget at most `limit` of what was sent before then, but for the last that each channel accepted.
+
+    Returns how many.
+    """
+    gone = 0
+    for channel in tx.execute(select(table.c.channel).distinct()).scalars().all():
+        newest = last_accepted(tx, channel)
+        mine = (table.c.channel == channel, table.c.at < before, ~(table.c.accepted & (table.c.at == newest)))
+        old = select(table.c.event).where(*mine).limit(limit - gone)
+        gone += tx.execute(delete(table).where(table.c.channel == channel, table.c.event.in_(old))).rowcount
+        if gone >= limit:
+            break
+    return gone

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, or_, select, update
 
 from opsqueue.model.record import Delivery
 from opsqueue.store.gently import insert_new
@@ -77,10 +77,25 @@ def message(connection: Connection, event: str) -> Mapping[str, Any]:
     return {**row, "payload": unpack(row["payload"])}
 
 
+def beside(connection: Connection, prefix: str, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The events that begin so and are for this recipient, and what each says to programs."""
+    # A range, and no pattern: the key is asked.
+    begins = (table.c.event >= prefix, table.c.event < prefix + chr(0x10FFFF), table.c.channel == channel)
+    query = select(messages.c.event, messages.c.payload).join(table, table.c.event == messages.c.event).where(*begins)
+    return [(event, unpack(payload)) for event, payload in connection.execute(query)]
+
+
 def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     """Write how a delivery stands; False when somebody else tried it since it was seen with so many attempts."""
     values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}
     return tx.execute(_SAVE.values(values), _key(delivery, seen)).rowcount == 1
+
+
+def mend_clock(tx: Connection, now: float, far: float) -> int:
+    """Have told what waits for a future that cannot be: what was written, or tried, after now; returns how many."""
+    written = exists().where(messages.c.event == table.c.event, messages.c.created_at > now + far)
+    late = (table.c.status.in_(WAITING), table.c.next_at > now + far, or_(written, table.c.at > now + far))
+    return tx.execute(update(table).where(*late).values(next_at=now)).rowcount
 
 
 def stretch(tx: Connection, delivery: Delivery, until: float) -> None:

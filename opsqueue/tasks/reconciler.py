@@ -19,7 +19,6 @@ from redis.exceptions import RedisError
 
 from opsqueue.embedded.keeper import Keeper, Status
 from opsqueue.errors import OpsqueueError
-from opsqueue.pipeline.alert_tick import tick
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.deployments import step_all
 from opsqueue.pipeline.dispatch import reconcile
@@ -27,6 +26,7 @@ from opsqueue.pipeline.upkeep import note_buried
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
 from opsqueue.store import history, tellings
+from opsqueue.tasks.alerter import start_looking
 from opsqueue.tasks.broker import QUEUES, connect, queue_lengths
 from opsqueue.tasks.client import Sender
 from opsqueue.tasks.dead import dead_total
@@ -82,6 +82,7 @@ class Reconciler:
         if world is None:
             return
         forget_old(self._settings)
+        start_looking(world, self._stopping)
         if not any(queue.startswith("host.") for queue in self._queues):  # a host's own worker knows no mail server
             start_telling(world, self._stopping)
         while not self._stopping.wait(_PULSE):
@@ -91,7 +92,6 @@ class Reconciler:
                     note_buried(world, buried)
                     self._buried = buried
                 reconcile(world, queued)
-                tick(world)
                 step_all(world)
                 self._listen(world, queued)
                 self._perhaps_end(world, queued)

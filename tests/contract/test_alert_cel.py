@@ -37,6 +37,10 @@ def holds(text, metrics=None, **labels):
         ("cpu_usage > -1", True),
         ("cpu_usage > 0x10", True),
         ("1 / 0 > cpu_usage", True),  # doubles know infinity
+        ("!(cpu_usage > 90)", True),
+        ("-cpu_usage < 0", True),
+        ("[].all(one, one > 1)", True),
+        ('!host.startsWith("db-")', True),
     ],
 )
 def test_conditions(text, wanted):
@@ -56,11 +60,13 @@ def test_what_is_no_number_is_over_no_threshold():
         ('"a"', "true or false"),
         ("cpu_usage > 'a'", "overload"),
         ("labels.zone > 1", "no such"),
+        ("int(1 / zero) > 0", "infinity"),
+        ("{}['a'] > 1", "no such key"),
     ],
 )
 def test_without_an_answer_it_is_an_error_and_never_a_guess(text, said):
     with pytest.raises(ConditionFailed, match=said) as raised:
-        holds(text)
+        holds(text, {"zero": 0.0})
     assert len(raised.value.message) < 500, "the library's message may hold its whole environment"
 
 

@@ -157,8 +157,8 @@ def test_when_each_host_was_last_heard(store):
         for at in (0, 60):
             samples.add(tx, [samples.Taken(host="h1", at=AT + at, metrics=metrics)])
     with store.read() as connection:
-        assert alert_parts.last_seen(connection, "cpu_usage") == [("h1", "cpu_usage", AT + 60)]
-        assert alert_parts.last_seen(connection, "disk_usage:*") == [("h1", "disk_usage:/", AT + 60)]
+        assert alert_parts.last_seen(connection, "cpu_usage") == [("h1", "cpu_usage", AT + 60, 60)]
+        assert alert_parts.last_seen(connection, "disk_usage:*") == [("h1", "disk_usage:/", AT + 60, 60)]
         assert alert_parts.last_seen(connection, "nothing") == []
 
 

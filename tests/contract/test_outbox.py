@@ -228,6 +228,21 @@ def test_the_last_that_each_channel_took_is_remembered(store):
         assert (sends.last_accepted(tx, "email"), sends.last_accepted(tx, "slack")) == (AT + 2, 0.0)
 
 
+def test_what_was_sent_is_forgotten_in_pieces(store):
+    with store.begin() as tx:
+        for number in range(5):
+            for channel in ("email", "slack"):
+                sends.note(tx, channel, f"e{number}", at=AT + number, content="c")
+                sends.accepted(tx, channel, f"e{number}", at=AT + number)
+    gone = []
+    while not gone or gone[-1]:
+        with store.begin() as tx:
+            gone.append(sends.prune(tx, AT + 100, limit=3))
+    assert gone == [3, 3, 2, 0]
+    with store.read() as connection:
+        assert [sends.last_accepted(connection, name) for name in ("email", "slack")] == [AT + 4] * 2
+
+
 # the whole way, on every database
 
 

@@ -12,10 +12,12 @@ from sqlalchemy import select
 from opsqueue.alerts.matching import new_silence
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
+from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_tick import look, tick
 from opsqueue.pipeline.telling import send_due
 from opsqueue.store import alert_parts, alerts, history, operations, schema, tellings
+from opsqueue.tasks import alerter
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 60, "clear": 5}
 
@@ -115,6 +117,90 @@ def test_a_number_becomes_a_message_and_its_end_another(room):
     room.see(1, wait=300)
     assert room.kinds == ["pending", "firing", "resolved"]
     assert room.said == ["high on h1: 1 firing", "high on h1: 1 resolved"]
+
+
+def test_numbers_of_a_schedule_come_as_often_as_it_says(room):
+    room.story.settings["schedule"] = {"look": {"type": "look_value", "every": 300}}
+    for _ in range(3):
+        room.see(9, wait=300)
+    assert room.kinds == ["pending", "firing"], "neither a downtime each time, nor is anything missed in between"
+
+
+def test_a_host_that_is_not_reached_is_not_up(room):
+    down = {"name": "down", "metric": "up", "op": "<", "threshold": 1, "for_s": 0}
+    room.given = {"built_in": False, "rules": [down, HIGH]}
+    room.story.machines["h1"].reachable = False
+    room.story.drive(room.story.ask("look_value", retry_count=0), alerts=room.given)
+    assert [(alert.rule, alert.state, alert.value) for alert in room.alerts] == [("down", "firing", 0.0)]
+
+
+def test_only_the_same_operation_says_that_a_failure_is_gone(room):
+    failed = {"name": "failed", "finding": "*", "for_s": 0}
+    room.given = {"built_in": False, "rules": [failed]}
+    room.story.machines["h1"].wrong = True
+    room.story.drive(room.story.ask(parameters={"to": 5}, retry_count=0), alerts=room.given)
+    assert room.kinds == ["firing"]
+    room.story.machines["h1"].wrong = False
+    room.story.clock.at += 60
+    room.story.drive(room.story.ask(parameters={"to": 6}), alerts=room.given)
+    assert room.kinds == ["firing"]
+    room.story.clock.at += 60
+    room.story.drive(room.story.ask(parameters={"to": 5}), alerts=room.given)
+    assert room.kinds == ["firing", "resolved"]
+
+
+def told_of(room):
+    with room.story.store.read() as connection:
+        rows = tellings.newest(connection, 99, every=True)
+    return {room.said[[one["event_id"] for one in room.messages].index(row.event)]: row.status for row in rows}
+
+
+def test_old_news_are_not_told_after_later_ones(room):
+    room.given["routes"] = [{"channels": ["webhook"]}]
+    room.story.settings["notification_channels"] = {"webhook": "http://localhost:8000/"}
+    room.story.receipts["webhook"] = Receipt(status="failed", error="503", permanent=False)
+    room.see(9)
+    room.see(9, wait=30)
+    send_due(room.world())
+    room.see(1, wait=300)
+    room.story.receipts.clear()
+    for _ in range(10):
+        room.story.clock.at += 600
+        send_due(room.world())
+    assert told_of(room) == {"high on h1: 1 firing": "suppressed", "high on h1: 1 resolved": "accepted"}
+
+
+def test_what_later_news_do_not_name_is_told_all_the_same(room):
+    room.given["routes"] = [{"channels": ["webhook"], "group_interval_s": 60}]
+    room.story.settings["notification_channels"] = {"webhook": "http://localhost:8000/"}
+    room.see(9)
+    room.see(9, wait=30)
+    send_due(room.world())
+    room.story.receipts["webhook"] = Receipt(status="failed", error="503", permanent=False)
+    room.see(1, wait=90)
+    send_due(room.world())
+    room.see(9, host="h2")
+    room.see(9, host="h2", wait=90)
+    room.story.receipts.clear()
+    for _ in range(10):
+        room.story.clock.at += 600
+        send_due(room.world())
+    assert list(told_of(room).values()) == ["accepted"] * 3, "that it is over on h1 nobody else says"
+
+
+def test_a_clock_that_is_set_back_stops_nothing(room):
+    room.see(9)
+    room.see(9, wait=30)
+    assert room.kinds == ["pending", "firing"]
+    assert tick(room.world())
+    room.story.clock.at -= 7200
+    assert tick(room.world("worker-2")), "the turn of before lies in the future"
+    assert [alert.last_at for alert in room.alerts] == [room.story.clock.at]
+    assert send_due(room.world("worker-2")) == 1, "nor does the message wait for the old time"
+    room.wait(60)
+    room.see(1, wait=300)
+    assert room.kinds == ["pending", "firing", "resolved"]
+    assert room.said == ["high on h1: 1 resolved", "high on h1: 1 firing"], "by its own clock it was said before"
 
 
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
@@ -485,3 +571,32 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
         found = alert_parts.attempts(connection, "high", "h1", 0)
     assert [one.state for one in found] == ["failed", "failed"]
     assert "exhausted" in room.kinds
+
+
+def test_what_nothing_is_to_be_done_about_costs_no_transaction(room, monkeypatch):
+    room.given |= {"rules": [mending()], "remediation": {"allowed": []}}
+    for _ in range(3):
+        room.see(9)
+    assert [alert.state for alert in room.alerts] == ["firing"]
+    writes, real = [], room.story.store.begin
+    monkeypatch.setattr(room.story.store, "begin", lambda *a, **k: writes.append(1) or real(*a, **k))
+    look(room.world())
+    assert writes == []
+
+
+def test_the_look_at_alerts_has_a_thread_of_its_own(room, monkeypatch):
+    room.see(9)
+    room.see(9, wait=30)
+    room.see(9, wait=30)
+    stopping, turns = threading.Event(), []
+
+    def broken_once(world):
+        turns.append(world)
+        if len(turns) == 1:
+            raise ValueError("odd")
+        stopping.set()
+
+    monkeypatch.setattr(alerter, "tick", broken_once)
+    monkeypatch.setattr(alerter, "_PULSE", 0.01)
+    alerter.start_looking(room.world(), stopping).join(60)
+    assert len(turns) == 2, "one bad turn is not the last"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ LIMITS = Limits()
 
 
 def reading(at=0, findings=(), host=HOST, type="system_monitoring", **metrics):
-    units = {"cpu_usage": "percent", "response_time": "ms"}
+    units = {"cpu_usage": "percent", "response_time": "ms", "up": "state"}
     return Reading(
         host=host,
         at=AT + at,
@@ -155,11 +156,47 @@ def test_a_finding_is_an_alert_where_a_rule_says_so():
     assert room.see(reading(120, [])) == [("resolved", "down")]
 
 
+def test_who_looked_for_something_else_cannot_say_that_it_is_gone():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="no_answer"))
+    found, scoped = a_finding("no_answer", "critical"), {"scope": "of-db"}
+    assert room.see(replace(reading(0, [found]), **scoped)) == [("firing", "down")]
+    assert room.see(reading(60)) == [], "asked for something else"
+    assert room.see(replace(reading(120), scope="of-web")) == []
+    assert room.see(replace(reading(180), **scoped, looked=False)) == [], "did not get so far"
+    assert room.see(replace(reading(240), **scoped)) == [("resolved", "down")]
+
+
 def test_the_worst_of_many_findings_counts():
     room = Room(a_rule(name="any", metric=None, threshold=None, finding="cert_*"))
     given = [a_finding("cert_old", "warning"), a_finding("cert_old", "critical"), a_finding("cert_old", "info")]
     room.see(reading(0, given))
     assert [alert.severity.value for alert in room.alerts.values()] == ["critical"]
+
+
+def test_a_rule_that_breaks_keeps_nothing_else_from_going_on(monkeypatch):
+    monkeypatch.setattr("opsqueue.alerts.evaluate.condition_holds", lambda *_, **__: [].pop())
+    room = Room(a_rule(name="mine", metric=None, threshold=None, condition="true"), a_rule())
+    assert room.see(reading(0, cpu_usage=85.0)) == [("firing", "cpu")]
+    assert room.errors == {"mine": "IndexError: pop from empty list"}
+
+
+def test_that_a_host_is_reached_and_that_it_is_well_are_two_alerts():
+    room = Room(a_rule(name="down", metric="up", op="<", threshold=1))
+    well = {"type": "health_check", "up_means": "health_check"}
+    assert room.see(replace(reading(0, up=0.0), **well)) == [("firing", "down")]
+    assert room.see(reading(60, up=1.0)) == [], "reached, and still not well"
+    assert room.see(replace(reading(120, up=1.0), **well)) == [("resolved", "down")]
+    assert room.see(reading(180, up=0.0)) == [("firing", "down")]
+    assert [alert.labels.get("type", "") for alert in room.alerts.values() if alert.firing] == [""]
+
+
+def test_a_condition_about_other_numbers_is_not_asked_about_a_host_that_is_down():
+    room = Room(
+        a_rule(name="cpu", metric=None, threshold=None, condition="cpu_usage > 80"),
+        a_rule(name="down", metric=None, threshold=None, condition="up < 1"),
+    )
+    assert room.see(reading(0, up=0.0)) == [("firing", "down")]
+    assert room.errors == {}
 
 
 # Line 11: no data
@@ -205,6 +242,15 @@ def test_a_rule_may_have_rarer_numbers():
     assert no_data(room.rules[0], alert, LIMITS, AT + 3 * 86_400)[1].holds is False
 
 
+def test_numbers_that_come_rarely_are_not_missed():
+    room = Room(a_rule())
+    for at in (0, 300):
+        room.see(reading(at, cpu_usage=85.0))
+    (alert,) = room.alerts.values()
+    assert no_data(room.rules[0], alert, LIMITS, AT + 300 + 900)[1].holds is False
+    assert no_data(room.rules[0], alert, LIMITS, AT + 300 + 901)[1].holds is True
+
+
 # Lines 19, 20
 
 
@@ -225,14 +271,17 @@ def test_other_labels_are_another_alert_and_end_the_old_one():
     assert [line.reason for line in room.lines if line.kind is Kind.RESOLVED] == ["rule_changed"]
 
 
-def test_a_rule_with_too_many_alerts_is_an_error_and_all_stands_as_it_stood():
+def test_a_rule_with_too_many_alerts_is_an_error_and_no_more_begin():
     room = Room(a_rule(metric="x:*"))
     many = {f"x:{number}": 85.0 for number in range(MOST_ALERTS)}
     assert len(room.see(reading(0, **many))) == MOST_ALERTS
     before = dict(room.alerts)
     assert room.see(reading(60, **{**many, "x:more": 85.0})) == []
     assert "1001 alerts" in room.errors["cpu"]
-    assert room.alerts == before
+    assert set(room.alerts) == set(before)
+    well = dict.fromkeys(many, 1.0)
+    assert Counter(room.see(reading(120, **well), {"cpu": 1})) == {("resolved", "cpu"): MOST_ALERTS}, "and they end"
+    assert room.errors == {}
     assert Room(a_rule()).see(reading(0, cpu_usage=85.0), {"cpu": MOST_ALERTS}) == [], "those of other hosts count"
 
 

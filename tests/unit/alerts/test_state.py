@@ -45,6 +45,15 @@ def test_a_single_false_evaluation_begins_the_time_anew(watched):
     assert one.kinds == ["pending", "dropped", "pending", "firing"]
 
 
+@pytest.mark.parametrize(("every", "fires"), [(0, 900), (300, 600)])
+def test_numbers_that_come_rarely_are_no_downtimes(watched, every, fires):
+    """Every five minutes; known from the schedule, or after the second one."""
+    one = watched(for_s=600)
+    states = {at: one.see(at, 85, every=every) for at in range(0, 3600, 300)}
+    assert min(at for at, state in states.items() if state == "firing") == fires
+    assert one.kinds == ["pending", "firing"]
+
+
 def test_for_zero_fires_at_once(watched):
     one = watched(for_s=0)
     assert one.see(0, 85) == "firing"

@@ -120,6 +120,7 @@ def upgrade() -> None:
         sa.Column("threshold", sa.Double(), nullable=True),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("last_at", sa.Double(), nullable=True),
+        sa.Column("every", sa.Double(), server_default="0", nullable=False),
         sa.Column("history", sa.Text(), nullable=False),
         sa.Column("flapping", sa.Boolean(), nullable=False),
         sa.Column("incident", sa.Text(), nullable=False),
