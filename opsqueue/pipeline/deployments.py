@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from opsqueue.deployments.following import Next, following
+from opsqueue.deployments.following import Measured, Next, following, is_decided
 from opsqueue.errors import Conflict, InvalidRequest, NotFound, OpsqueueError
 from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState, Rollback
 from opsqueue.model.names import OperationPriority, OperationType
@@ -74,7 +74,8 @@ def step(world: World, deployment_id: str) -> bool:
         if now_is.state.over:
             return False
         check, rollback = (_operation(connection, one) for one in (now_is.check_id, now_is.rollback_id))
-        comes = following(now_is, check, rollback, later=_later(world, connection, now_is))
+        measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
+        comes = following(now_is, check, rollback, measured=measured, later=later)
     if comes is None:
         return False
     comes = _asked(world, now_is, comes)
@@ -112,6 +113,13 @@ def _operation(connection: Connection, operation_id: str) -> Operation | None:
         return operations.get(connection, operation_id)
     except NotFound:
         return None
+
+
+def _measured(connection: Connection, deployment: Deployment, check: Operation | None) -> Measured:
+    """What its health check measured, once that stands; later nobody asks."""
+    if check is None or deployment.state is not DeploymentState.CHECKING or not is_decided(check):
+        return {}
+    return {target.host: target.metrics for target in targets.of(connection, check.id)}
 
 
 def _later(world: World, connection: Connection, deployment: Deployment) -> str:
@@ -173,7 +181,8 @@ def _fresh(world: World, event: DeploymentEvent) -> Deployment:
         **_common(empty, given, f"{event.service} {event.version}: health check"),
         "type": OperationType.HEALTH_CHECK.value,
         "priority": OperationPriority.HIGH.value,
-        "parameters": dict(parameters),
+        # The first failure counts: the failures in a row are those of the version before.
+        "parameters": {"failure_threshold": 1, **parameters},
         "target_systems": list(event.systems),
         "operation_id": empty.check_id,
     }

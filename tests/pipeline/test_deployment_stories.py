@@ -40,6 +40,7 @@ def shop(story):
 
         class Params(looks.params):
             checks: tuple[dict, ...] = Field(default=())
+            failure_threshold: int = 3
 
         check = replace(looks, name="health_check", params=Params, analyse=_judge, verify=lambda *_all: ())
         return replace(made, kinds={**made.kinds, "health_check": check})
@@ -111,13 +112,73 @@ def test_a_healthy_deployment_is_checked_once_and_monitored(shop):
     asked = shop.raw(received.check_id)
     assert (asked.type, asked.systems, asked.requested_by) == ("health_check", ("h1",), "deployment:shop")
     assert asked.reason == f"deployment {ID} by ci: release 2"
-    assert asked.parameters == CHECKS
+    assert asked.parameters == {"failure_threshold": 1, **CHECKS}
     assert monitored(shop) == {}
     ended = go_on(shop)
     assert (ended.state, ended.why) == ("healthy", "its health check scored 100 of 100")
     assert states(shop) == ["received", "checking", "healthy"]
     assert operations_of(shop) == [("health_check", received.check_id)]
     assert monitored(shop) == {"h1": {"shop": tuple(CHECKS["checks"])}}
+
+
+ANSWERS = {
+    True: {"ok": True, "status": 200, "phases": {"total": 5.0}},
+    False: {
+        "ok": False, "error": "refused", "detail": "refused", "failed_phase": "connect", "phases": {"total": 1.0}
+    },
+}  # fmt: skip
+"""What a probe says of a web server that is there, and of one that is not."""
+
+
+@pytest.fixture
+def probed(story):
+    """The real health check, of a web server that answers as long as the value of its host is not 5."""
+    plain, shell = story.world, story._connect
+    check = {"kind": "http", "name": "shop", "url": "http://127.0.0.1:1/health", "critical": True}
+
+    def connect(host, worker):
+        inner, machine = shell(host, worker), story.machines[host.name]
+        return SimpleNamespace(
+            greet=inner.greet,
+            run=inner.run,
+            busy=inner.busy,
+            close=inner.close,
+            ask=lambda facts: inner.ask(facts) | {one.name: ANSWERS[machine.value != 5] for one in facts if _web(one)},
+        )
+
+    def world(worker="worker-1", **settings):
+        made = plain(worker, **settings)
+        return replace(made, kinds={**made.kinds, "health_check": catalogue()["health_check"]})
+
+    story._connect, story.world = connect, world
+    story.settings["deployments"] = {"shop": {"health_check": {"checks": [check]}, "rollback": LEADS_BACK}}
+    return story
+
+
+def _web(fact):
+    return fact.name == "check:shop"
+
+
+def deployed(story, number, **more):
+    """The n-th deployment, brought to its end or to where it waits; each is later than the one before."""
+    story.clock.at += 60
+    event_id = f"{ID[:-4]}{number:04d}"
+    tell(story, version=str(number), event_id=event_id, **more)
+    return go_on(story, deployment_id=event_id)
+
+
+@pytest.mark.parametrize("threshold", [None, 3])
+def test_a_service_that_was_well_before_fails_at_the_first_failure(probed, threshold):
+    """What was counted of the version before says nothing of this one."""
+    given = dict(probed.settings["deployments"]["shop"]["health_check"])
+    given |= {"failure_threshold": threshold} if threshold else {}
+    for number in (1, 2):
+        assert deployed(probed, number, health_check=given).state == "healthy"
+    probed.machines["h1"].value = 5
+    ended = deployed(probed, 3, health_check=given)
+    assert ended.state == "rolled_back"
+    assert ("shop" if threshold is None else "h1: up is 0") in ended.why
+    assert deployed(probed, 4, health_check=given).state == "healthy"
 
 
 def test_a_failed_check_leads_back(shop):

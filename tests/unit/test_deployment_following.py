@@ -75,6 +75,20 @@ def test_what_a_check_leads_to(check, state, asks, stage):
     assert comes.why
 
 
+@pytest.mark.parametrize(
+    ("metrics", "state"),
+    [
+        ({"up": 0.0}, "rolling_back"),
+        ({"up": 1.0, "state:web": 2.0}, "rolling_back"),
+        ({"up": 1.0, "state:web": 1.0, "state:disk": 0.0, "load": 2.0}, "healthy"),
+        ({"up": None, "state:web": None}, "healthy"),
+    ],
+)
+def test_what_was_measured_to_be_down_is_not_well_even_without_a_critical_finding(metrics, state):
+    measured = {"h1": {name: {"value": value, "unit": "state"} for name, value in metrics.items()}}
+    assert following(deployment(), operation("succeeded", WARNING), None, measured=measured).state == state
+
+
 def test_nothing_that_leads_back_is_a_failure_that_says_so():
     comes = following(deployment(rollback=None), operation("succeeded", CRITICAL), None)
     assert (comes.state, comes.asks) == ("failed", "")
