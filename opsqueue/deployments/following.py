@@ -13,6 +13,10 @@ from opsqueue.model.record import Operation
 _WELL = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED})
 _NOT_TOLD = frozenset({Outcome.CANCELLED, Outcome.DENIED, Outcome.UNKNOWN})
 """Outcomes of a check that say nothing of the service."""
+_NOTHING_DONE = frozenset({Outcome.CANCELLED, Outcome.DENIED})
+"""Outcomes of a rollback that sent nothing."""
+_NOTHING_SENT = frozenset({Stage.VERIFY, Stage.WINDOW})
+"""Where a rollback can be cancelled before it changed anything."""
 _SAID = 3
 """So many findings are told."""
 _BAD = 2.0
@@ -28,7 +32,7 @@ class Next:
 
     state: DeploymentState
     why: str
-    asks: Literal["check", "rollback", ""] = ""
+    asks: Literal["check", "rollback", "cancel", ""] = ""
 
 
 def following(
@@ -45,24 +49,40 @@ def following(
     the check measured on each host; `later` is the version of a later deployment of the same service on one of the
     same systems, empty when there is none.
     """
+    way = _Way(deployment=deployment, rollback=rollback, later=later)
     match deployment.state:
         case DeploymentState.RECEIVED if deployment.status == "failed":
-            return _not_well(deployment, "the deployment itself failed", later)
+            return _not_well(way, "the deployment itself failed")
         case DeploymentState.RECEIVED | DeploymentState.CHECKING if check is None:
             return Next(state=DeploymentState.CHECKING, why="its health check was asked for", asks="check")
         case DeploymentState.RECEIVED:
             return Next(state=DeploymentState.CHECKING, why="its health check was asked for")
         case DeploymentState.CHECKING:
-            return _checked(deployment, check, measured, later) if check and is_decided(check) else None
+            return _checked(way, check, measured) if check and is_decided(check) else None
         case DeploymentState.ROLLING_BACK:
-            return _rolling_back(deployment, rollback)
+            return _rolling_back(way)
     return None
 
 
-def _rolling_back(deployment: Deployment, rollback: Operation | None) -> Next | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """What decides on the way back."""
+
+    deployment: Deployment
+    rollback: Operation | None
+    later: str
+
+
+def _rolling_back(way: _Way) -> Next | None:
+    deployment, rollback = way.deployment, way.rollback
     if rollback is None:
-        return Next(state=DeploymentState.ROLLING_BACK, why=deployment.why, asks="rollback")
-    return _led_back(deployment, rollback) if is_decided(rollback) else None
+        return _not_well(way, deployment.why)
+    if is_decided(rollback):
+        return _led_back(deployment, rollback, way.later)
+    if way.later and rollback.stage in _NOTHING_SENT and not rollback.cancel_asked:
+        why = f"{deployment.why}; {way.later} was deployed since, so its rollback is cancelled"
+        return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="cancel")
+    return None
 
 
 def is_decided(operation: Operation) -> bool:
@@ -70,16 +90,16 @@ def is_decided(operation: Operation) -> bool:
     return operation.outcome is not None and operation.stage in {Stage.NOTIFY, Stage.CLOSED}
 
 
-def _checked(deployment: Deployment, check: Operation, measured: Measured, later: str) -> Next:
+def _checked(way: _Way, check: Operation, measured: Measured) -> Next:
     outcome = check.outcome
     if outcome in _NOT_TOLD:
         return Next(state=DeploymentState.UNKNOWN, why=f"its health check was {outcome}: `opsqueue why {check.id}`")
     if bad := [one for one in check.findings if one.get("severity") == Severity.CRITICAL]:
-        return _not_well(deployment, f"its health check found: {_in_words(bad)}", later)
+        return _not_well(way, f"its health check found: {_in_words(bad)}")
     if outcome not in _WELL:
-        return _not_well(deployment, f"its health check ended as {outcome}", later)
+        return _not_well(way, f"its health check ended as {outcome}")
     if down := [f"{host}: {name}" for host, metrics in measured.items() for name in _down(metrics)]:
-        return _not_well(deployment, f"its health check measured: {_first(down)}", later)
+        return _not_well(way, f"its health check measured: {_first(down)}")
     if check.score is None:
         why = f"too much could not be checked to judge it: `opsqueue show {check.id}`"
         return Next(state=DeploymentState.UNKNOWN, why=why)
@@ -102,18 +122,24 @@ def _first(said: Sequence[str]) -> str:
     return told if len(said) <= _SAID else f"{told}; and {len(said) - _SAID} more"
 
 
-def _not_well(deployment: Deployment, why: str, later: str) -> Next:
-    if later:
-        return Next(state=DeploymentState.SUPERSEDED, why=f"{why}; {later} was deployed since, so nothing is led back")
-    if deployment.rollback is None:
+def _not_well(way: _Way, why: str) -> Next:
+    if way.rollback is not None:  # it was asked for, and nobody wrote that down
+        return Next(state=DeploymentState.ROLLING_BACK, why=why)
+    if way.later:
+        why = f"{why}; {way.later} was deployed since, so nothing is led back"
+        return Next(state=DeploymentState.SUPERSEDED, why=why)
+    if way.deployment.rollback is None:
         return Next(state=DeploymentState.FAILED, why=f"{why}; there is nothing that leads back: a person must look")
     return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="rollback")
 
 
-def _led_back(deployment: Deployment, rollback: Operation) -> Next:
+def _led_back(deployment: Deployment, rollback: Operation, later: str) -> Next:
     if rollback.outcome in _WELL:
         why = f"{deployment.why}; its rollback {rollback.outcome}"
         return Next(state=DeploymentState.ROLLED_BACK, why=why)
+    if later and rollback.outcome in _NOTHING_DONE:
+        why = f"{deployment.why}; its rollback was {rollback.outcome}, and {later} was deployed since"
+        return Next(state=DeploymentState.SUPERSEDED, why=why)
     why = (
         f"{deployment.why}; its rollback ended as {rollback.outcome}: a person must look: `opsqueue show {rollback.id}`"
     )

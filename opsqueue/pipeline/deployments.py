@@ -17,6 +17,7 @@ from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentSta
 from opsqueue.model.names import OperationPriority, OperationType
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
+from opsqueue.pipeline import control
 from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
 from opsqueue.settings_parts import DeploymentSettings
@@ -76,9 +77,9 @@ def step(world: World, deployment_id: str) -> bool:
         check, rollback = (_operation(connection, one) for one in (now_is.check_id, now_is.rollback_id))
         measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
         comes = following(now_is, check, rollback, measured=measured, later=later)
+    comes = comes and _asked(world, now_is, comes)
     if comes is None:
         return False
-    comes = _asked(world, now_is, comes)
     now = world.now()
     with world.store.begin() as tx:
         if not deployments.move(tx, now_is, comes.state, comes.why, now):
@@ -95,10 +96,12 @@ def step(world: World, deployment_id: str) -> bool:
 _QUIET = frozenset({DeploymentState.RECEIVED, DeploymentState.CHECKING, DeploymentState.HEALTHY})
 
 
-def _asked(world: World, deployment: Deployment, comes: Next) -> Next:
-    """Ask for the operation that comes next; what comes instead when it cannot be asked for."""
+def _asked(world: World, deployment: Deployment, comes: Next) -> Next | None:
+    """Ask for what comes next; what comes instead when it cannot be asked for, None: what is there goes on."""
     if not comes.asks:
         return comes
+    if comes.asks == "cancel":
+        return comes if _cancelled(world, deployment, comes.why) else None
     request = deployment.check if comes.asks == "check" else deployment.rollback
     try:
         submit(world, parse_request(request))
@@ -106,6 +109,15 @@ def _asked(world: World, deployment: Deployment, comes: Next) -> Next:
         ends = DeploymentState.UNKNOWN if comes.asks == "check" else DeploymentState.ROLLBACK_FAILED
         return Next(state=ends, why=f"its {comes.asks} cannot be asked for: {error.message}")
     return comes
+
+
+def _cancelled(world: World, deployment: Deployment, why: str) -> bool:
+    """Ask to cancel its rollback; False when it ended meanwhile."""
+    try:
+        control.cancel(world, deployment.rollback_id, actor=f"deployment:{deployment.service}", reason=why)
+    except (Conflict, NotFound):
+        return False
+    return True
 
 
 def _operation(connection: Connection, operation_id: str) -> Operation | None:

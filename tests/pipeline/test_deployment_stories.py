@@ -229,6 +229,22 @@ def test_the_rollback_passes_the_gates_like_any_other(shop):
     assert go_on(shop).state == "rolled_back"
 
 
+def test_a_rollback_that_waits_does_not_undo_a_later_deployment(shop):
+    machine = shop.machines["h1"]
+    freeze = control.add_freeze(shop.world(), scope=("h1",), reason="quiet", ends_at=None, starts_at=None, actor="ann")
+    machine.value = 5
+    assert deployed(shop, 2).state == "rolling_back"
+    machine.value = 3
+    assert deployed(shop, 3).state == "healthy"
+    ended = go_on(shop, deployment_id=f"{ID[:-4]}0002")
+    assert ended.state == "superseded"
+    assert "3 was deployed since" in ended.why
+    assert shop.raw(ended.rollback_id).outcome == "cancelled"
+    control.lift_freeze(shop.world(), freeze.id, actor="ann")
+    shop.drive(ended.rollback_id)
+    assert (machine.value, machine.tally) == (3, [])
+
+
 def test_a_message_that_nobody_takes_holds_up_no_rollback(shop):
     shop.settings["notification_channels"] = {"email": "a@b.c"}
     shop.settings["deployments"]["shop"] = {**shop.settings["deployments"]["shop"], "notify": ["email"]}

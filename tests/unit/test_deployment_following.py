@@ -103,6 +103,34 @@ def test_nothing_is_led_back_over_a_later_deployment():
     assert following(deployment(), operation(), None, later="3").state == "healthy"
 
 
+@pytest.mark.parametrize("stage", ["verify", "window"])
+def test_a_rollback_of_which_nothing_was_sent_is_cancelled_for_a_later_deployment(stage):
+    waits = operation("", stage=stage)
+    comes = following(deployment("rolling_back"), None, waits, later="3")
+    assert (comes.state, comes.asks) == ("rolling_back", "cancel")
+    assert following(deployment("rolling_back"), None, replace(waits, cancel_asked="it"), later="3") is None
+    assert following(deployment("rolling_back"), None, replace(waits, stage=Stage.EXECUTE), later="3") is None
+
+
+@pytest.mark.parametrize(
+    ("rollback", "state"),
+    [
+        (None, "superseded"),
+        (operation("cancelled"), "superseded"),
+        (operation("denied"), "superseded"),
+        (operation("partial"), "rollback_failed"),
+        (operation("succeeded"), "rolled_back"),
+    ],
+)
+def test_how_a_rollback_ends_beside_a_later_deployment(rollback, state):
+    assert following(deployment("rolling_back"), None, rollback, later="3").state == state
+
+
+def test_a_rollback_that_was_asked_for_before_a_crash_is_not_passed_over():
+    comes = following(deployment(), operation("failed"), operation("", stage="window"), later="3")
+    assert (comes.state, comes.asks) == ("rolling_back", "")
+
+
 def test_a_deployment_that_failed_by_itself_is_led_back_unchecked():
     given = deployment("received", status="failed")
     assert following(given, None, None).asks == "rollback"
