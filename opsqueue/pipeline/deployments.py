@@ -13,14 +13,13 @@ from typing import Any
 
 from opsqueue.deployments.following import Measured, Next, following, is_decided
 from opsqueue.errors import Conflict, InvalidRequest, NotFound, OpsqueueError
-from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState, Rollback
-from opsqueue.model.names import OperationPriority, OperationType
+from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
 from opsqueue.pipeline import control
+from opsqueue.pipeline.deployment_requests import as_it_would_be, fresh, hosts_of, leading_back
 from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
-from opsqueue.settings_parts import DeploymentSettings
 from opsqueue.store import deployments, events, operations, targets
 from opsqueue.store.engine import Connection
 from opsqueue.telemetry import iso
@@ -37,22 +36,23 @@ def take_in(world: World, event: DeploymentEvent) -> Deployment:
     its id belongs to another one. Nothing is recorded then.
     """
     refuse_unkept(event.model_dump())
-    fresh = _fresh(world, event)
-    for request in (fresh.check, fresh.rollback):
-        if request is not None and not _is_there(world, fresh):
-            checked(world, parse_request(request))
+    new = fresh(world, event)
+    for request in _first_asked(world, new):
+        checked(world, parse_request(request))
     with world.store.begin() as tx:
-        if deployments.create(tx, fresh, event.digest()):
-            _note(tx, fresh, fresh.created_at, f"{fresh.service} {fresh.version} was deployed: {fresh.status}")
-    step(world, fresh.id)
+        if deployments.create(tx, new, event.digest()):
+            _note(tx, new, new.created_at, f"{new.service} {new.version} was deployed: {new.status}")
+    step(world, new.id)
     with world.store.read() as connection:
-        return deployments.get(connection, fresh.id)
+        return deployments.get(connection, new.id)
 
 
-def _is_there(world: World, deployment: Deployment) -> bool:
-    """Whether this event came before: what it asks for was judged then, by the configuration of then."""
+def _first_asked(world: World, new: Deployment) -> list[Mapping[str, Any]]:
+    """What it may ask for; nothing when this event came before: that was judged by the configuration of then."""
     with world.store.read() as connection:
-        return deployments.known(connection, deployment.id)
+        if deployments.known(connection, new.id):
+            return []
+        return [one for one in (new.check, as_it_would_be(world, connection, new)) if one is not None]
 
 
 def step_all(world: World) -> int:
@@ -75,7 +75,11 @@ def step(world: World, deployment_id: str) -> bool:
         if now_is.state.over:
             return False
         check, rollback = (_operation(connection, one) for one in (now_is.check_id, now_is.rollback_id))
+        if _waits_for(now_is, check):
+            return False
         measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
+        if rollback is None:  # one that was asked for stays as it was then
+            now_is = replace(now_is, rollback=leading_back(world, connection, now_is))
         comes = following(now_is, check, rollback, measured=measured, later=later)
     comes = comes and _asked(world, now_is, comes)
     if comes is None:
@@ -127,26 +131,22 @@ def _operation(connection: Connection, operation_id: str) -> Operation | None:
         return None
 
 
+def _waits_for(deployment: Deployment, check: Operation | None) -> bool:
+    return deployment.state is DeploymentState.CHECKING and check is not None and not is_decided(check)
+
+
 def _measured(connection: Connection, deployment: Deployment, check: Operation | None) -> Measured:
-    """What its health check measured, once that stands; later nobody asks."""
-    if check is None or deployment.state is not DeploymentState.CHECKING or not is_decided(check):
+    """What its health check measured; later nobody asks."""
+    if check is None or deployment.state is not DeploymentState.CHECKING:
         return {}
     return {target.host: target.metrics for target in targets.of(connection, check.id)}
 
 
 def _later(world: World, connection: Connection, deployment: Deployment) -> str:
     """The version of a later deployment of the service on one of the same hosts; empty: there is none."""
-    here = _hosts(world, deployment.systems)
-    later = (one for one in deployments.since(connection, deployment) if here & _hosts(world, one.systems))
+    here = hosts_of(world, deployment.systems)
+    later = (one for one in deployments.since(connection, deployment) if here & hosts_of(world, one.systems))
     return next((one.version for one in later), "")
-
-
-def _hosts(world: World, systems: tuple[str, ...]) -> frozenset[str]:
-    """The hosts that they stand for, and the words themselves, for hosts come and go."""
-    try:
-        return frozenset([*systems, *(host.name for host in world.hosts(systems))])
-    except (NotFound, InvalidRequest):
-        return frozenset(systems)
 
 
 def _monitor(tx: Connection, world: World, deployment: Deployment, now: float) -> None:
@@ -168,79 +168,6 @@ def _note(tx: Connection, deployment: Deployment, at: float, message: str) -> No
         data={**data, "state": deployment.state.value},
     )
     events.append(tx, [line])
-
-
-# -- what is asked for --------------------------------------------------------------------------------------
-
-
-def _fresh(world: World, event: DeploymentEvent) -> Deployment:
-    """The deployment that an event becomes, with both requests as they would be made now."""
-    given = world.settings.deployments.get(event.service, DeploymentSettings())
-    empty = Deployment(
-        id=str(event.event_id),
-        service=event.service,
-        version=event.version,
-        systems=event.systems,
-        status=event.status,
-        requested_by=event.requested_by,
-        reason=event.reason,
-        check={},
-        rollback=None,
-        created_at=world.now(),
-    )
-    parameters = given.health_check if event.health_check is None else event.health_check
-    check = {
-        **_common(empty, given, f"{event.service} {event.version}: health check"),
-        "type": OperationType.HEALTH_CHECK.value,
-        "priority": OperationPriority.HIGH.value,
-        # The first failure counts: the failures in a row are those of the version before.
-        "parameters": {"failure_threshold": 1, **parameters},
-        "target_systems": list(event.systems),
-        "operation_id": empty.check_id,
-    }
-    return replace(empty, check=check, rollback=_rollback(world, empty, given, event.rollback or given.rollback))
-
-
-def _rollback(
-    world: World, deployment: Deployment, given: DeploymentSettings, wanted: Rollback | None
-) -> dict[str, Any] | None:
-    """The request that leads back; None where there is none, or no version to lead back to."""
-    if wanted is None:
-        return None
-    with world.store.read() as connection:
-        previous = deployments.last_healthy(connection, deployment.service, deployment.version)
-    if previous is None and "{previous_version}" in str(wanted.parameters):
-        return None
-    words = {"version": deployment.version, "previous_version": previous or "", "service": deployment.service}
-    said = wanted.model_dump(mode="json", exclude={"parameters", "target_systems"}, exclude_none=True)
-    return {
-        **_common(deployment, given, f"{deployment.service} {deployment.version}: rollback"),
-        **said,
-        "parameters": _filled(wanted.parameters, words),
-        "target_systems": list(wanted.target_systems or deployment.systems),
-        "operation_id": deployment.rollback_id,
-    }
-
-
-def _common(deployment: Deployment, given: DeploymentSettings, name: str) -> dict[str, Any]:
-    why = f"deployment {deployment.id} by {deployment.requested_by}"
-    return {
-        "name": name[:200],
-        "requested_by": f"deployment:{deployment.service}"[:200],
-        "reason": f"{why}: {deployment.reason}" if deployment.reason else why,
-        "notification_channels": None if given.notify is None else list(given.notify),
-    }
-
-
-def _filled(value: Any, words: Mapping[str, str]) -> Any:
-    """A value of JSON with `{word}` filled in, in its texts."""
-    if isinstance(value, str):
-        for word, text in words.items():
-            value = value.replace(f"{{{word}}}", text)
-        return value
-    if isinstance(value, Mapping):
-        return {key: _filled(one, words) for key, one in value.items()}
-    return [_filled(one, words) for one in value] if isinstance(value, list | tuple) else value
 
 
 # -- for people and programs --------------------------------------------------------------------------------

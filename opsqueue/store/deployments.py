@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.deployment import Deployment, DeploymentState
@@ -76,11 +76,11 @@ def since(connection: Connection, deployment: Deployment) -> list[Deployment]:
     return [_deployment(row) for row in rows]
 
 
-def last_healthy(connection: Connection, service: str, besides: str) -> str | None:
-    """The version of this service, other than `besides`, that was last found to be healthy."""
-    query = select(table.c.version).where(table.c.service == service, table.c.version != besides)
-    query = query.where(table.c.state == DeploymentState.HEALTHY)
-    return connection.execute(query.order_by(table.c.created_at.desc()).limit(1)).scalar()
+def until(connection: Connection, deployment: Deployment, limit: int = 1000) -> list[Deployment]:
+    """The other ones of the same service that are not later, the newest first."""
+    query = select(table).where(table.c.service == deployment.service, table.c.id != deployment.id)
+    query = query.where(table.c.created_at <= deployment.created_at).order_by(table.c.created_at.desc())
+    return [_deployment(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
 def move(tx: Connection, deployment: Deployment, state: DeploymentState, why: str, now: float) -> bool:
@@ -90,8 +90,15 @@ def move(tx: Connection, deployment: Deployment, state: DeploymentState, why: st
 
 
 def prune(tx: Connection, before: float) -> int:
-    """Forget those that were over before then; what they monitor stays. Returns how many."""
-    return tx.execute(delete(table).where(table.c.finished_at < before)).rowcount
+    """Forget those that were over before then; what they monitor stays. Returns how many.
+
+    The newest healthy one of each service on the same systems stays too: it is what a rollback leads back to.
+    """
+    newer = table.alias()
+    runs = table.c.state == DeploymentState.HEALTHY
+    same = (newer.c.service == table.c.service) & (newer.c.systems == table.c.systems)
+    since_then = exists().where(same, newer.c.state == DeploymentState.HEALTHY, newer.c.created_at > table.c.created_at)
+    return tx.execute(delete(table).where(table.c.finished_at < before, ~(runs & ~since_then))).rowcount
 
 
 def monitor(

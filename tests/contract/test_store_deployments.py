@@ -94,15 +94,15 @@ def test_the_list_is_of_a_service_and_the_newest_first(store):
     assert read(store, deployments.since, ONE) == []
 
 
-def test_later_ones_of_the_service_and_its_last_healthy_version(store):
+def test_later_ones_of_the_service_and_earlier_ones(store):
     rows = [replace(ONE, id=f"{ID}{n}", version=str(n), created_at=AT + n) for n in range(2, 6)]
     create(store, *rows)
     for row, state in zip(rows, ["healthy", "healthy", "failed", "checking"], strict=True):
         move(store, row, state)
     assert [one.version for one in read(store, deployments.since, rows[1])] == ["5", "4"]
-    assert read(store, deployments.last_healthy, "shop", "5") == "3"
-    assert read(store, deployments.last_healthy, "shop", "3") == "2"
-    assert read(store, deployments.last_healthy, "mail", "5") is None
+    assert [one.version for one in read(store, deployments.until, rows[2])] == ["3", "2"]
+    assert [one.version for one in read(store, deployments.until, rows[2], limit=1)] == ["3"]
+    assert read(store, deployments.until, replace(rows[2], service="mail")) == []
 
 
 def test_an_id_may_be_short(store):
@@ -138,3 +138,14 @@ def test_what_was_over_long_ago_is_forgotten(store):
         assert deployments.prune(tx, AT) == 0
         assert deployments.prune(tx, AT + 1) == 1
     assert [one.id for one in read(store, deployments.listed)] == [f"{ID}2"]
+
+
+def test_what_runs_on_the_same_systems_is_not_forgotten(store):
+    rows = [replace(ONE, id=f"{ID}{n}", version=str(n), created_at=AT + n) for n in range(2, 5)]
+    elsewhere = replace(ONE, id=f"{ID}8", systems=("h2",))
+    create(store, *rows, elsewhere)
+    for row, state in zip([*rows, elsewhere], ["healthy", "healthy", "failed", "healthy"], strict=True):
+        move(store, row, state, now=AT)
+    with store.begin() as tx:
+        assert deployments.prune(tx, AT + 1) == 2
+    assert {one.id for one in read(store, deployments.listed)} == {rows[1].id, elsewhere.id}

@@ -305,14 +305,40 @@ def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
     assert elsewhere.state == "checking"
 
 
-def test_the_version_before_is_filled_in(shop):
+def leads_to_version(shop):
     told = {"type": "free_text", "parameters": {"any": ["{service}-{previous_version}", {"to": "{version}"}]}}
     shop.settings["deployments"] = {"shop": {"health_check": CHECKS, "rollback": told}}
-    first = tell(shop, version="1", event_id=ID[:-1] + "2")
-    assert first.rollback is None
-    assert go_on(shop, deployment_id=first.id).state == "healthy"
+
+
+def test_the_version_before_is_filled_in_when_the_rollback_is_asked_for(shop):
+    leads_to_version(shop)
+    assert deployed(shop, 1).state == "healthy"
+    second = tell(shop, version="2", event_id=f"{ID[:-4]}0002", systems=["h1", "h2"])
+    assert deployed(shop, 3, systems=["h3"]).state == "healthy"  # nothing of it was ever on h1 or h2
+    shop.machines["h1"].value = 5
+    ended = go_on(shop, deployment_id=second.id)
+    assert ended.state == "rolled_back"
+    assert shop.raw(ended.rollback_id).parameters == {"any": ["shop-1", {"to": "2"}]}
+
+
+def test_a_version_that_turned_out_well_meanwhile_is_led_back_to(shop):
+    leads_to_version(shop)
+    slow = tell(shop, version="1", event_id=f"{ID[:-4]}0001", systems=["h1", "h2"])
     shop.clock.at += 1
-    assert tell(shop).rollback["parameters"] == {"any": ["shop-1", {"to": "2"}]}
+    bad = tell(shop, version="2", event_id=f"{ID[:-4]}0002")
+    assert go_on(shop, deployment_id=slow.id).state == "healthy"
+    shop.machines["h1"].value = 5
+    ended = go_on(shop, deployment_id=bad.id)
+    assert shop.raw(ended.rollback_id).parameters == {"any": ["shop-1", {"to": "2"}]}
+
+
+def test_where_no_version_was_healthy_nothing_leads_back(shop):
+    leads_to_version(shop)
+    assert deployed(shop, 1, systems=["h2"]).state == "healthy"
+    shop.machines["h1"].value = 5
+    ended = deployed(shop, 2)
+    assert (ended.state, shop.machines["h1"].tally) == ("failed", [])
+    assert "there is nothing that leads back" in ended.why
 
 
 @pytest.mark.parametrize(
@@ -391,12 +417,12 @@ def _told_and_driven(shop, number):
 
 
 def test_what_was_over_long_ago_is_forgotten_and_stays_monitored(shop):
-    tell(shop)
-    assert go_on(shop).state == "healthy"
+    for number in (1, 2):
+        assert deployed(shop, number).state == "healthy"
     shop.clock.at += 366 * 86_400
     upkeep(shop.world())
     with shop.store.read() as connection:
-        assert store_deployments.listed(connection) == []
+        assert [one.version for one in store_deployments.listed(connection)] == ["2"]
     assert set(monitored(shop)) == {"h1"}
 
 
