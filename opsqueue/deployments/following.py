@@ -17,6 +17,8 @@ _NOTHING_DONE = frozenset({Outcome.CANCELLED, Outcome.DENIED})
 """Outcomes of a rollback that sent nothing."""
 _NOTHING_SENT = frozenset({Stage.VERIFY, Stage.WINDOW})
 """Where a rollback can be cancelled before it changed anything."""
+_MOST = 2
+"""So many rollbacks within an hour; what leads back may report a deployment, and so go round for ever."""
 _SAID = 3
 """So many findings are told."""
 _BAD = 2.0
@@ -42,14 +44,15 @@ def following(
     *,
     measured: Measured = _NOTHING,
     later: str = "",
+    led_back: int = 0,
 ) -> Next | None:
     """What comes next; None: it waits for its operation, or is over.
 
     `check` and `rollback` are its operations as they stand, None where they were not asked for yet; `measured` is what
     the check measured on each host; `later` is the version of a later deployment of the same service on one of the
-    same systems, empty when there is none.
+    same systems, empty when there is none; `led_back` is how many rollbacks there were on them within the last hour.
     """
-    way = _Way(deployment=deployment, rollback=rollback, later=later)
+    way = _Way(deployment=deployment, rollback=rollback, later=later, led_back=led_back)
     match deployment.state:
         case DeploymentState.RECEIVED if deployment.status == "failed":
             return _not_well(way, "the deployment itself failed")
@@ -71,6 +74,7 @@ class _Way:
     deployment: Deployment
     rollback: Operation | None
     later: str
+    led_back: int
 
 
 def _rolling_back(way: _Way) -> Next | None:
@@ -130,6 +134,9 @@ def _not_well(way: _Way, why: str) -> Next:
         return Next(state=DeploymentState.SUPERSEDED, why=why)
     if way.deployment.rollback is None:
         return Next(state=DeploymentState.FAILED, why=f"{why}; there is nothing that leads back: a person must look")
+    if way.led_back >= _MOST:
+        why = f"{why}; it was led back {way.led_back} times within the hour: a person must look"
+        return Next(state=DeploymentState.FAILED, why=why)
     return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="rollback")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,10 @@ from opsqueue.store import deployments
 from opsqueue.store.engine import Connection
 
 _PREVIOUS = "{previous_version}"
+_HOUR = 3600.0
+LED_BACK = frozenset({DeploymentState.ROLLING_BACK, DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED})
+"""Where a rollback was asked for."""
+_NOT_WELL = LED_BACK | {DeploymentState.FAILED, DeploymentState.SUPERSEDED}
 
 
 def fresh(world: World, event: DeploymentEvent) -> Deployment:
@@ -79,14 +83,27 @@ def _with_words(deployment: Deployment, asks: Mapping[str, Any], version: str) -
 
 
 def previous(world: World, connection: Connection, deployment: Deployment) -> str | None:
-    """The other version of the service that was last found to be healthy on one of its hosts."""
-    here = hosts_of(world, deployment.systems)
-    for one in deployments.until(connection, deployment):
-        if one.version == deployment.version or not here & hosts_of(world, one.systems):
-            continue
-        if one.state is DeploymentState.HEALTHY:
+    """The other version of the service that was last found to be healthy on one of its hosts, and well since."""
+    left = {deployment.version}
+    for one in _before(world, connection, deployment):
+        if one.state is DeploymentState.HEALTHY and one.version not in left:
             return one.version
+        if one.state in _NOT_WELL:
+            left.add(one.version)
     return None
+
+
+def led_back(world: World, connection: Connection, deployment: Deployment) -> int:
+    """How many rollbacks of the service there were on its hosts within the last hour, with those that go on."""
+    since = world.now() - _HOUR
+    asked = (one for one in _before(world, connection, deployment) if one.state in LED_BACK)
+    return sum(one.finished_at is None or one.finished_at > since for one in asked)
+
+
+def _before(world: World, connection: Connection, deployment: Deployment) -> Iterator[Deployment]:
+    """The earlier deployments of the service on one of its hosts, the newest first."""
+    here = hosts_of(world, deployment.systems)
+    return (one for one in deployments.until(connection, deployment) if here & hosts_of(world, one.systems))
 
 
 def _common(deployment: Deployment, given: DeploymentSettings, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentSta
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
 from opsqueue.pipeline import control
-from opsqueue.pipeline.deployment_requests import as_it_would_be, fresh, hosts_of, leading_back
+from opsqueue.pipeline.deployment_requests import LED_BACK, as_it_would_be, fresh, hosts_of, leading_back, led_back
 from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
 from opsqueue.store import deployments, events, operations, targets
@@ -80,7 +80,8 @@ def step(world: World, deployment_id: str) -> bool:
         measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
         if rollback is None:  # one that was asked for stays as it was then
             now_is = replace(now_is, rollback=leading_back(world, connection, now_is))
-        comes = following(now_is, check, rollback, measured=measured, later=later)
+        often = led_back(world, connection, now_is) if rollback is None else 0
+        comes = following(now_is, check, rollback, measured=measured, later=later, led_back=often)
     comes = comes and _asked(world, now_is, comes)
     if comes is None:
         return False
@@ -176,7 +177,6 @@ def _note(tx: Connection, deployment: Deployment, at: float, message: str) -> No
 def as_json(deployment: Deployment) -> dict[str, Any]:
     """One deployment with stable keys."""
     asked = deployment.state is not DeploymentState.RECEIVED
-    led_back = {DeploymentState.ROLLING_BACK, DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED}
     return {
         "event_id": deployment.id,
         "service": deployment.service,
@@ -188,7 +188,7 @@ def as_json(deployment: Deployment) -> dict[str, Any]:
         "requested_by": deployment.requested_by,
         "reason": deployment.reason,
         "health_check_id": deployment.check_id if asked and deployment.status == "succeeded" else None,
-        "rollback_id": deployment.rollback_id if deployment.state in led_back else None,
+        "rollback_id": deployment.rollback_id if deployment.state in LED_BACK else None,
         "rollback_type": deployment.rollback["type"] if deployment.rollback else None,
         "created_at": iso(deployment.created_at),
         "finished_at": iso(deployment.finished_at),

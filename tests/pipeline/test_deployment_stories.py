@@ -163,7 +163,7 @@ def deployed(story, number, **more):
     """The n-th deployment, brought to its end or to where it waits; each is later than the one before."""
     story.clock.at += 60
     event_id = f"{ID[:-4]}{number:04d}"
-    tell(story, version=str(number), event_id=event_id, **more)
+    tell(story, event_id=event_id, **{"version": str(number), **more})
     return go_on(story, deployment_id=event_id)
 
 
@@ -332,6 +332,29 @@ def test_a_version_that_turned_out_well_meanwhile_is_led_back_to(shop):
     assert shop.raw(ended.rollback_id).parameters == {"any": ["shop-1", {"to": "2"}]}
 
 
+def test_what_leads_back_again_and_again_is_left_to_a_person(shop):
+    """Such as a rollback that itself reports a deployment, which is not well either."""
+    states = []
+    for number in (1, 2, 3, 4):
+        shop.machines["h1"].value = 5
+        states.append(deployed(shop, number).state)
+    assert states == ["rolled_back", "rolled_back", "failed", "failed"]
+    shop.machines["h2"].value = 5
+    assert deployed(shop, 5, systems=["h2"]).state == "rolled_back"
+    shop.clock.at += 3601
+    assert deployed(shop, 6).state == "rolled_back"
+
+
+def test_a_version_that_was_led_back_from_since_is_not_led_back_to(shop):
+    leads_to_version(shop)
+    for number, version in ((1, "1"), (2, "2")):
+        assert deployed(shop, number, version=version).state == "healthy"
+    shop.machines["h1"].value = 5
+    for number, version in ((3, "2"), (4, "3")):
+        ended = deployed(shop, number, version=version)
+        assert shop.raw(ended.rollback_id).parameters["any"][0] == "shop-1"
+
+
 def test_where_no_version_was_healthy_nothing_leads_back(shop):
     leads_to_version(shop)
     assert deployed(shop, 1, systems=["h2"]).state == "healthy"
@@ -387,7 +410,7 @@ def test_a_worker_that_is_gone_at_any_write_loses_and_doubles_nothing(shop, valu
         crashes += crashed
         if not _told(shop, number):  # the message is there as long as nobody acknowledged it
             tell(shop, event_id=number)
-        shop.clock.at += 100
+        shop.clock.at += 4000  # more than the hour within which only so many are led back
         ended = go_on(shop, turns=20, deployment_id=number)
         assert ended.state == whole, at
         mine = [one for one in operations_of(shop) if one[1] in {ended.check_id, ended.rollback_id}]

@@ -103,6 +103,13 @@ def test_nothing_is_led_back_over_a_later_deployment():
     assert following(deployment(), operation(), None, later="3").state == "healthy"
 
 
+@pytest.mark.parametrize(("led_back", "state"), [(0, "rolling_back"), (1, "rolling_back"), (2, "failed")])
+def test_what_goes_round_ends_with_a_person(led_back, state):
+    comes = following(deployment(), operation("failed"), None, led_back=led_back)
+    assert comes.state == state
+    assert ("a person must look" in comes.why) == (state == "failed")
+
+
 @pytest.mark.parametrize("stage", ["verify", "window"])
 def test_a_rollback_of_which_nothing_was_sent_is_cancelled_for_a_later_deployment(stage):
     waits = operation("", stage=stage)
