@@ -7,7 +7,7 @@ only then writes the state down. A crash in between does the same again: the ope
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -169,6 +169,23 @@ def _note(tx: Connection, deployment: Deployment, at: float, message: str) -> No
         data={**data, "state": deployment.state.value},
     )
     events.append(tx, [line])
+
+
+def forget(world: World, service: str, hosts: Sequence[str], *, actor: str) -> list[str]:
+    """Stop monitoring what was deployed of a service, on these hosts or everywhere; the hosts on which it was.
+
+    Raises NotFound when it was monitored on none of them. The next healthy deployment is monitored again.
+    """
+    with world.store.begin() as tx:
+        gone = deployments.forget(tx, service, hosts)
+        if not gone:
+            where = f"on {', '.join(hosts)}" if hosts else "anywhere"
+            raise NotFound(f"nothing of {service} is monitored {where}; `opsqueue deployments list` shows the services")
+        said = f"{service} is not monitored any more on {', '.join(gone)}"
+        data = {"service": service, "hosts": gone}
+        line = Event(operation_id=None, at=world.now(), kind="monitor_forgotten", actor=actor, message=said, data=data)
+        events.append(tx, [line])
+    return gone
 
 
 # -- for people and programs --------------------------------------------------------------------------------

@@ -104,10 +104,24 @@ def prune(tx: Connection, before: float) -> int:
 def monitor(
     tx: Connection, deployment: Deployment, hosts: Iterable[str], checks: Sequence[Mapping[str, Any]], now: float
 ) -> None:
-    """From now on these checks of the service are part of every health check of these hosts."""
+    """From now on these checks of the service are part of every health check of these hosts.
+
+    Those of a later deployment stay: this one took longer to be checked.
+    """
     row = {"service": deployment.service, "checks": pack(checks), "deployment_id": deployment.id, "since": now}
+    query = select(monitored.c.host).join(table, table.c.id == monitored.c.deployment_id)
+    newer = query.where(monitored.c.service == deployment.service, table.c.created_at > deployment.created_at)
+    taken = set(tx.execute(newer).scalars())
     for host in hosts:
-        put(tx, monitored, {**row, "host": host})
+        if host not in taken:
+            put(tx, monitored, {**row, "host": host})
+
+
+def forget(tx: Connection, service: str, hosts: Sequence[str] = ()) -> list[str]:
+    """Stop monitoring a service, on these hosts or everywhere; returns the hosts on which it was."""
+    these = monitored.c.service == service
+    these = these & monitored.c.host.in_(hosts) if hosts else these
+    return sorted(tx.execute(delete(monitored).where(these).returning(monitored.c.host)).scalars())
 
 
 def checks(connection: Connection) -> dict[str, dict[str, tuple[Mapping[str, Any], ...]]]:

@@ -468,10 +468,10 @@ def seen(story):
     return SimpleNamespace(names=names, clock=clock, directory=directory, plain=plain, store=story.store)
 
 
-def monitor(seen, *hosts, service="shop"):
-    one = SimpleNamespace(service=service, id=ID)
+def monitor(seen, *hosts, service="shop", checks=CHECKS["checks"]):
+    one = SimpleNamespace(service=service, id=ID, created_at=0.0)
     with seen.store.begin() as tx:
-        store_deployments.monitor(tx, one, hosts, CHECKS["checks"], 0.0)
+        store_deployments.monitor(tx, one, hosts, checks, 0.0)
     seen.clock.at += 10
 
 
@@ -489,6 +489,58 @@ def test_the_checks_of_a_healthy_deployment_stand_beside_those_of_the_host(seen)
     assert seen.names("h2") == [("disk", "disk"), ("tcp", "shop")]  # of one name: what was deployed counts
     assert seen.names("h3") == USUAL
     assert seen.directory() is seen.directory()
+
+
+def ports(*names, **more):
+    return [{"kind": "tcp", "name": name, "host": "127.0.0.1", "port": 80, **more} for name in names]
+
+
+def test_checks_of_different_services_may_have_one_name(seen):
+    monitor(seen, "h1", service="a:b", checks=[*ports("db"), *ports("web", depends_on=["db"])])
+    monitor(seen, "h1", service="mail", checks=[*ports("web"), *ports("db", depends_on=["web"])])
+    monitor(seen, "h1", service="x" * 200, checks=ports("web", "y" * 64))
+    assert [name for _kind, name in seen.names("h1")][3:] == [
+        "a-b/db", "a-b/web", "mail/web", "mail/db", "x" * 60 + "/web", "y" * 64
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        ports(*(f"p{number}" for number in range(97))),
+        [*ports("stack/one", depends_on=["stack"]), *ports("stack", depends_on=["stack/one"])],
+        [{"kind": "no_such_kind", "name": "old"}],
+    ],
+)
+def test_what_no_health_check_could_be_made_with_is_left_out_and_all_else_is_checked(seen, checks, caplog):
+    monitor(seen, "h1")
+    monitor(seen, "h1", service="stack", checks=checks)
+    assert seen.names("h1") == [*USUAL, ("tcp", "shop")]
+    assert "FAILED to monitor stack on h1" in caplog.text
+    assert "opsqueue deployments forget stack h1" in caplog.text
+
+
+def test_a_service_is_monitored_no_more_once_it_is_forgotten(seen, shop):
+    monitor(seen, "h1", "h2", "h3")
+    monitor(seen, "h1", service="mail")
+    assert deployments.forget(shop.world(), "shop", ["h3", "h9"], actor="ann") == ["h3"]
+    assert deployments.forget(shop.world(), "shop", [], actor="ann") == ["h1", "h2"]
+    seen.clock.at += 10
+    assert seen.names("h1") == [*USUAL, ("tcp", "mail/shop")]
+    assert seen.names("h2") == [("disk", "disk"), ("load", "shop")]
+    with pytest.raises(NotFound, match="nothing of shop is monitored on h1"):
+        deployments.forget(shop.world(), "shop", ["h1"], actor="ann")
+    with shop.store.read() as connection:
+        (line, _) = store_events.latest(connection, "monitor_forgotten")
+    assert (line.actor, line.data) == ("ann", {"service": "shop", "hosts": ["h1", "h2"]})
+
+
+def test_an_earlier_deployment_that_is_found_well_late_changes_nothing(shop):
+    newer = [{**CHECKS["checks"][0], "port": 81}]
+    late = tell(shop, version="1", event_id=f"{ID[:-4]}0001", systems=["h1", "h2"])
+    assert deployed(shop, 2, health_check={"checks": newer}).state == "healthy"
+    assert go_on(shop, deployment_id=late.id).state == "healthy"
+    assert monitored(shop) == {"h1": {"shop": tuple(newer)}, "h2": {"shop": tuple(CHECKS["checks"])}}
 
 
 def test_a_request_with_checks_of_its_own_asks_for_those_alone(seen):
