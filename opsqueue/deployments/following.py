@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from opsqueue.model.deployment import Deployment, DeploymentState
 from opsqueue.model.names import Outcome, Severity, Stage
@@ -26,6 +26,22 @@ _BAD = 2.0
 Measured = Mapping[str, Mapping[str, Any]]
 """By host, the metrics by name, each `{value, unit}`."""
 _NOTHING: Measured = {}
+
+
+class Stands(Protocol):
+    """What counts of how an operation stands."""
+
+    @property
+    def stage(self) -> Stage:
+        """Where it rests."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended."""
+
+    @property
+    def cancel_asked(self) -> str:
+        """Who asked to cancel it; empty when nobody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +93,34 @@ class _Way:
     led_back: int
 
 
+def may_move(deployment: Deployment, check: Stands | None, rollback: Stands | None, *, later: bool) -> bool:
+    """Whether it is worth a closer look: most wait for an operation that goes on. `later`: of the service, anywhere."""
+    if deployment.state is DeploymentState.CHECKING:
+        return check is None or is_decided(check)
+    if deployment.state is DeploymentState.ROLLING_BACK:
+        return rollback is None or is_decided(rollback) or (later and _can_be_cancelled(rollback))
+    return True
+
+
+def _can_be_cancelled(rollback: Stands) -> bool:
+    return rollback.stage in _NOTHING_SENT and not rollback.cancel_asked
+
+
 def _rolling_back(way: _Way) -> Next | None:
     deployment, rollback = way.deployment, way.rollback
     if rollback is None:
         return _not_well(way, deployment.why)
     if is_decided(rollback):
         return _led_back(deployment, rollback, way.later)
-    if way.later and rollback.stage in _NOTHING_SENT and not rollback.cancel_asked:
+    if way.later and _can_be_cancelled(rollback):
         why = f"{deployment.why}; {way.later} was deployed since, so its rollback is cancelled"
         return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="cancel")
     return None
 
 
-def is_decided(operation: Operation) -> bool:
+def is_decided(stands: Stands) -> bool:
     """Whether outcome and findings stand; that nobody could be told of them yet holds up no rollback."""
-    return operation.outcome is not None and operation.stage in {Stage.NOTIFY, Stage.CLOSED}
+    return stands.outcome is not None and stands.stage in {Stage.NOTIFY, Stage.CLOSED}
 
 
 def _checked(way: _Way, check: Operation, measured: Measured) -> Next:

@@ -7,11 +7,11 @@ only then writes the state down. A crash in between does the same again: the ope
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from opsqueue.deployments.following import Measured, Next, following, is_decided
+from opsqueue.deployments.following import Measured, Next, following, is_decided, may_move
 from opsqueue.errors import Conflict, InvalidRequest, NotFound, OpsqueueError
 from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState
 from opsqueue.model.record import Event, Operation
@@ -57,15 +57,38 @@ def _first_asked(world: World, new: Deployment) -> list[Mapping[str, Any]]:
 
 def step_all(world: World) -> int:
     """Bring on every deployment that is not over; returns how many moved. Safe to call from many at once."""
-    with world.store.read() as connection:
-        waiting = deployments.going_on(connection)
     moved = 0
-    for one in waiting:
+    for one in _ready(world):
         try:
             moved += step(world, one.id)
         except OpsqueueError as error:
             _log.error("FAILED to bring on deployment %s of %s: %s", one.id, one.service, error.message)
     return moved
+
+
+def _ready(world: World) -> Iterator[Deployment]:
+    """Page by page, those whose operations moved on: all the others have nothing to be looked at for."""
+    last: Deployment | None = None
+    while True:
+        with world.store.read() as connection:
+            page = deployments.going_on(connection, after=last)
+            ready = _of_these(connection, page) if page else []
+        yield from ready
+        if not page:
+            return
+        last = page[-1]
+
+
+def _of_these(connection: Connection, page: Sequence[Deployment]) -> list[Deployment]:
+    stand = operations.standing(connection, [key for one in page for key in (one.check_id, one.rollback_id)])
+    back = {one.service for one in page if one.state is DeploymentState.ROLLING_BACK}
+    newest = deployments.newest(connection, back)
+
+    def worth_it(one: Deployment) -> bool:
+        later = newest.get(one.service, 0.0) > one.created_at
+        return may_move(one, stand.get(one.check_id), stand.get(one.rollback_id), later=later)
+
+    return [one for one in page if worth_it(one)]
 
 
 def step(world: World, deployment_id: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.deployment import Deployment, DeploymentState
@@ -63,10 +63,20 @@ def listed(connection: Connection, *, service: str | None = None, limit: int = 5
     return [_deployment(row) for row in connection.execute(query).mappings()]
 
 
-def going_on(connection: Connection, limit: int = 200) -> list[Deployment]:
-    """Those that are not over, the oldest first."""
-    query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at).limit(limit)
+def going_on(connection: Connection, limit: int = 200, *, after: Deployment | None = None) -> list[Deployment]:
+    """Those that are not over, the oldest first: the first page of them, or the one after the last that is known."""
+    query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at, table.c.id).limit(limit)
+    if after is not None:
+        beside = (table.c.created_at == after.created_at) & (table.c.id > after.id)
+        query = query.where((table.c.created_at > after.created_at) | beside)
     return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
+def newest(connection: Connection, services: Collection[str]) -> dict[str, float]:
+    """When each of these services was last deployed."""
+    query = select(table.c.service, func.max(table.c.created_at)).where(table.c.service.in_(services))
+    rows = connection.execute(query.group_by(table.c.service)) if services else ()
+    return {str(row[0]): float(row[1]) for row in rows}
 
 
 def since(connection: Connection, deployment: Deployment) -> list[Deployment]:

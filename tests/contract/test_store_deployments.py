@@ -83,6 +83,23 @@ def test_those_that_go_on_are_found_and_others_are_not(store):
     move(store, replace(ONE, id=f"{ID}3"), "failed")
     assert [one.id for one in read(store, deployments.going_on)] == [ONE.id, late.id]
     assert [one.id for one in read(store, deployments.going_on, limit=1)] == [ONE.id]
+    assert [one.id for one in read(store, deployments.going_on, after=ONE)] == [late.id]
+    assert read(store, deployments.going_on, after=late) == []
+
+
+def test_pages_lose_none_that_came_at_one_moment(store):
+    rows = [replace(ONE, id=f"{ID}{n}") for n in range(1, 6)]
+    create(store, *rows)
+    seen, last = [], None
+    while page := read(store, deployments.going_on, 2, after=last):
+        seen, last = [*seen, *page], page[-1]
+    assert seen == rows
+
+
+def test_when_a_service_was_last_deployed(store):
+    create(store, ONE, replace(ONE, id=f"{ID}2", created_at=AT + 5), replace(ONE, id=f"{ID}3", service="mail"))
+    assert read(store, deployments.newest, {"shop", "mail", "none"}) == {"shop": AT + 5, "mail": AT}
+    assert read(store, deployments.newest, set()) == {}
 
 
 def test_the_list_is_of_a_service_and_the_newest_first(store):

@@ -291,6 +291,25 @@ def test_two_who_look_at_once_ask_once(shop):
     assert states(shop) == ["received", "checking", "rolling_back"]
 
 
+def test_the_newest_of_many_is_looked_at_and_those_that_wait_are_not(shop, monkeypatch):
+    started = tell(shop)
+    with shop.store.begin() as tx:
+        for number in range(1000, 1210):
+            one = replace(started, id=f"{ID[:-4]}{number:04d}")
+            asks = {**started.check, "operation_id": one.check_id}
+            store_deployments.create(tx, replace(one, service=f"s{number}", check=asks), one.id)
+    last = f"{ID[:-4]}9999"
+    shop.clock.at += 1
+    tell(shop, event_id=last, service="last", health_check=CHECKS)
+    deployments.step_all(shop.world())  # asks for the checks that nobody asked for yet
+    shop.drive(stands(shop, last).check_id)
+    looked, real = [], deployments.step
+    monkeypatch.setattr(deployments, "step", lambda world, one: looked.append(one) or real(world, one))
+    assert deployments.step_all(shop.world()) == 1
+    assert looked == [last]
+    assert stands(shop, last).state == "healthy"
+
+
 def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
     tell(shop)
     shop.clock.at += 1
