@@ -36,7 +36,7 @@ def options(parser: Parser) -> None:
     gone = add_verb(below, "forget", "monitor a service no more; the next healthy deployment is monitored again")
     gone.add_argument("service", metavar="SERVICE", help="as its deployments name it")
     gone.add_argument("hosts", nargs="*", metavar="HOST", help="only on these; default: everywhere")
-    gone.ends((0, 2, 9, 12), "opsqueue deployments forget shop web-server-1")
+    gone.ends((0, 2, 10, 12), "opsqueue deployments forget shop web-server-1")
 
 
 def run(given: Namespace) -> int:
