@@ -38,7 +38,7 @@ COMMANDS = (
     Command("monitor", "the system metrics of the hosts", "monitor"),
     Command("capacity", "when hosts run out of room, by the last planning of each", "capacity"),
     Command("kpi", "the key figures of a period", "kpi"),
-    Command("deployments", "what was deployed, and how its check went: list, show", "deployments"),
+    Command("deployments", "what was deployed, and how its check went: list, show, forget", "deployments"),
     Command("cancel", "stop an operation", "cancel"),
     Command("retry", "let an operation that waits for a person look again", "retry"),
     Command("freeze", "forbid changes for a time: add, list, lift", "freeze"),

@@ -7,19 +7,19 @@ only then writes the state down. A crash in between does the same again: the ope
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from opsqueue.deployments.following import Next, following
+from opsqueue.deployments.following import Measured, Next, following, is_decided, may_move
 from opsqueue.errors import Conflict, InvalidRequest, NotFound, OpsqueueError
-from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState, Rollback
-from opsqueue.model.names import OperationPriority, OperationType
+from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
+from opsqueue.pipeline import control
+from opsqueue.pipeline.deployment_requests import LED_BACK, as_it_would_be, fresh, hosts_of, leading_back, led_back
 from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
-from opsqueue.settings_parts import DeploymentSettings
 from opsqueue.store import deployments, events, operations, targets
 from opsqueue.store.engine import Connection
 from opsqueue.telemetry import iso
@@ -36,35 +36,59 @@ def take_in(world: World, event: DeploymentEvent) -> Deployment:
     its id belongs to another one. Nothing is recorded then.
     """
     refuse_unkept(event.model_dump())
-    fresh = _fresh(world, event)
-    for request in (fresh.check, fresh.rollback):
-        if request is not None and not _is_there(world, fresh):
-            checked(world, parse_request(request))
+    new = fresh(world, event)
+    for request in _first_asked(world, new):
+        checked(world, parse_request(request))
     with world.store.begin() as tx:
-        if deployments.create(tx, fresh, event.digest()):
-            _note(tx, fresh, fresh.created_at, f"{fresh.service} {fresh.version} was deployed: {fresh.status}")
-    step(world, fresh.id)
+        if deployments.create(tx, new, event.digest()):
+            _note(tx, new, new.created_at, f"{new.service} {new.version} was deployed: {new.status}")
+    step(world, new.id)
     with world.store.read() as connection:
-        return deployments.get(connection, fresh.id)
+        return deployments.get(connection, new.id)
 
 
-def _is_there(world: World, deployment: Deployment) -> bool:
-    """Whether this event came before: what it asks for was judged then, by the configuration of then."""
+def _first_asked(world: World, new: Deployment) -> list[Mapping[str, Any]]:
+    """What it may ask for; nothing when this event came before: that was judged by the configuration of then."""
     with world.store.read() as connection:
-        return deployments.known(connection, deployment.id)
+        if deployments.known(connection, new.id):
+            return []
+        return [one for one in (new.check, as_it_would_be(world, connection, new)) if one is not None]
 
 
 def step_all(world: World) -> int:
     """Bring on every deployment that is not over; returns how many moved. Safe to call from many at once."""
-    with world.store.read() as connection:
-        waiting = deployments.going_on(connection)
     moved = 0
-    for one in waiting:
+    for one in _ready(world):
         try:
             moved += step(world, one.id)
         except OpsqueueError as error:
             _log.error("FAILED to bring on deployment %s of %s: %s", one.id, one.service, error.message)
     return moved
+
+
+def _ready(world: World) -> Iterator[Deployment]:
+    """Page by page, those whose operations moved on: all the others have nothing to be looked at for."""
+    last: Deployment | None = None
+    while True:
+        with world.store.read() as connection:
+            page = deployments.going_on(connection, after=last)
+            ready = _of_these(connection, page) if page else []
+        yield from ready
+        if not page:
+            return
+        last = page[-1]
+
+
+def _of_these(connection: Connection, page: Sequence[Deployment]) -> list[Deployment]:
+    stand = operations.standing(connection, [key for one in page for key in (one.check_id, one.rollback_id)])
+    back = {one.service for one in page if one.state is DeploymentState.ROLLING_BACK}
+    newest = deployments.newest(connection, back)
+
+    def worth_it(one: Deployment) -> bool:
+        later = newest.get(one.service, 0.0) > one.created_at
+        return may_move(one, stand.get(one.check_id), stand.get(one.rollback_id), later=later)
+
+    return [one for one in page if worth_it(one)]
 
 
 def step(world: World, deployment_id: str) -> bool:
@@ -74,10 +98,16 @@ def step(world: World, deployment_id: str) -> bool:
         if now_is.state.over:
             return False
         check, rollback = (_operation(connection, one) for one in (now_is.check_id, now_is.rollback_id))
-        comes = following(now_is, check, rollback, later=_later(world, connection, now_is))
+        if _waits_for(now_is, check):
+            return False
+        measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
+        if rollback is None:  # one that was asked for stays as it was then
+            now_is = replace(now_is, rollback=leading_back(world, connection, now_is))
+        often = led_back(world, connection, now_is) if rollback is None else 0
+        comes = following(now_is, check, rollback, measured=measured, later=later, led_back=often)
+    comes = comes and _asked(world, now_is, comes)
     if comes is None:
         return False
-    comes = _asked(world, now_is, comes)
     now = world.now()
     with world.store.begin() as tx:
         if not deployments.move(tx, now_is, comes.state, comes.why, now):
@@ -94,10 +124,12 @@ def step(world: World, deployment_id: str) -> bool:
 _QUIET = frozenset({DeploymentState.RECEIVED, DeploymentState.CHECKING, DeploymentState.HEALTHY})
 
 
-def _asked(world: World, deployment: Deployment, comes: Next) -> Next:
-    """Ask for the operation that comes next; what comes instead when it cannot be asked for."""
+def _asked(world: World, deployment: Deployment, comes: Next) -> Next | None:
+    """Ask for what comes next; what comes instead when it cannot be asked for, None: what is there goes on."""
     if not comes.asks:
         return comes
+    if comes.asks == "cancel":
+        return comes if _cancelled(world, deployment, comes.why) else None
     request = deployment.check if comes.asks == "check" else deployment.rollback
     try:
         submit(world, parse_request(request))
@@ -107,6 +139,15 @@ def _asked(world: World, deployment: Deployment, comes: Next) -> Next:
     return comes
 
 
+def _cancelled(world: World, deployment: Deployment, why: str) -> bool:
+    """Ask to cancel its rollback; False when it ended meanwhile."""
+    try:
+        control.cancel(world, deployment.rollback_id, actor=f"deployment:{deployment.service}", reason=why)
+    except (Conflict, NotFound):
+        return False
+    return True
+
+
 def _operation(connection: Connection, operation_id: str) -> Operation | None:
     try:
         return operations.get(connection, operation_id)
@@ -114,19 +155,22 @@ def _operation(connection: Connection, operation_id: str) -> Operation | None:
         return None
 
 
+def _waits_for(deployment: Deployment, check: Operation | None) -> bool:
+    return deployment.state is DeploymentState.CHECKING and check is not None and not is_decided(check)
+
+
+def _measured(connection: Connection, deployment: Deployment, check: Operation | None) -> Measured:
+    """What its health check measured; later nobody asks."""
+    if check is None or deployment.state is not DeploymentState.CHECKING:
+        return {}
+    return {target.host: target.metrics for target in targets.of(connection, check.id)}
+
+
 def _later(world: World, connection: Connection, deployment: Deployment) -> str:
     """The version of a later deployment of the service on one of the same hosts; empty: there is none."""
-    here = _hosts(world, deployment.systems)
-    later = (one for one in deployments.since(connection, deployment) if here & _hosts(world, one.systems))
+    here = hosts_of(world, deployment.systems)
+    later = (one for one in deployments.since(connection, deployment) if here & hosts_of(world, one.systems))
     return next((one.version for one in later), "")
-
-
-def _hosts(world: World, systems: tuple[str, ...]) -> frozenset[str]:
-    """The hosts that they stand for, and the words themselves, for hosts come and go."""
-    try:
-        return frozenset([*systems, *(host.name for host in world.hosts(systems))])
-    except (NotFound, InvalidRequest):
-        return frozenset(systems)
 
 
 def _monitor(tx: Connection, world: World, deployment: Deployment, now: float) -> None:
@@ -150,76 +194,21 @@ def _note(tx: Connection, deployment: Deployment, at: float, message: str) -> No
     events.append(tx, [line])
 
 
-# -- what is asked for --------------------------------------------------------------------------------------
+def forget(world: World, service: str, hosts: Sequence[str], *, actor: str) -> list[str]:
+    """Stop monitoring what was deployed of a service, on these hosts or everywhere; the hosts on which it was.
 
-
-def _fresh(world: World, event: DeploymentEvent) -> Deployment:
-    """The deployment that an event becomes, with both requests as they would be made now."""
-    given = world.settings.deployments.get(event.service, DeploymentSettings())
-    empty = Deployment(
-        id=str(event.event_id),
-        service=event.service,
-        version=event.version,
-        systems=event.systems,
-        status=event.status,
-        requested_by=event.requested_by,
-        reason=event.reason,
-        check={},
-        rollback=None,
-        created_at=world.now(),
-    )
-    parameters = given.health_check if event.health_check is None else event.health_check
-    check = {
-        **_common(empty, given, f"{event.service} {event.version}: health check"),
-        "type": OperationType.HEALTH_CHECK.value,
-        "priority": OperationPriority.HIGH.value,
-        "parameters": dict(parameters),
-        "target_systems": list(event.systems),
-        "operation_id": empty.check_id,
-    }
-    return replace(empty, check=check, rollback=_rollback(world, empty, given, event.rollback or given.rollback))
-
-
-def _rollback(
-    world: World, deployment: Deployment, given: DeploymentSettings, wanted: Rollback | None
-) -> dict[str, Any] | None:
-    """The request that leads back; None where there is none, or no version to lead back to."""
-    if wanted is None:
-        return None
-    with world.store.read() as connection:
-        previous = deployments.last_healthy(connection, deployment.service, deployment.version)
-    if previous is None and "{previous_version}" in str(wanted.parameters):
-        return None
-    words = {"version": deployment.version, "previous_version": previous or "", "service": deployment.service}
-    said = wanted.model_dump(mode="json", exclude={"parameters", "target_systems"}, exclude_none=True)
-    return {
-        **_common(deployment, given, f"{deployment.service} {deployment.version}: rollback"),
-        **said,
-        "parameters": _filled(wanted.parameters, words),
-        "target_systems": list(wanted.target_systems or deployment.systems),
-        "operation_id": deployment.rollback_id,
-    }
-
-
-def _common(deployment: Deployment, given: DeploymentSettings, name: str) -> dict[str, Any]:
-    why = f"deployment {deployment.id} by {deployment.requested_by}"
-    return {
-        "name": name[:200],
-        "requested_by": f"deployment:{deployment.service}"[:200],
-        "reason": f"{why}: {deployment.reason}" if deployment.reason else why,
-        "notification_channels": None if given.notify is None else list(given.notify),
-    }
-
-
-def _filled(value: Any, words: Mapping[str, str]) -> Any:
-    """A value of JSON with `{word}` filled in, in its texts."""
-    if isinstance(value, str):
-        for word, text in words.items():
-            value = value.replace(f"{{{word}}}", text)
-        return value
-    if isinstance(value, Mapping):
-        return {key: _filled(one, words) for key, one in value.items()}
-    return [_filled(one, words) for one in value] if isinstance(value, list | tuple) else value
+    Raises NotFound when it was monitored on none of them. The next healthy deployment is monitored again.
+    """
+    with world.store.begin() as tx:
+        gone = deployments.forget(tx, service, hosts)
+        if not gone:
+            where = f"on {', '.join(hosts)}" if hosts else "anywhere"
+            raise NotFound(f"nothing of {service} is monitored {where}; `opsqueue deployments list` shows the services")
+        said = f"{service} is not monitored any more on {', '.join(gone)}"
+        data = {"service": service, "hosts": gone}
+        line = Event(operation_id=None, at=world.now(), kind="monitor_forgotten", actor=actor, message=said, data=data)
+        events.append(tx, [line])
+    return gone
 
 
 # -- for people and programs --------------------------------------------------------------------------------
@@ -228,7 +217,6 @@ def _filled(value: Any, words: Mapping[str, str]) -> Any:
 def as_json(deployment: Deployment) -> dict[str, Any]:
     """One deployment with stable keys."""
     asked = deployment.state is not DeploymentState.RECEIVED
-    led_back = {DeploymentState.ROLLING_BACK, DeploymentState.ROLLED_BACK, DeploymentState.ROLLBACK_FAILED}
     return {
         "event_id": deployment.id,
         "service": deployment.service,
@@ -240,7 +228,7 @@ def as_json(deployment: Deployment) -> dict[str, Any]:
         "requested_by": deployment.requested_by,
         "reason": deployment.reason,
         "health_check_id": deployment.check_id if asked and deployment.status == "succeeded" else None,
-        "rollback_id": deployment.rollback_id if deployment.state in led_back else None,
+        "rollback_id": deployment.rollback_id if deployment.state in LED_BACK else None,
         "rollback_type": deployment.rollback["type"] if deployment.rollback else None,
         "created_at": iso(deployment.created_at),
         "finished_at": iso(deployment.finished_at),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from opsqueue.errors import OpsqueueError
 from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import OperationType
+from opsqueue.model.request import explain
 from opsqueue.store import deployments
 from opsqueue.store.engine import Store
 
@@ -20,14 +24,23 @@ _log = logging.getLogger("opsqueue.deployments")
 _KIND = OperationType.HEALTH_CHECK.value
 _FRESH = 5.0
 """Seconds for which what was read of the record is taken to be so."""
+_LONGEST = 64
+"""Characters of the name of a check."""
+_STRANGE = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9 ._/-]")
+"""What no name of a check has."""
+_LEFT_OUT = (
+    "FAILED to monitor %s on %s: with its checks the health check of the host cannot be made: %s. They are left out; "
+    "`opsqueue deployments forget %s %s` ends this."
+)
 Check = Mapping[str, Any]
 
 
 class Monitored:
     """A host's own defaults for health checks (`hosts.NAME.parameters`), with the checks of healthy deployments.
 
-    So the recurring health check asks for them, and so does everybody who names no checks. One that has the name of
-    another takes its place; without any of the host's own, the checks that a health check has by itself stay.
+    So the recurring health check asks for them, and so does everybody who names no checks. Each has the name of its
+    service before its own; without any of the host's own, the checks that a health check has by itself stay. Where a
+    health check could not be made with those of a service, they are left out: all others are made all the same.
     """
 
     def __init__(
@@ -40,6 +53,7 @@ class Monitored:
     ) -> None:
         self._inventory = inventory
         self._store = store
+        self._kind = kinds.get(_KIND)
         self._usual = _usual(kinds)
         self._clock = clock
         self._lock = threading.Lock()
@@ -77,12 +91,52 @@ class Monitored:
         services = self._deployed.get(host.name)
         if not services:
             return host
-        own = host.parameters.get(_KIND, {})
-        checks = {one["name"]: one for one in own.get("checks") or self._usual}
-        for some in services.values():
-            checks |= {one["name"]: one for one in some}
-        given = {**own, "checks": list(checks.values())}
-        return host.model_copy(update={"parameters": {**host.parameters, _KIND: given}})
+        given = {**host.parameters.get(_KIND, {})}
+        checks = given.get("checks") or self._usual
+        for service, some in services.items():
+            every = _merged(checks, _named(service, some))
+            if why := self._wrong({**given, "checks": every}):
+                _log.warning(_LEFT_OUT, service, host.name, why, service, host.name)
+            else:
+                checks = every
+        return host.model_copy(update={"parameters": {**host.parameters, _KIND: {**given, "checks": checks}}})
+
+    def _wrong(self, given: Mapping[str, Any]) -> str:
+        """Why a health check could not be asked for so: too many checks, or some that wait for each other."""
+        if self._kind is None:
+            return ""
+        try:
+            self._kind.params.model_validate(dict(given))
+        except ValidationError as error:
+            return explain(error, "parameters", self._kind.params)
+        return ""
+
+
+def _merged(checks: Sequence[Check], more: Sequence[Check]) -> list[Check]:
+    return list({one["name"]: one for one in [*checks, *more]}.values())
+
+
+def _named(service: str, some: Sequence[Check]) -> list[Check]:
+    """The checks of a service by names that no other service has: with its own name before each."""
+    new = {one["name"]: _with_service(service, one["name"]) for one in some}
+    if len(set(new.values())) < len(some):
+        return list(some)
+    return [_renamed(one, new) for one in some]
+
+
+def _renamed(one: Check, new: Mapping[str, str]) -> Check:
+    renamed = {**one, "name": new[one["name"]]}
+    if one.get("depends_on"):
+        renamed["depends_on"] = [new.get(name, name) for name in one["depends_on"]]
+    return renamed
+
+
+def _with_service(service: str, name: str) -> str:
+    room = _LONGEST - len(name) - 1
+    before = _STRANGE.sub("-", service)[: max(room, 0)]
+    if not before or name == service or name.startswith(f"{service}/"):
+        return name
+    return f"{before}/{name}"
 
 
 def _usual(kinds: Mapping[str, OperationKind]) -> list[dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from opsqueue.errors import Conflict, NotFound
 from opsqueue.model.deployment import Deployment, DeploymentState
@@ -63,10 +63,20 @@ def listed(connection: Connection, *, service: str | None = None, limit: int = 5
     return [_deployment(row) for row in connection.execute(query).mappings()]
 
 
-def going_on(connection: Connection, limit: int = 200) -> list[Deployment]:
-    """Those that are not over, the oldest first."""
-    query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at).limit(limit)
+def going_on(connection: Connection, limit: int = 200, *, after: Deployment | None = None) -> list[Deployment]:
+    """Those that are not over, the oldest first: the first page of them, or the one after the last that is known."""
+    query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at, table.c.id).limit(limit)
+    if after is not None:
+        beside = (table.c.created_at == after.created_at) & (table.c.id > after.id)
+        query = query.where((table.c.created_at > after.created_at) | beside)
     return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
+def newest(connection: Connection, services: Collection[str]) -> dict[str, float]:
+    """When each of these services was last deployed."""
+    query = select(table.c.service, func.max(table.c.created_at)).where(table.c.service.in_(services))
+    rows = connection.execute(query.group_by(table.c.service)) if services else ()
+    return {str(row[0]): float(row[1]) for row in rows}
 
 
 def since(connection: Connection, deployment: Deployment) -> list[Deployment]:
@@ -76,11 +86,11 @@ def since(connection: Connection, deployment: Deployment) -> list[Deployment]:
     return [_deployment(row) for row in rows]
 
 
-def last_healthy(connection: Connection, service: str, besides: str) -> str | None:
-    """The version of this service, other than `besides`, that was last found to be healthy."""
-    query = select(table.c.version).where(table.c.service == service, table.c.version != besides)
-    query = query.where(table.c.state == DeploymentState.HEALTHY)
-    return connection.execute(query.order_by(table.c.created_at.desc()).limit(1)).scalar()
+def until(connection: Connection, deployment: Deployment, limit: int = 1000) -> list[Deployment]:
+    """The other ones of the same service that are not later, the newest first."""
+    query = select(table).where(table.c.service == deployment.service, table.c.id != deployment.id)
+    query = query.where(table.c.created_at <= deployment.created_at).order_by(table.c.created_at.desc())
+    return [_deployment(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
 def move(tx: Connection, deployment: Deployment, state: DeploymentState, why: str, now: float) -> bool:
@@ -90,17 +100,38 @@ def move(tx: Connection, deployment: Deployment, state: DeploymentState, why: st
 
 
 def prune(tx: Connection, before: float) -> int:
-    """Forget those that were over before then; what they monitor stays. Returns how many."""
-    return tx.execute(delete(table).where(table.c.finished_at < before)).rowcount
+    """Forget those that were over before then; what they monitor stays. Returns how many.
+
+    The newest healthy one of each service on the same systems stays too: it is what a rollback leads back to.
+    """
+    newer = table.alias()
+    runs = table.c.state == DeploymentState.HEALTHY
+    same = (newer.c.service == table.c.service) & (newer.c.systems == table.c.systems)
+    since_then = exists().where(same, newer.c.state == DeploymentState.HEALTHY, newer.c.created_at > table.c.created_at)
+    return tx.execute(delete(table).where(table.c.finished_at < before, ~(runs & ~since_then))).rowcount
 
 
 def monitor(
     tx: Connection, deployment: Deployment, hosts: Iterable[str], checks: Sequence[Mapping[str, Any]], now: float
 ) -> None:
-    """From now on these checks of the service are part of every health check of these hosts."""
+    """From now on these checks of the service are part of every health check of these hosts.
+
+    Those of a later deployment stay: this one took longer to be checked.
+    """
     row = {"service": deployment.service, "checks": pack(checks), "deployment_id": deployment.id, "since": now}
+    query = select(monitored.c.host).join(table, table.c.id == monitored.c.deployment_id)
+    newer = query.where(monitored.c.service == deployment.service, table.c.created_at > deployment.created_at)
+    taken = set(tx.execute(newer).scalars())
     for host in hosts:
-        put(tx, monitored, {**row, "host": host})
+        if host not in taken:
+            put(tx, monitored, {**row, "host": host})
+
+
+def forget(tx: Connection, service: str, hosts: Sequence[str] = ()) -> list[str]:
+    """Stop monitoring a service, on these hosts or everywhere; returns the hosts on which it was."""
+    these = monitored.c.service == service
+    these = these & monitored.c.host.in_(hosts) if hosts else these
+    return sorted(tx.execute(delete(monitored).where(these).returning(monitored.c.host)).scalars())
 
 
 def checks(connection: Connection) -> dict[str, dict[str, tuple[Mapping[str, Any], ...]]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from opsqueue.errors import Conflict, LeaseLost, NotFound
-from opsqueue.model.names import Stage
+from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
 from opsqueue.store.rows import MUTABLE, changes_of, operation_of, operation_row
 from opsqueue.store.schema import OPEN
@@ -98,6 +98,23 @@ def get(connection: Connection, operation_id: str) -> Operation:
     if row is None:
         raise NotFound(f"there is no operation {operation_id!r}; `opsqueue history` lists those that ended")
     return operation_of(row)
+
+
+class Standing(NamedTuple):
+    """How an operation stands, in few words."""
+
+    stage: Stage
+    outcome: Outcome | None
+    cancel_asked: str
+
+
+def standing(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
+    """How each of these stands; those that are not there are left out."""
+    query = select(table.c.id, table.c.stage, table.c.outcome, table.c.cancel_asked).where(table.c.id.in_(ids))
+    return {
+        one: Standing(Stage(stage), Outcome(outcome) if outcome else None, cancelled)
+        for one, stage, outcome, cancelled in connection.execute(query)
+    }
 
 
 def resolve(connection: Connection, prefix: str) -> str:

@@ -98,6 +98,9 @@ def test_a_healthy_deployment_is_monitored_from_then_on(make_place):
         assert set(check["metrics"]["web-server-1"]) >= {"up", "state:shop", "response_time:shop"}
         until(lambda: "state:shop" in newest(place), 60, "the recurring health check with the check of the service")
         assert newest(place) >= {"state:shop", "state:disk", "state:memory"}
+        assert place.ops("deployments", "forget", "shop", "--output", "json").json["forgotten"] == ["web-server-1"]
+        assert place.ops("deployments", "forget", "shop").code == 10
+        until(lambda: "state:disk" in newest(place) and "state:shop" not in newest(place), 60, "one without it")
 
 
 def newest(place):

@@ -83,6 +83,23 @@ def test_those_that_go_on_are_found_and_others_are_not(store):
     move(store, replace(ONE, id=f"{ID}3"), "failed")
     assert [one.id for one in read(store, deployments.going_on)] == [ONE.id, late.id]
     assert [one.id for one in read(store, deployments.going_on, limit=1)] == [ONE.id]
+    assert [one.id for one in read(store, deployments.going_on, after=ONE)] == [late.id]
+    assert read(store, deployments.going_on, after=late) == []
+
+
+def test_pages_lose_none_that_came_at_one_moment(store):
+    rows = [replace(ONE, id=f"{ID}{n}") for n in range(1, 6)]
+    create(store, *rows)
+    seen, last = [], None
+    while page := read(store, deployments.going_on, 2, after=last):
+        seen, last = [*seen, *page], page[-1]
+    assert seen == rows
+
+
+def test_when_a_service_was_last_deployed(store):
+    create(store, ONE, replace(ONE, id=f"{ID}2", created_at=AT + 5), replace(ONE, id=f"{ID}3", service="mail"))
+    assert read(store, deployments.newest, {"shop", "mail", "none"}) == {"shop": AT + 5, "mail": AT}
+    assert read(store, deployments.newest, set()) == {}
 
 
 def test_the_list_is_of_a_service_and_the_newest_first(store):
@@ -94,15 +111,15 @@ def test_the_list_is_of_a_service_and_the_newest_first(store):
     assert read(store, deployments.since, ONE) == []
 
 
-def test_later_ones_of_the_service_and_its_last_healthy_version(store):
+def test_later_ones_of_the_service_and_earlier_ones(store):
     rows = [replace(ONE, id=f"{ID}{n}", version=str(n), created_at=AT + n) for n in range(2, 6)]
     create(store, *rows)
     for row, state in zip(rows, ["healthy", "healthy", "failed", "checking"], strict=True):
         move(store, row, state)
     assert [one.version for one in read(store, deployments.since, rows[1])] == ["5", "4"]
-    assert read(store, deployments.last_healthy, "shop", "5") == "3"
-    assert read(store, deployments.last_healthy, "shop", "3") == "2"
-    assert read(store, deployments.last_healthy, "mail", "5") is None
+    assert [one.version for one in read(store, deployments.until, rows[2])] == ["3", "2"]
+    assert [one.version for one in read(store, deployments.until, rows[2], limit=1)] == ["3"]
+    assert read(store, deployments.until, replace(rows[2], service="mail")) == []
 
 
 def test_an_id_may_be_short(store):
@@ -138,3 +155,14 @@ def test_what_was_over_long_ago_is_forgotten(store):
         assert deployments.prune(tx, AT) == 0
         assert deployments.prune(tx, AT + 1) == 1
     assert [one.id for one in read(store, deployments.listed)] == [f"{ID}2"]
+
+
+def test_what_runs_on_the_same_systems_is_not_forgotten(store):
+    rows = [replace(ONE, id=f"{ID}{n}", version=str(n), created_at=AT + n) for n in range(2, 5)]
+    elsewhere = replace(ONE, id=f"{ID}8", systems=("h2",))
+    create(store, *rows, elsewhere)
+    for row, state in zip([*rows, elsewhere], ["healthy", "healthy", "failed", "healthy"], strict=True):
+        move(store, row, state, now=AT)
+    with store.begin() as tx:
+        assert deployments.prune(tx, AT + 1) == 2
+    assert {one.id for one in read(store, deployments.listed)} == {rows[1].id, elsewhere.id}

@@ -40,6 +40,7 @@ def shop(story):
 
         class Params(looks.params):
             checks: tuple[dict, ...] = Field(default=())
+            failure_threshold: int = 3
 
         check = replace(looks, name="health_check", params=Params, analyse=_judge, verify=lambda *_all: ())
         return replace(made, kinds={**made.kinds, "health_check": check})
@@ -111,13 +112,73 @@ def test_a_healthy_deployment_is_checked_once_and_monitored(shop):
     asked = shop.raw(received.check_id)
     assert (asked.type, asked.systems, asked.requested_by) == ("health_check", ("h1",), "deployment:shop")
     assert asked.reason == f"deployment {ID} by ci: release 2"
-    assert asked.parameters == CHECKS
+    assert asked.parameters == {"failure_threshold": 1, **CHECKS}
     assert monitored(shop) == {}
     ended = go_on(shop)
     assert (ended.state, ended.why) == ("healthy", "its health check scored 100 of 100")
     assert states(shop) == ["received", "checking", "healthy"]
     assert operations_of(shop) == [("health_check", received.check_id)]
     assert monitored(shop) == {"h1": {"shop": tuple(CHECKS["checks"])}}
+
+
+ANSWERS = {
+    True: {"ok": True, "status": 200, "phases": {"total": 5.0}},
+    False: {
+        "ok": False, "error": "refused", "detail": "refused", "failed_phase": "connect", "phases": {"total": 1.0}
+    },
+}  # fmt: skip
+"""What a probe says of a web server that is there, and of one that is not."""
+
+
+@pytest.fixture
+def probed(story):
+    """The real health check, of a web server that answers as long as the value of its host is not 5."""
+    plain, shell = story.world, story._connect
+    check = {"kind": "http", "name": "shop", "url": "http://127.0.0.1:1/health", "critical": True}
+
+    def connect(host, worker):
+        inner, machine = shell(host, worker), story.machines[host.name]
+        return SimpleNamespace(
+            greet=inner.greet,
+            run=inner.run,
+            busy=inner.busy,
+            close=inner.close,
+            ask=lambda facts: inner.ask(facts) | {one.name: ANSWERS[machine.value != 5] for one in facts if _web(one)},
+        )
+
+    def world(worker="worker-1", **settings):
+        made = plain(worker, **settings)
+        return replace(made, kinds={**made.kinds, "health_check": catalogue()["health_check"]})
+
+    story._connect, story.world = connect, world
+    story.settings["deployments"] = {"shop": {"health_check": {"checks": [check]}, "rollback": LEADS_BACK}}
+    return story
+
+
+def _web(fact):
+    return fact.name == "check:shop"
+
+
+def deployed(story, number, **more):
+    """The n-th deployment, brought to its end or to where it waits; each is later than the one before."""
+    story.clock.at += 60
+    event_id = f"{ID[:-4]}{number:04d}"
+    tell(story, event_id=event_id, **{"version": str(number), **more})
+    return go_on(story, deployment_id=event_id)
+
+
+@pytest.mark.parametrize("threshold", [None, 3])
+def test_a_service_that_was_well_before_fails_at_the_first_failure(probed, threshold):
+    """What was counted of the version before says nothing of this one."""
+    given = dict(probed.settings["deployments"]["shop"]["health_check"])
+    given |= {"failure_threshold": threshold} if threshold else {}
+    for number in (1, 2):
+        assert deployed(probed, number, health_check=given).state == "healthy"
+    probed.machines["h1"].value = 5
+    ended = deployed(probed, 3, health_check=given)
+    assert ended.state == "rolled_back"
+    assert ("shop" if threshold is None else "h1: up is 0") in ended.why
+    assert deployed(probed, 4, health_check=given).state == "healthy"
 
 
 def test_a_failed_check_leads_back(shop):
@@ -168,6 +229,22 @@ def test_the_rollback_passes_the_gates_like_any_other(shop):
     assert go_on(shop).state == "rolled_back"
 
 
+def test_a_rollback_that_waits_does_not_undo_a_later_deployment(shop):
+    machine = shop.machines["h1"]
+    freeze = control.add_freeze(shop.world(), scope=("h1",), reason="quiet", ends_at=None, starts_at=None, actor="ann")
+    machine.value = 5
+    assert deployed(shop, 2).state == "rolling_back"
+    machine.value = 3
+    assert deployed(shop, 3).state == "healthy"
+    ended = go_on(shop, deployment_id=f"{ID[:-4]}0002")
+    assert ended.state == "superseded"
+    assert "3 was deployed since" in ended.why
+    assert shop.raw(ended.rollback_id).outcome == "cancelled"
+    control.lift_freeze(shop.world(), freeze.id, actor="ann")
+    shop.drive(ended.rollback_id)
+    assert (machine.value, machine.tally) == (3, [])
+
+
 def test_a_message_that_nobody_takes_holds_up_no_rollback(shop):
     shop.settings["notification_channels"] = {"email": "a@b.c"}
     shop.settings["deployments"]["shop"] = {**shop.settings["deployments"]["shop"], "notify": ["email"]}
@@ -214,6 +291,25 @@ def test_two_who_look_at_once_ask_once(shop):
     assert states(shop) == ["received", "checking", "rolling_back"]
 
 
+def test_the_newest_of_many_is_looked_at_and_those_that_wait_are_not(shop, monkeypatch):
+    started = tell(shop)
+    with shop.store.begin() as tx:
+        for number in range(1000, 1210):
+            one = replace(started, id=f"{ID[:-4]}{number:04d}")
+            asks = {**started.check, "operation_id": one.check_id}
+            store_deployments.create(tx, replace(one, service=f"s{number}", check=asks), one.id)
+    last = f"{ID[:-4]}9999"
+    shop.clock.at += 1
+    tell(shop, event_id=last, service="last", health_check=CHECKS)
+    deployments.step_all(shop.world())  # asks for the checks that nobody asked for yet
+    shop.drive(stands(shop, last).check_id)
+    looked, real = [], deployments.step
+    monkeypatch.setattr(deployments, "step", lambda world, one: looked.append(one) or real(world, one))
+    assert deployments.step_all(shop.world()) == 1
+    assert looked == [last]
+    assert stands(shop, last).state == "healthy"
+
+
 def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
     tell(shop)
     shop.clock.at += 1
@@ -228,14 +324,63 @@ def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
     assert elsewhere.state == "checking"
 
 
-def test_the_version_before_is_filled_in(shop):
+def leads_to_version(shop):
     told = {"type": "free_text", "parameters": {"any": ["{service}-{previous_version}", {"to": "{version}"}]}}
     shop.settings["deployments"] = {"shop": {"health_check": CHECKS, "rollback": told}}
-    first = tell(shop, version="1", event_id=ID[:-1] + "2")
-    assert first.rollback is None
-    assert go_on(shop, deployment_id=first.id).state == "healthy"
+
+
+def test_the_version_before_is_filled_in_when_the_rollback_is_asked_for(shop):
+    leads_to_version(shop)
+    assert deployed(shop, 1).state == "healthy"
+    second = tell(shop, version="2", event_id=f"{ID[:-4]}0002", systems=["h1", "h2"])
+    assert deployed(shop, 3, systems=["h3"]).state == "healthy"  # nothing of it was ever on h1 or h2
+    shop.machines["h1"].value = 5
+    ended = go_on(shop, deployment_id=second.id)
+    assert ended.state == "rolled_back"
+    assert shop.raw(ended.rollback_id).parameters == {"any": ["shop-1", {"to": "2"}]}
+
+
+def test_a_version_that_turned_out_well_meanwhile_is_led_back_to(shop):
+    leads_to_version(shop)
+    slow = tell(shop, version="1", event_id=f"{ID[:-4]}0001", systems=["h1", "h2"])
     shop.clock.at += 1
-    assert tell(shop).rollback["parameters"] == {"any": ["shop-1", {"to": "2"}]}
+    bad = tell(shop, version="2", event_id=f"{ID[:-4]}0002")
+    assert go_on(shop, deployment_id=slow.id).state == "healthy"
+    shop.machines["h1"].value = 5
+    ended = go_on(shop, deployment_id=bad.id)
+    assert shop.raw(ended.rollback_id).parameters == {"any": ["shop-1", {"to": "2"}]}
+
+
+def test_what_leads_back_again_and_again_is_left_to_a_person(shop):
+    """Such as a rollback that itself reports a deployment, which is not well either."""
+    states = []
+    for number in (1, 2, 3, 4):
+        shop.machines["h1"].value = 5
+        states.append(deployed(shop, number).state)
+    assert states == ["rolled_back", "rolled_back", "failed", "failed"]
+    shop.machines["h2"].value = 5
+    assert deployed(shop, 5, systems=["h2"]).state == "rolled_back"
+    shop.clock.at += 3601
+    assert deployed(shop, 6).state == "rolled_back"
+
+
+def test_a_version_that_was_led_back_from_since_is_not_led_back_to(shop):
+    leads_to_version(shop)
+    for number, version in ((1, "1"), (2, "2")):
+        assert deployed(shop, number, version=version).state == "healthy"
+    shop.machines["h1"].value = 5
+    for number, version in ((3, "2"), (4, "3")):
+        ended = deployed(shop, number, version=version)
+        assert shop.raw(ended.rollback_id).parameters["any"][0] == "shop-1"
+
+
+def test_where_no_version_was_healthy_nothing_leads_back(shop):
+    leads_to_version(shop)
+    assert deployed(shop, 1, systems=["h2"]).state == "healthy"
+    shop.machines["h1"].value = 5
+    ended = deployed(shop, 2)
+    assert (ended.state, shop.machines["h1"].tally) == ("failed", [])
+    assert "there is nothing that leads back" in ended.why
 
 
 @pytest.mark.parametrize(
@@ -284,7 +429,7 @@ def test_a_worker_that_is_gone_at_any_write_loses_and_doubles_nothing(shop, valu
         crashes += crashed
         if not _told(shop, number):  # the message is there as long as nobody acknowledged it
             tell(shop, event_id=number)
-        shop.clock.at += 100
+        shop.clock.at += 4000  # more than the hour within which only so many are led back
         ended = go_on(shop, turns=20, deployment_id=number)
         assert ended.state == whole, at
         mine = [one for one in operations_of(shop) if one[1] in {ended.check_id, ended.rollback_id}]
@@ -314,12 +459,12 @@ def _told_and_driven(shop, number):
 
 
 def test_what_was_over_long_ago_is_forgotten_and_stays_monitored(shop):
-    tell(shop)
-    assert go_on(shop).state == "healthy"
+    for number in (1, 2):
+        assert deployed(shop, number).state == "healthy"
     shop.clock.at += 366 * 86_400
     upkeep(shop.world())
     with shop.store.read() as connection:
-        assert store_deployments.listed(connection) == []
+        assert [one.version for one in store_deployments.listed(connection)] == ["2"]
     assert set(monitored(shop)) == {"h1"}
 
 
@@ -342,10 +487,10 @@ def seen(story):
     return SimpleNamespace(names=names, clock=clock, directory=directory, plain=plain, store=story.store)
 
 
-def monitor(seen, *hosts, service="shop"):
-    one = SimpleNamespace(service=service, id=ID)
+def monitor(seen, *hosts, service="shop", checks=CHECKS["checks"]):
+    one = SimpleNamespace(service=service, id=ID, created_at=0.0)
     with seen.store.begin() as tx:
-        store_deployments.monitor(tx, one, hosts, CHECKS["checks"], 0.0)
+        store_deployments.monitor(tx, one, hosts, checks, 0.0)
     seen.clock.at += 10
 
 
@@ -363,6 +508,58 @@ def test_the_checks_of_a_healthy_deployment_stand_beside_those_of_the_host(seen)
     assert seen.names("h2") == [("disk", "disk"), ("tcp", "shop")]  # of one name: what was deployed counts
     assert seen.names("h3") == USUAL
     assert seen.directory() is seen.directory()
+
+
+def ports(*names, **more):
+    return [{"kind": "tcp", "name": name, "host": "127.0.0.1", "port": 80, **more} for name in names]
+
+
+def test_checks_of_different_services_may_have_one_name(seen):
+    monitor(seen, "h1", service="a:b", checks=[*ports("db"), *ports("web", depends_on=["db"])])
+    monitor(seen, "h1", service="mail", checks=[*ports("web"), *ports("db", depends_on=["web"])])
+    monitor(seen, "h1", service="x" * 200, checks=ports("web", "y" * 64))
+    assert [name for _kind, name in seen.names("h1")][3:] == [
+        "a-b/db", "a-b/web", "mail/web", "mail/db", "x" * 60 + "/web", "y" * 64
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        ports(*(f"p{number}" for number in range(97))),
+        [*ports("stack/one", depends_on=["stack"]), *ports("stack", depends_on=["stack/one"])],
+        [{"kind": "no_such_kind", "name": "old"}],
+    ],
+)
+def test_what_no_health_check_could_be_made_with_is_left_out_and_all_else_is_checked(seen, checks, caplog):
+    monitor(seen, "h1")
+    monitor(seen, "h1", service="stack", checks=checks)
+    assert seen.names("h1") == [*USUAL, ("tcp", "shop")]
+    assert "FAILED to monitor stack on h1" in caplog.text
+    assert "opsqueue deployments forget stack h1" in caplog.text
+
+
+def test_a_service_is_monitored_no_more_once_it_is_forgotten(seen, shop):
+    monitor(seen, "h1", "h2", "h3")
+    monitor(seen, "h1", service="mail")
+    assert deployments.forget(shop.world(), "shop", ["h3", "h9"], actor="ann") == ["h3"]
+    assert deployments.forget(shop.world(), "shop", [], actor="ann") == ["h1", "h2"]
+    seen.clock.at += 10
+    assert seen.names("h1") == [*USUAL, ("tcp", "mail/shop")]
+    assert seen.names("h2") == [("disk", "disk"), ("load", "shop")]
+    with pytest.raises(NotFound, match="nothing of shop is monitored on h1"):
+        deployments.forget(shop.world(), "shop", ["h1"], actor="ann")
+    with shop.store.read() as connection:
+        (line, _) = store_events.latest(connection, "monitor_forgotten")
+    assert (line.actor, line.data) == ("ann", {"service": "shop", "hosts": ["h1", "h2"]})
+
+
+def test_an_earlier_deployment_that_is_found_well_late_changes_nothing(shop):
+    newer = [{**CHECKS["checks"][0], "port": 81}]
+    late = tell(shop, version="1", event_id=f"{ID[:-4]}0001", systems=["h1", "h2"])
+    assert deployed(shop, 2, health_check={"checks": newer}).state == "healthy"
+    assert go_on(shop, deployment_id=late.id).state == "healthy"
+    assert monitored(shop) == {"h1": {"shop": tuple(newer)}, "h2": {"shop": tuple(CHECKS["checks"])}}
 
 
 def test_a_request_with_checks_of_its_own_asks_for_those_alone(seen):

@@ -75,6 +75,20 @@ def test_what_a_check_leads_to(check, state, asks, stage):
     assert comes.why
 
 
+@pytest.mark.parametrize(
+    ("metrics", "state"),
+    [
+        ({"up": 0.0}, "rolling_back"),
+        ({"up": 1.0, "state:web": 2.0}, "rolling_back"),
+        ({"up": 1.0, "state:web": 1.0, "state:disk": 0.0, "load": 2.0}, "healthy"),
+        ({"up": None, "state:web": None}, "healthy"),
+    ],
+)
+def test_what_was_measured_to_be_down_is_not_well_even_without_a_critical_finding(metrics, state):
+    measured = {"h1": {name: {"value": value, "unit": "state"} for name, value in metrics.items()}}
+    assert following(deployment(), operation("succeeded", WARNING), None, measured=measured).state == state
+
+
 def test_nothing_that_leads_back_is_a_failure_that_says_so():
     comes = following(deployment(rollback=None), operation("succeeded", CRITICAL), None)
     assert (comes.state, comes.asks) == ("failed", "")
@@ -87,6 +101,41 @@ def test_nothing_is_led_back_over_a_later_deployment():
     assert (comes.state, comes.asks) == ("superseded", "")
     assert "3 was deployed since" in comes.why
     assert following(deployment(), operation(), None, later="3").state == "healthy"
+
+
+@pytest.mark.parametrize(("led_back", "state"), [(0, "rolling_back"), (1, "rolling_back"), (2, "failed")])
+def test_what_goes_round_ends_with_a_person(led_back, state):
+    comes = following(deployment(), operation("failed"), None, led_back=led_back)
+    assert comes.state == state
+    assert ("a person must look" in comes.why) == (state == "failed")
+
+
+@pytest.mark.parametrize("stage", ["verify", "window"])
+def test_a_rollback_of_which_nothing_was_sent_is_cancelled_for_a_later_deployment(stage):
+    waits = operation("", stage=stage)
+    comes = following(deployment("rolling_back"), None, waits, later="3")
+    assert (comes.state, comes.asks) == ("rolling_back", "cancel")
+    assert following(deployment("rolling_back"), None, replace(waits, cancel_asked="it"), later="3") is None
+    assert following(deployment("rolling_back"), None, replace(waits, stage=Stage.EXECUTE), later="3") is None
+
+
+@pytest.mark.parametrize(
+    ("rollback", "state"),
+    [
+        (None, "superseded"),
+        (operation("cancelled"), "superseded"),
+        (operation("denied"), "superseded"),
+        (operation("partial"), "rollback_failed"),
+        (operation("succeeded"), "rolled_back"),
+    ],
+)
+def test_how_a_rollback_ends_beside_a_later_deployment(rollback, state):
+    assert following(deployment("rolling_back"), None, rollback, later="3").state == state
+
+
+def test_a_rollback_that_was_asked_for_before_a_crash_is_not_passed_over():
+    comes = following(deployment(), operation("failed"), operation("", stage="window"), later="3")
+    assert (comes.state, comes.asks) == ("rolling_back", "")
 
 
 def test_a_deployment_that_failed_by_itself_is_led_back_unchecked():

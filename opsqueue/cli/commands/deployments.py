@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from opsqueue.cli import render, times
+from opsqueue.cli.acting import acting
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs, whole_number
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
-from opsqueue.pipeline.deployments import as_json
+from opsqueue.client import actor
+from opsqueue.pipeline.deployments import as_json, forget
 from opsqueue.settings import Settings, load
 from opsqueue.store import deployments
 
@@ -31,17 +33,33 @@ def options(parser: Parser) -> None:
     show = add_verb(below, "show", "one deployment")
     show.add_argument("deployment", metavar="ID", help="of its event; the beginning is enough")
     show.ends((0, 2, 9, 10, 12), "opsqueue deployments show 6f1c --output json")
+    gone = add_verb(below, "forget", "monitor a service no more; the next healthy deployment is monitored again")
+    gone.add_argument("service", metavar="SERVICE", help="as its deployments name it")
+    gone.add_argument("hosts", nargs="*", metavar="HOST", help="only on these; default: everywhere")
+    gone.ends((0, 2, 10, 12), "opsqueue deployments forget shop web-server-1")
 
 
 def run(given: Namespace) -> int:
-    """List or show."""
+    """List, show or forget."""
     out, settings = Out.of(given), load(given.config)
+    if given.verb == "forget":
+        return _forget(out, settings, given)
     if given.verb == "list":
         out.listing("deployments", _listed(settings, given), HEADERS, _cells, NARROW)
         return 0
     with needed(settings) as store, store.read() as connection:
         found = deployments.get(connection, deployments.resolve(connection, given.deployment))
     _show(out, as_json(found))
+    return 0
+
+
+def _forget(out: Out, settings: Settings, given: Namespace) -> int:
+    with acting(settings) as world:
+        hosts = forget(world, given.service, given.hosts, actor=actor())
+    if out.json:
+        out.entry({"service": given.service, "forgotten": hosts})
+    else:
+        out.line(f"{safe(given.service)} is not monitored any more on {safe(', '.join(hosts))}")
     return 0
 
 
