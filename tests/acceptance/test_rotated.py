@@ -90,6 +90,7 @@ def test_what_logrotate_rotates_already_is_left_to_it(nginx):
     config.chmod(0o644)
     parameters = {"paths": [str(nginx.access)], "logrotate_config": str(config)}
     urllib.request.urlopen(f"http://127.0.0.1:{nginx.port}/?n=1", timeout=30).close()
+    until(nginx.access.read_bytes, what="the line of the request")  # nginx writes it after its answer
     before = snapshot(nginx.access.parent)
     refused = nginx.ops("execute", *ROTATE.split(), "--wait", "--parameters", json.dumps(parameters))
     assert refused.code == 3, refused
