@@ -25,7 +25,7 @@ def seated(settings: Settings, host: str, *, tell: Callable[[str], None]) -> Ite
 
     Raises Conflict then, and when another one sits there from the beginning.
     """
-    seat, seconds, lost = Seat(host), settings.worker.lease_seconds, list[LeaseLost]()
+    seat, seconds, lost = Seat(host), settings.worker.lease_seconds, list[Conflict]()
     with closing(Store(settings.database)) as store:
         _sit_down(seat, store, seconds, tell)
 
@@ -34,18 +34,37 @@ def seated(settings: Settings, host: str, *, tell: Callable[[str], None]) -> Ite
                 seat.stretch(store, seconds)
             except LeaseLost as error:
                 _log.error("FAILED: %s", error.message)
-                lost.append(error)
+                lost.append(Conflict(error.message, host=host))
                 os.kill(os.getpid(), signal.SIGTERM)
                 raise
 
         try:
-            with Heart().beating(stretch, seconds / 3):
+            with Heart().beating(stretch, seconds / 3), _ends_in_peace(lost):
                 yield seat
         finally:
             with suppress(DatabaseUnreachable):  # then it lapses
                 seat.leave(store)
     if lost:
-        raise Conflict(lost[0].message, host=host)
+        raise lost[0]
+
+
+@contextmanager
+def _ends_in_peace(lost: list[Conflict]) -> Iterator[None]:
+    """Leave the block at SIGTERM while nobody else answers it: before the keeper of children does, and after.
+
+    By default it would end the process where it stands: with no word of why, and the seat would be left to lapse.
+    """
+
+    def leave(*_signal: object) -> None:
+        if lost:
+            raise lost[0]
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sit_down(seat: Seat, store: Store, seconds: float, tell: Callable[[str], None]) -> None:
