@@ -36,6 +36,7 @@ test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 
 test-long: $(VENV)/.installed-dev ## what takes too long for every change: every moment at which something can be killed, other ways
 	@sh tools/test_system.sh
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q tests/unit -n 2
 	@$(BIN)/python -m pytest -q tests/integration tests/acceptance -m long -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds

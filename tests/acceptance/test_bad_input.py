@@ -166,7 +166,7 @@ def test_a_stopped_redis(make_place):
     assert place.ops("db", "upgrade").code == 0
     done = place.ops("execute", *HEALTH, "--wait")
     refused(place, done, 11, "cannot be reached")
-    assert done.seconds < 4
+    assert done.seconds < 20
     assert place.nothing_recorded()
 
 
@@ -176,7 +176,7 @@ def test_a_redis_that_says_nothing(make_place):
         assert place.ops("db", "upgrade").code == 0
         done = place.ops("execute", *HEALTH, "--wait")
         refused(place, done, 11, "cannot be reached")
-        assert done.seconds < 12
+        assert done.seconds < 30
     assert place.nothing_recorded()
 
 
@@ -194,7 +194,7 @@ def test_a_read_only_database(make_place):
     place.prefix = (*READ_ONLY, str(place.state))
     done = place.ops("execute", *HEALTH, "--wait")
     refused(place, done, 12, "cannot be written")
-    assert done.seconds < 5
+    assert done.seconds < 20
     place.prefix = ()
     assert place.nothing_recorded()
 

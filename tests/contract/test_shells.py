@@ -83,7 +83,7 @@ def _secret(folder: Path) -> Path:
     return file
 
 
-def _wait(true, seconds=5.0):
+def _wait(true, seconds=20.0):
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
         time.sleep(0.02)
@@ -102,7 +102,7 @@ def _alive(pid: int) -> bool:
 def test_output_errors_exit_code_and_seconds(shell):
     found = shell.run(_sh("cat; echo problem >&2; exit 4", stdin="héllo"))
     assert (found.exit_code, found.stdout, found.stderr) == (4, "héllo", "problem\n")
-    assert 0 < found.seconds < 10
+    assert 0 < found.seconds < 30
     assert not found.timed_out
     assert not found.truncated
 
@@ -207,7 +207,7 @@ def test_output_that_is_no_text_is_no_fault(shell):
 def test_a_daemon_that_keeps_the_output_open_does_not_hold_us(shell):
     began = time.monotonic()
     found = shell.run(_sh("sleep 20 & echo $!"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert found.exit_code == 0
     pid = int(found.stdout)
     assert _alive(pid)  # what a command started and left on purpose goes on
@@ -231,7 +231,7 @@ def test_the_time_limit_ends_the_whole_group(shell, note):
     text = 'sh -c "sleep 60 & echo \\$!; wait" >"$1" & sleep 0.2; echo begun; wait'
     began = time.monotonic()
     found = shell.run(_sh(text, str(note), timeout=1))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40
     assert found.timed_out
     assert found.exit_code is None
     assert found.stdout == "begun\n"
@@ -249,7 +249,7 @@ def test_a_command_that_ignores_the_polite_signal_is_killed(shell, note):
     began = time.monotonic()
     found = shell.run(_sh('trap "" TERM; echo $$ >"$1"; sleep 63; sleep 64', str(note), timeout=1))
     assert found.timed_out
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 40
     assert _wait(lambda: not _alive(int(note.read_text())))
 
 
@@ -332,7 +332,7 @@ def test_a_script_that_takes_too_long_is_ended_and_the_next_is_asked(shell):
     slow = Fact(name="slow", ask=Script(text="echo begun; sleep 30", timeout=1), parse=lambda result: result.timed_out)
     began = time.monotonic()
     assert shell.ask((slow, _script("next", "echo x"))) == {"slow": True, "next": "x\n"}
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
 
 
 def test_a_script_that_floods_does_not_fill_the_memory(shell):

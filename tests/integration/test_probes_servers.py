@@ -83,7 +83,7 @@ def test_the_total_deadline_is_hard(kind: str, talk: Callable[[socket.socket], N
     with speaker(talk) as port:
         began = time.monotonic()
         found = ask(kind, timeout=0.5, port=port, **KINDS[kind])
-        assert time.monotonic() - began < 5  # the libraries that are not used here took 15
+        assert time.monotonic() - began < 10  # the libraries that are not used here took 15
     assert (found["ok"], found["error"]) in {(False, "timeout"), (False, "protocol_error")}
 
 

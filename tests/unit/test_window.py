@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opsqueue.errors import InvalidRequest
@@ -288,7 +288,6 @@ PLACES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, database=None)
 @given(spec=SPECS, place=PLACES, minute=st.integers(0, 1440))
 def test_openings_and_closings_are_those_that_membership_has(spec, place, minute):
     timezone, day = place

@@ -97,7 +97,7 @@ class Part:
                 os.killpg(main.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
-        until(lambda: not any(_lives(main) for main in mains), 5, "the end of the workers")
+        until(lambda: not any(_lives(main) for main in mains), 15, "the end of the workers")
 
     def freeze(self, number=signal.SIGSTOP):
         """Stop, or continue, every process of it; commands on hosts go on."""

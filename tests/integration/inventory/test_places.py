@@ -237,7 +237,7 @@ def test_a_program_has_its_time_and_ends_with_all_that_it_started(place, monkeyp
     program = place.program(f"echo waiting >&2; sleep 60 & echo $! > {child}; wait")
     began = time.monotonic()
     assert "did not end within 0.3 s; it said: waiting" in place.refused(program)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     deadline = time.monotonic() + 15  # killed already: how long a loaded kernel takes to bury it
     while _alive(int(child.read_text())):
         assert time.monotonic() < deadline
@@ -251,7 +251,7 @@ def test_all_hosts_together_have_their_time(place, monkeypatch):
     began = time.monotonic()
     said = place.refused(program)
     assert "within" in said
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 7
 
 
 def test_what_a_program_prints_is_bounded(place, monkeypatch):
