@@ -157,8 +157,8 @@ OPERATION = {
     ],
     "notifications": [
         {
-            "channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z", "error": None,
-            "note": "instead of slack",
+            "channel": "log", "status": "accepted", "attempts": 1, "at": "2020-01-01T02:00:09.000Z",
+            "error": "instead of slack",
         }
     ],
     "stage": "closed",

@@ -50,7 +50,9 @@ def params_of(parameters: dict[str, Any]) -> Any:
     return OPERATION.params.model_validate({"timeout_seconds": 60, **parameters})
 
 
-def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int | None]:
+def _send(
+    shell: LocalShell, plan: Plan, found: Cycle | None = None, after: Callable[[str], Any] = lambda _title: None
+) -> list[int | None]:
     codes: list[int | None] = []
     for step in plan.steps:
         with _started(found.sent if found else [], step.command.secrets):
@@ -60,6 +62,7 @@ def _send(shell: LocalShell, plan: Plan, found: Cycle | None = None) -> list[int
             found.outputs.append(result.output)
         if codes[-1] not in step.ok_codes:
             break
+        after(step.title)
     return codes
 
 
@@ -139,8 +142,14 @@ def _mend(shell: LocalShell, params: Any, before: dict[str, Any], found: Cycle) 
         found.restored = list(OPERATION.restored(params, before, again))
 
 
-def cycle(parameters: dict[str, Any], *, meanwhile: Callable[[], Any] = lambda: None) -> Cycle:
-    """One run to its end, led back where it failed; `meanwhile` happens between looking and sending."""
+def cycle(
+    parameters: dict[str, Any],
+    *,
+    meanwhile: Callable[[], Any] = lambda: None,
+    after: Callable[[str], Any] = lambda _title: None,
+) -> Cycle:
+    """One run to its end, led back where it failed; `meanwhile` happens between looking and sending, `after` what is
+    given the title of each step that went well."""
     shell, found, params = LocalShell(), Cycle(), params_of(parameters)
     before = dict(shell.ask(OPERATION.facts(params)))
     found.before = before
@@ -151,7 +160,7 @@ def cycle(parameters: dict[str, Any], *, meanwhile: Callable[[], Any] = lambda: 
     if not found.plan:
         return _judge(params, before, before, found)
     meanwhile()
-    found.codes = _send(shell, found.plan, found)
+    found.codes = _send(shell, found.plan, found, after)
     _look(shell, params, before, found)
     if found.problems:
         _mend(shell, params, before, found)

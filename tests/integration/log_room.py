@@ -42,7 +42,7 @@ def filled(place: Path, leave: int) -> Path:
 def packing(place):
     """The disk is full when it packs: the rotated log is whole, nothing is half done, and the next run packs it."""
     log = mount(place, "size=8m")
-    with writer(log) as one:
+    with writer(log, pause=0.02) as one:  # so slow that it does not take the room which is left itself
         with log.open("ab") as file:
             for _ in range(MB // 64):
                 file.write(b"999999999 %s\n" % os.urandom(27).hex().encode())
