@@ -14,7 +14,7 @@ _WELL = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED})
 _NOT_TOLD = frozenset({Outcome.CANCELLED, Outcome.DENIED, Outcome.UNKNOWN})
 """Outcomes of a check that say nothing of the service."""
 _NOTHING_DONE = frozenset({Outcome.CANCELLED, Outcome.DENIED})
-"""Outcomes of a rollback that sent nothing."""
+"""Outcomes of a rollback that sent nothing, unless it was cancelled in the middle."""
 _NOTHING_SENT = frozenset({Stage.VERIFY, Stage.WINDOW})
 """Where a rollback can be cancelled before it changed anything."""
 _MOST = 2
@@ -61,14 +61,16 @@ def following(
     measured: Measured = _NOTHING,
     later: str = "",
     led_back: int = 0,
+    touched: bool = False,
 ) -> Next | None:
     """What comes next; None: it waits for its operation, or is over.
 
     `check` and `rollback` are its operations as they stand, None where they were not asked for yet; `measured` is what
     the check measured on each host; `later` is the version of a later deployment of the same service on one of the
-    same systems, empty when there is none; `led_back` is how many rollbacks there were on them within the last hour.
+    same systems, empty when there is none; `led_back` is how many rollbacks there were on them within the last hour;
+    `touched` is whether the rollback began to change a host.
     """
-    way = _Way(deployment=deployment, rollback=rollback, later=later, led_back=led_back)
+    way = _Way(deployment=deployment, rollback=rollback, later=later, led_back=led_back, touched=touched)
     match deployment.state:
         case DeploymentState.RECEIVED if deployment.status == "failed":
             return _not_well(way, "the deployment itself failed")
@@ -91,6 +93,7 @@ class _Way:
     rollback: Operation | None
     later: str
     led_back: int
+    touched: bool
 
 
 def may_move(deployment: Deployment, check: Stands | None, rollback: Stands | None, *, later: bool) -> bool:
@@ -111,7 +114,7 @@ def _rolling_back(way: _Way) -> Next | None:
     if rollback is None:
         return _not_well(way, deployment.why)
     if is_decided(rollback):
-        return _led_back(deployment, rollback, way.later)
+        return _led_back(way, rollback)
     if way.later and _can_be_cancelled(rollback):
         why = f"{deployment.why}; {way.later} was deployed since, so its rollback is cancelled"
         return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="cancel")
@@ -169,12 +172,13 @@ def _not_well(way: _Way, why: str) -> Next:
     return Next(state=DeploymentState.ROLLING_BACK, why=why, asks="rollback")
 
 
-def _led_back(deployment: Deployment, rollback: Operation, later: str) -> Next:
+def _led_back(way: _Way, rollback: Operation) -> Next:
+    deployment = way.deployment
     if rollback.outcome in _WELL:
         why = f"{deployment.why}; its rollback {rollback.outcome}"
         return Next(state=DeploymentState.ROLLED_BACK, why=why)
-    if later and rollback.outcome in _NOTHING_DONE:
-        why = f"{deployment.why}; its rollback was {rollback.outcome}, and {later} was deployed since"
+    if way.later and rollback.outcome in _NOTHING_DONE and not way.touched:
+        why = f"{deployment.why}; its rollback was {rollback.outcome}, and {way.later} was deployed since"
         return Next(state=DeploymentState.SUPERSEDED, why=why)
     why = (
         f"{deployment.why}; its rollback ended as {rollback.outcome}: a person must look: `opsqueue show {rollback.id}`"

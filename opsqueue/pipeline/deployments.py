@@ -104,7 +104,8 @@ def step(world: World, deployment_id: str) -> bool:
         if rollback is None:  # one that was asked for stays as it was then
             now_is = replace(now_is, rollback=leading_back(world, connection, now_is))
         often = led_back(world, connection, now_is) if rollback is None else 0
-        comes = following(now_is, check, rollback, measured=measured, later=later, led_back=often)
+        touched = any(target.changed_at for target in targets.of(connection, now_is.rollback_id))
+        comes = following(now_is, check, rollback, measured=measured, later=later, led_back=often, touched=touched)
     comes = comes and _asked(world, now_is, comes)
     if comes is None:
         return False

@@ -133,6 +133,12 @@ def test_how_a_rollback_ends_beside_a_later_deployment(rollback, state):
     assert following(deployment("rolling_back"), None, rollback, later="3").state == state
 
 
+def test_a_rollback_that_was_cancelled_in_the_middle_is_for_a_person():
+    comes = following(deployment("rolling_back"), None, operation("cancelled"), later="3", touched=True)
+    assert comes.state == "rollback_failed"
+    assert "a person must look" in comes.why
+
+
 def test_a_rollback_that_was_asked_for_before_a_crash_is_not_passed_over():
     comes = following(deployment(), operation("failed"), operation("", stage="window"), later="3")
     assert (comes.state, comes.asks) == ("rolling_back", "")
