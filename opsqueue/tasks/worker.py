@@ -12,6 +12,7 @@ import warnings
 
 from celery.exceptions import SecurityWarning
 
+import opsqueue.connectors.probes.http  # noqa: F401 - loaded before the fork, and shared by all processes
 from opsqueue import telemetry
 from opsqueue.errors import OpsqueueError
 from opsqueue.settings import load

@@ -14,11 +14,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from opsqueue.connectors.probes import dns, http, postgres, redis, tcp, tls
+from opsqueue.connectors.probes import dns, postgres, redis, tcp, tls
 from opsqueue.connectors.probes.kit import Kit, ProbeError, ProbeLoop, TargetError, Watch, word_of
 from opsqueue.model.fact import Probe, unknown
 
 Way = Callable[[Mapping[str, Any], Watch], Awaitable[dict[str, Any]]]
+
+
+async def _http(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
+    from opsqueue.connectors.probes import http  # noqa: PLC0415 - httpx takes as long, and every command would pay it
+
+    return await http.probe(options, watch)
 
 
 async def _ssh(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
@@ -28,7 +34,7 @@ async def _ssh(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
 
 
 _WAYS: Mapping[str, Way] = {
-    "http": http.probe,
+    "http": _http,
     "tcp": tcp.probe,
     "tls": tls.probe,
     "dns": dns.probe,
@@ -86,8 +92,8 @@ def _prepare(probes: Sequence[Probe], kit: Kit) -> None:
     """What takes some ms the first time, which would else be counted to somebody's answer."""
     if any(probe.kind == "tls" or str(probe.options.get("url", "")).startswith("https:") for probe in probes):
         kit.trust()
-    if any(probe.kind == "ssh" for probe in probes):
-        importlib.import_module(f"{__name__}.ssh")
+    for kind in {probe.kind for probe in probes} & {"http", "ssh"}:
+        importlib.import_module(f"{__name__}.{kind}")
 
 
 async def _bounded(probe: Probe, kit: Kit) -> dict[str, Any]:
