@@ -48,7 +48,7 @@ def walked(tree: Path, *excluded: Path, seconds: float = 60, most: int = 100) ->
 
 
 def names(walk: files_host.Walk, kind: str) -> list[str]:
-    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind])
+    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind].told())
 
 
 def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
@@ -64,10 +64,10 @@ def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
     (tree / "sticky").chmod(0o1777)
     walk = walked(tree)
     assert names(walk, "suid") == ["a/sgid", "a/suid"]
-    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"]} == {"sgid": False, "suid": True}
+    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"].told()} == {"sgid": False, "suid": True}
     assert names(walk, "world_writable") == ["b/open"]
     assert names(walk, "no_sticky") == ["shared"]
-    assert (walk.cut, walk.left_out) == ("", 0)
+    assert walk.cut == ""
 
 
 def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
@@ -77,9 +77,9 @@ def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
     put(tree / "site.key", 0o644, KEY)
     put(tree / "closed/id_rsa", 0o644, KEY)  # ssh itself refuses it
     walk = walked(tree)
-    assert [entry["reached"] for entry in walk.found["world_writable"]] == [False]
+    assert [entry["reached"] for entry in walk.found["world_writable"].told()] == [False]
     assert names(walk, "private_keys") == ["closed/id_rsa", "site.key"]
-    assert SECRET not in json.dumps(walk.found)
+    assert SECRET not in json.dumps([kept.told() for kept in walk.found.values()])
 
 
 def test_what_only_looks_like_a_key_is_none(tree: Path) -> None:
@@ -105,7 +105,7 @@ def test_strange_names_are_plain_text(tree: Path) -> None:
     raw = os.fsencode(tree) + b"/new\nline \xff\x1b[31m"
     with os.fdopen(os.open(raw, os.O_CREAT | os.O_WRONLY), "w") as file:
         os.fchmod(file.fileno(), 0o666)
-    (path,) = (entry["path"] for entry in walked(tree).found["world_writable"])
+    (path,) = (entry["path"] for entry in walked(tree).found["world_writable"].told())
     assert path.endswith("/tree/new\\x0aline \\xff\\x1b[31m")
     assert path.isprintable()
     json.dumps(path).encode()
@@ -141,7 +141,7 @@ def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> Non
         put(tree / f"{number:04}", 0o666)
     assert walked(tree, seconds=-1).cut == "the time was up"
     few = walked(tree, most=5)
-    assert (len(few.found["world_writable"]), few.left_out) == (5, 1095)
+    assert (len(few.found["world_writable"].told()), few.found["world_writable"].left_out) == (5, 1095)
 
 
 def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pyte
     deep = "/".join(["\1" * 250] * 5)
     for name in ("one", "two"):
         put(Path(deep) / name, 0o666)
-    paths = [entry["path"] for entry in walked(tree).found["world_writable"]]
+    paths = [entry["path"] for entry in walked(tree).found["world_writable"].told()]
     assert len(set(paths)) == 2
     assert max(map(len, paths)) < LONGEST
 
@@ -244,7 +244,8 @@ def test_the_length_of_an_rsa_key_is_read(tmp_path: Path, bits: int, wanted: str
 
 def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
     put(tree / "open", 0o666)
-    given = {"paths": [str(tree)], "exclude_paths": [], "most": 5, "seconds": 30, "files": ["/etc/passwd", "/nowhere"]}
+    given = {"paths": [str(tree)], "exclude_paths": [], "most": 5, "seconds": 30, "sshd_config": "/nowhere",
+             "files": ["/etc/passwd", "/nowhere"]}  # fmt: skip
     argv = [sys.executable, "-I", "-c", program("files_host"), json.dumps(given)]
     found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     assert [entry["path"] for entry in found["world_writable"]] == [str(tree / "open")]
@@ -256,9 +257,8 @@ def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
 
 
 def _user(home: Path) -> Any:
-    entry = list(pwd.getpwuid(os.getuid()))
-    entry[5] = str(home)
-    return pwd.struct_passwd(entry)
+    entry = pwd.getpwuid(os.getuid())
+    return files_host.Account(entry.pw_name, entry.pw_uid, str(home), entry.pw_shell)
 
 
 def _sparse(path: Path) -> None:

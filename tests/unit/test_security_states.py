@@ -10,7 +10,7 @@ import pytest
 
 from opsqueue.model.kind import Seen
 from opsqueue.model.names import Severity
-from opsqueue.operations.security import states
+from opsqueue.operations.security import bounds, states
 from opsqueue.operations.security.found import Found, Missing, fingerprint
 from opsqueue.operations.security.params import SecurityScanParams
 
@@ -115,22 +115,22 @@ def test_any_subject_can_be_accepted_for_a_code() -> None:
 
 
 def test_more_than_can_be_told_are_counted_and_remembered() -> None:
-    many = [_one(subject=f"{number:04}", severity=Severity.WARNING) for number in range(states.MOST + 20)]
+    many = [_one(subject=f"{number:04}", severity=Severity.WARNING) for number in range(bounds.MOST + 20)]
     first = _held([*many, _one()])
-    assert len(first.findings) == states.MOST + 1
+    assert len(first.findings) == bounds.MOST + 1
     assert first.findings[0].evidence["subject"] == "toor"  # the worst first
-    assert first.counts["new"] == states.MOST + 21
+    assert first.counts["new"] == bounds.MOST + 21
     again = _held([*many, _one()], first)
-    assert (again.counts["new"], again.counts["standing"]) == (0, states.MOST + 21)
+    assert (again.counts["new"], again.counts["standing"]) == (0, bounds.MOST + 21)
 
 
 def test_many_of_one_code_hide_no_other() -> None:
-    many = [_one(code="suid_foreign", subject=f"/home/ann/{number:04}") for number in range(states.MOST + 1)]
+    many = [_one(code="suid_foreign", subject=f"/home/ann/{number:04}") for number in range(bounds.MOST + 1)]
     found = _held([*many, _one()])
-    assert len(found.findings) == states.MOST + 1
+    assert len(found.findings) == bounds.MOST + 1
     assert [one.code for one in found.findings if one.evidence.get("subject") == "toor"] == ["uid_zero"]
     codes = [one.code for one in found.findings]
-    assert (codes.count("suid_foreign"), codes[-1]) == (states.MOST - 1, "findings_left_out")
+    assert (codes.count("suid_foreign"), codes[-1]) == (bounds.MOST - 1, "findings_left_out")
 
 
 def test_the_same_twice_is_one() -> None:
