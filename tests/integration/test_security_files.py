@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -142,6 +143,45 @@ def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> Non
     assert walked(tree, seconds=-1).cut == "the time was up"
     few = walked(tree, most=5)
     assert (len(few.found["world_writable"].told()), few.found["world_writable"].left_out) == (5, 1095)
+
+
+def test_the_worst_are_kept_however_many_there_are(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write somewhere can make as many files as he wants, and must not hide one of root's by them."""
+    monkeypatch.setattr(files_host, "ROOTS", re.compile(re.escape(f"{tree}/etc")))
+    for number in range(1500):
+        put(tree / f"zz/{number:04}", 0o666)
+        put(tree / f"aa/{number:04}", 0o666)
+    put(tree / "etc/job", 0o666)
+    (tree / "aa").chmod(0o700)
+    walk = walked(tree, most=3)
+    assert names(walk, "world_writable") == ["etc/job", "zz/0000", "zz/0001"]
+    assert walk.found["world_writable"].left_out == 2998
+    gaps = missing(SecurityScanParams(checks=("permissions",)), {"files": {"walked": _walked(walk)}}, ())
+    assert [gap.part for gap in gaps] == ["files.world_writable"]
+
+
+def _walked(walk: files_host.Walk) -> Any:
+    left = {kind: kept.left_out for kind, kept in walk.found.items() if kept.left_out}
+    return {"files": walk.files, "cut": walk.cut, "left_out": left, "unreadable": 0, "skipped": [], "root": True}
+
+
+def test_long_names_do_not_make_an_answer_that_is_too_large() -> None:
+    """A host's answer of more than 8 MB is none: whoever makes long names must not make the scan blind."""
+    kept = files_host.Kept(2000)
+    for number in range(5000):
+        path = f"/tmp/{number:04}" + "\u1234" * 1000
+        kept.add({"path": path, "mode": "0666", "owner": "ann", "group": "ann", "reached": True})
+    told = kept.told()
+    assert len(json.dumps(told)) < files_host.MOST_ANSWER + 1000
+    assert (len(told) > 50, len(told) + kept.left_out, kept.told()) == (True, 5000, told)
+
+
+def test_one_who_can_be_logged_in_to_is_not_hidden_by_sound_ones() -> None:
+    kept = files_host.Kept(2)
+    entry = {"mode": "0600", "owner": "ann", "group": "ann", "weak": [], "system": False, "why": "", "loose": False}
+    for number in range(9):
+        kept.add({**entry, "path": f"/home/{number}", "loose": number == 7})
+    assert [one["path"] for one in kept.told()] == ["/home/0", "/home/7"]
 
 
 def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
