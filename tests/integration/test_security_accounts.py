@@ -144,8 +144,14 @@ def test_what_is_gone_is_fixed_where_all_are_known_and_only_there(place: Path) -
     assert states["authorized_keys_weak", "/far/max/.ssh/authorized_keys"] == "unverified"
 
 
+def test_a_line_that_stands_for_nis_is_another_source(place: Path) -> None:
+    (place / "nsswitch.conf").write_text("passwd: compat\n")
+    (place / "passwd").write_text(f"{PASSWD}+::::::\n")
+    assert _asked(place)["accounts"]["sources"] == ["nis"]
+
+
 def test_with_lists_of_its_own_only_nothing_is_missing(place: Path) -> None:
-    (place / "nsswitch.conf").write_text("passwd: compat systemd\ngroup: files ldap\n")
+    (place / "nsswitch.conf").write_text("passwd: files systemd\ngroup: files ldap\n")
     answer = _asked(place)
     assert answer["accounts"]["sources"] == []
     assert "scan_incomplete" not in {one.code for one in _scan(answer) if "in no list" in one.message}

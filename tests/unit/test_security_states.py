@@ -201,6 +201,11 @@ def test_what_is_fixed_and_not_told_is_not_remembered_as_there() -> None:
     assert set(left.evidence["fingerprints"]) <= there
 
 
+def test_the_worst_of_all_is_told_however_many_hosts_there_are() -> None:
+    found = _held([_one(subject="/" + "d" * 4000), *_files(10)], hosts=100_000)
+    assert [one.code for one in found.findings] == ["uid_zero", "findings_left_out"]
+
+
 def test_a_finding_that_is_too_large_is_told_without_its_details() -> None:
     found = _held([_one(message="x" * 50_000, evidence={"binaries": ["y" * 1000] * 100})])
     (one,) = found.findings

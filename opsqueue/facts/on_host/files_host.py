@@ -59,6 +59,8 @@ NO_LOGIN = ("nologin", "false", "sync", "halt", "shutdown", "")
 LISTED = frozenset(["files", "compat", "systemd"])
 """Sources of accounts that lie on the host itself; others are in no list, and can be asked for one by one only."""
 HOMES = "/home"
+OUTSIDE = "user=nobody,host=outside.invalid,addr=203.0.113.1,laddr=203.0.113.2,lport=22"
+"""Somebody who comes from outside, as sshd is asked about."""
 KEY_FILES = [".ssh/authorized_keys", ".ssh/authorized_keys2"]
 """What sshd looks at unless it is told otherwise."""
 ROOTS = re.compile(r"/(etc|boot|root|usr|bin|sbin|lib\w*|var/spool/cron|opt)(/|$)")
@@ -406,16 +408,17 @@ class Accounts:
             self.looked.add(os.path.dirname(pattern))
             for name in names_by(pattern):
                 self._add(pwd.getpwnam, name, "")
-        self.looked |= {one.home for one in self.by_name.values() if one.home != "/" and os.path.isdir(one.home)}
+        self.looked |= {one.home.rstrip("/") for one in self.by_name.values() if os.path.isdir(one.home)} - {""}
         return [self.by_name[name] for name in sorted(self.by_name)]
 
     def _places(self) -> list[str]:
         """Where homes lie; one of a domain may lie a directory deeper, as /home/example.org/ann does."""
-        homes = {one.home for one in self.by_name.values()}
+        homes = {one.home.rstrip("/") for one in self.by_name.values()}
         deeper: set[str] = set()
         with suppress(OSError):
             deeper = {path for path, one in looked_at(HOMES) if stat.S_ISDIR(one.st_mode) and one.st_uid == 0}
-        return sorted({os.path.dirname(one.home) for one in people(self.by_name.values())} | {HOMES} | deeper - homes)
+        above = {os.path.dirname(one.home.rstrip("/")) for one in people(self.by_name.values())}
+        return sorted(above | {HOMES} | deeper - homes)
 
     def _homes_in(self, directory: str) -> Iterator[tuple[int, str]]:
         """Who has which directory there; where they are mounted when somebody comes, it is not known who has none."""
@@ -430,19 +433,25 @@ class Accounts:
         """One of those that are in no list, when this is really theirs."""
         with suppress(KeyError):
             user = look(who)
-            if path in ("", user.pw_dir) and user.pw_name not in self.by_name:
+            if path in ("", user.pw_dir.rstrip("/")) and user.pw_name not in self.by_name:
                 self.by_name[user.pw_name] = Account(user.pw_name, user.pw_uid, user.pw_dir, user.pw_shell)
                 self.unlisted.append(user.pw_name)
 
 
 def sources() -> list[str]:
-    """Where the host has its accounts from, as /etc/nsswitch.conf says; files where it says nothing."""
+    """Where the host has its accounts from, as /etc/nsswitch.conf says; files where it says nothing.
+
+    A line of /etc/passwd that begins with a plus stands for those of NIS, where `compat` is asked.
+    """
     found: list[str] = []
     with suppress(OSError), open("/etc/nsswitch.conf", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             name, _, rest = line.partition("#")[0].partition(":")
             if name.strip() in ("passwd", "passwd_compat"):
                 found += re.sub(r"\[[^]]*\]", " ", rest).split()
+    with suppress(OSError), open("/etc/passwd", encoding="utf-8", errors="replace") as lines:
+        if "compat" in found and any(line.startswith("+") for line in lines):
+            found.append("nis")
     return found or ["files"]
 
 
@@ -467,7 +476,7 @@ def key_files(sshd_config: str) -> list[str]:
     """Where sshd looks for keys that may log in, as it says itself."""
     program = next((one for one in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if os.path.exists(one)), "")
     with suppress(OSError, subprocess.TimeoutExpired):
-        argv = [program, "-T", "-C", "user=nobody,host=outside.invalid,addr=203.0.113.1", "-f", sshd_config]
+        argv = [program, "-T", "-C", OUTSIDE, "-f", sshd_config]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
         for line in done.stdout.decode("utf-8", "surrogateescape").splitlines() if not done.returncode else ():
             name, _, rest = line.partition(" ")

@@ -56,9 +56,9 @@ def _by_turns(rows: Sequence[Finding]) -> list[Finding]:
 
 
 def _that_fit(rows: Iterable[Finding], room: int) -> Iterator[Finding]:
-    for one in rows:
+    for number, one in enumerate(rows):
         room -= _size(one)
-        if room < 0:
+        if room < 0 < number:  # the worst of all is told, whatever room there is
             return
         yield one
 

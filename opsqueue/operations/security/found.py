@@ -11,7 +11,7 @@ from opsqueue.model.fact import Facts
 from opsqueue.model.names import Severity
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, NotApplicable, NotKnown, State, section
-from opsqueue.operations.security.rules_host import cut_sockets
+from opsqueue.operations.security.rules_listening import cut_sockets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
