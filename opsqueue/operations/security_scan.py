@@ -103,14 +103,21 @@ class Scan:
         yield from found.of_integrity(self.facts)
         yield from compliance.ended(self.facts, at)
         for part in dict.fromkeys(gap.part for gap in self.missing):
-            yield _incomplete(part, [gap.why for gap in self.missing if gap.part == part])
+            gaps = [gap for gap in self.missing if gap.part == part]
+            beyond = any(gap.beyond for gap in gaps)
+            yield _incomplete(part, [gap.why for gap in gaps], self._codes(part) if beyond else ())
+
+    def _codes(self, part: str) -> tuple[str, ...]:
+        """What may have been found there beyond what is told: the next scan cannot call it new."""
+        rules_there = {one.rule.code for one in self.judged if one.rule.part == part and one.problems}
+        return (found.CHANGED,) if part == found.INTEGRITY else tuple(sorted(rules_there))
 
     def held(self, seen: Seen) -> states.Held:
         """The same, held against the scan of before."""
         return states.held(self.params, seen, self.weaknesses(seen.at), self.missing)
 
 
-def _incomplete(part: str, why: list[str]) -> Found:
+def _incomplete(part: str, why: list[str], codes: tuple[str, ...]) -> Found:
     why = list(dict.fromkeys(why))
     told = [one[:_LONGEST] for one in why[:_MOST_WHY]]
     more = f"; and {len(why) - _MOST_WHY} more" if len(why) > _MOST_WHY else ""
@@ -121,7 +128,7 @@ def _incomplete(part: str, why: list[str]) -> Found:
         severity=Severity.WARNING,
         message=f"{part} was not looked at, or not wholly: {'; '.join(told)}{more}",
         advice="Make it possible and scan again; until then nothing is known of it.",
-        evidence={"why": told, "number": len(why)},
+        evidence={"why": told, "number": len(why), **({"codes": list(codes)} if codes else {})},
     )
 
 

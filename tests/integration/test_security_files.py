@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import pytest
 from opsqueue.facts.on_host import files_host, program
 from opsqueue.facts.shape import LONGEST
 from opsqueue.model.fact import unknown, why_unknown
+from opsqueue.model.kind import Finding, Seen
 from opsqueue.operations.security.found import missing
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import State, judge
 from opsqueue.operations.security.rules_files import FILES
+from opsqueue.operations.security_scan import OPERATION
 
 SECRET = "zzTheKeyItselfzz"
 KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -158,6 +161,40 @@ def test_the_worst_are_kept_however_many_there_are(tree: Path, monkeypatch: pyte
     assert walk.found["world_writable"].left_out == 2998
     gaps = missing(SecurityScanParams(checks=("permissions",)), {"files": {"walked": _walked(walk)}}, ())
     assert [gap.part for gap in gaps] == ["files.world_writable"]
+
+
+def test_what_is_cut_is_at_the_next_scan_neither_new_nor_fixed(tree: Path) -> None:
+    for number in range(30):
+        put(tree / f"{number:04}", 0o666)
+    first = _analysed(walked(tree, most=10))
+    assert first.counted == {"new": 11, "standing": 0, "fixed": 0, "unverified": 0}  # and that it is cut
+    for number in range(5):
+        (tree / f"{number:04}").unlink()
+    put(tree / "shell", 0o4777)
+    second = _analysed(walked(tree, most=10), first)
+    assert second.counted == {"new": 1, "standing": 11, "fixed": 0, "unverified": 5}
+    assert {one.code for one in second.found if one.evidence["status"] == "new"} == {"suid_foreign"}
+    third = _analysed(walked(tree, most=100), second)
+    assert third.counted == {"new": 0, "standing": 27, "fixed": 6, "unverified": 0}  # with the gap
+
+
+@dataclass(frozen=True)
+class _Analysed:
+    found: tuple[Finding, ...]
+    counted: dict[str, Any]
+
+
+def _analysed(walk: files_host.Walk, earlier: _Analysed | None = None) -> _Analysed:
+    kinds = {kind: kept.told() for kind, kept in walk.found.items()}
+    suid = [{**entry, "package": "", "chosen": False} for entry in kinds["suid"]]
+    answer = {**kinds, "suid": suid, "capable": [], "authorized": [], "homes": [], "files": {}, "walked": _walked(walk),
+              "accounts": {"sources": [], "unlisted": 0, "looked": []}}  # fmt: skip
+    before = None if earlier is None else tuple(asdict(one) for one in earlier.found)
+    seen = Seen(host="h", before={}, after={"files": answer}, metrics={}, earlier={}, thresholds={}, at=1.8e9,
+                earlier_findings=before)  # fmt: skip
+    analysis = OPERATION.analyse(OPERATION.params.model_validate({"checks": ["permissions"]}), seen)
+    numbers = {one.name.removeprefix("findings_"): one.value for one in analysis.metrics}
+    return _Analysed(analysis.findings, {state: numbers[state] for state in ("new", "standing", "fixed", "unverified")})
 
 
 def _walked(walk: files_host.Walk) -> Any:

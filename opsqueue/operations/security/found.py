@@ -13,6 +13,8 @@ from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, NotApplicable, NotKnown, State, section
 from opsqueue.operations.security.rules_listening import cut_sockets
 
+INTEGRITY, CHANGED = "integrity", "package_file_changed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -44,6 +46,8 @@ class Missing:
     """When it is about one rule only, and the rest of the part is known."""
     but: frozenset[str] = frozenset()
     """Directories of which all is known nevertheless."""
+    beyond: bool = False
+    """When it was looked at, and more was found than is told."""
 
     def covers(self, part: str, code: str, subject: str = "") -> bool:
         """Whether nothing is known of what was found there."""
@@ -100,9 +104,9 @@ def of_integrity(facts: Facts) -> Iterator[Found]:
     answer = known(facts, "integrity")
     for path in answer["changed"] if answer else ():
         yield Found(
-            code="package_file_changed",
+            code=CHANGED,
             subject=path,
-            part="integrity",
+            part=INTEGRITY,
             severity=Severity.CRITICAL if "/bin/" in path or "/sbin/" in path or "/lib" in path else Severity.WARNING,
             message=f"{path} is not what its package installed",
             advice="Find out who changed it; `apt-get install --reinstall` brings the package's own back.",
@@ -149,7 +153,7 @@ def missing(params: SecurityScanParams, facts: Facts, judged: Iterable[Judged]) 
 def _of_sockets(facts: Facts) -> Iterator[Missing]:
     answer = known(facts, _SOCKETS)
     if answer and (why := cut_sockets(answer)):
-        yield Missing(part=_SOCKETS, why=why)
+        yield Missing(part=_SOCKETS, why=why, beyond=True)
 
 
 _SOCKETS = "settings.listening"
@@ -162,7 +166,8 @@ def _of_files(facts: Facts) -> Iterator[Missing]:
     if walked["cut"]:
         yield Missing(part="files", why=f"not all files were looked at, {walked['files']} were: {walked['cut']}")
     for kind, number in walked["left_out"].items():
-        yield Missing(part=f"files.{kind}", why=f"{number} more were found than are told, which are the worst")
+        why = f"{number} more were found than are told, which are the worst"
+        yield Missing(part=f"files.{kind}", why=why, beyond=True)
     if walked["unreadable"] and not walked["root"]:
         yield Missing(part="files", why=f"{walked['unreadable']} directories cannot be read without root")
 
@@ -189,6 +194,8 @@ def _of_keys(facts: Facts) -> Iterator[Missing]:
 def _of_integrity(facts: Facts) -> Iterator[Missing]:
     answer = known(facts, "integrity")
     if answer and answer["said"]:
-        yield Missing(part="integrity", why=f"dpkg --verify looked at less than everything: {answer['said']}")
+        yield Missing(part=INTEGRITY, why=f"dpkg --verify looked at less than everything: {answer['said']}")
     if answer and answer["number"] > len(answer["changed"]):
-        yield Missing(part="integrity", why=f"{answer['number']} files were changed, and not all of them are told")
+        yield Missing(
+            part=INTEGRITY, why=f"{answer['number']} files were changed, and not all of them are told", beyond=True
+        )
