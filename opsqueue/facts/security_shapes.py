@@ -23,13 +23,14 @@ FILES = {
         "why": str,
     }],
     "homes": [{**_FILE, "user": str, "there": bool, "own": bool, "dots": [str]}],
+    "accounts": {"sources": [str], "unlisted": int, "looked": [str]},
     "files": Each(Maybe(_FILE)),
     "walked": {
-        "files": int, "cut": str, "left_out": int, "unreadable": int, "skipped": [{"path": str, "why": str}],
+        "files": int, "cut": str, "left_out": Each(int), "unreadable": int, "skipped": [{"path": str, "why": str}],
         "root": bool,
     },
 }  # fmt: skip
-_SOCKET = {"protocol": str, "address": str, "everywhere": bool, "port": int, "program": str}
+_SOCKET = {"protocol": str, "address": str, "everywhere": bool, "port": int, "program": str, "given": bool}
 _NAMES = (
     "uid_zero", "gid_zero", "groups_zero", "same_uid", "same_gid", "same_name", "same_group", "unshadowed", "no_group",
     "shadow_members", "system_shells",
@@ -53,7 +54,7 @@ SETTINGS = {
     "accounts": Part({**{name: [str] for name in _NAMES}, "nis": bool}),
     "passwords": Part({"kinds": Each([str]), "endless": [str]}),
     "logins": Part({"defs": Each(Maybe(str)), "nullok": [str]}),
-    "listening": Part({"sockets": [_SOCKET]}),
+    "listening": Part({"sockets": [_SOCKET], "left_out": int, "passing": int}),
     "apparmor": Part({"enabled": bool}),
     "preloaded": Part({"preload": bool}),
 }  # fmt: skip

@@ -71,6 +71,8 @@ class Seen:
     earlier_findings: tuple[Mapping[str, Any], ...] | None = None
     """The findings about this host of the last operation of this type with the same parameters; None: there was none,
     or the type does not say `compares`."""
+    hosts: int = 1
+    """How many hosts the operation judges; what is found on all of them is kept in one row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

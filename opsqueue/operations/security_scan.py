@@ -28,6 +28,8 @@ from opsqueue.operations.security.rules_ssh import SSHD_OPTIONS
 
 _MOST_ENTRIES = 2000
 """Files of one kind that a host tells."""
+_MOST_WHY, _LONGEST = 10, 500
+"""Reasons that are told of one part, and characters of one."""
 _COSTS = {Severity.CRITICAL: 20.0, Severity.WARNING: 4.0, Severity.INFO: 0.25}
 _RULE_FACTS = {"vulnerabilities": "advisories", "configuration": "settings", "permissions": "files"}
 
@@ -61,7 +63,7 @@ def _settings(params: SecurityScanParams) -> Fact:
 
 
 def _files(params: SecurityScanParams) -> Fact:
-    options = params.model_dump(include={"paths", "exclude_paths"})
+    options = params.model_dump(include={"paths", "exclude_paths", "sshd_config"})
     options |= {"files": SENSITIVE_FILES, "most": _MOST_ENTRIES}
     return ask.files(options, sudo=params.sudo, seconds=params.seconds)
 
@@ -101,22 +103,32 @@ class Scan:
         yield from found.of_integrity(self.facts)
         yield from compliance.ended(self.facts, at)
         for part in dict.fromkeys(gap.part for gap in self.missing):
-            yield _incomplete(part, [gap.why for gap in self.missing if gap.part == part])
+            gaps = [gap for gap in self.missing if gap.part == part]
+            beyond = any(gap.beyond for gap in gaps)
+            yield _incomplete(part, [gap.why for gap in gaps], self._codes(part) if beyond else ())
+
+    def _codes(self, part: str) -> tuple[str, ...]:
+        """What may have been found there beyond what is told: the next scan cannot call it new."""
+        rules_there = {one.rule.code for one in self.judged if one.rule.part == part and one.problems}
+        return (found.CHANGED,) if part == found.INTEGRITY else tuple(sorted(rules_there))
 
     def held(self, seen: Seen) -> states.Held:
         """The same, held against the scan of before."""
         return states.held(self.params, seen, self.weaknesses(seen.at), self.missing)
 
 
-def _incomplete(part: str, why: list[str]) -> Found:
+def _incomplete(part: str, why: list[str], codes: tuple[str, ...]) -> Found:
+    why = list(dict.fromkeys(why))
+    told = [one[:_LONGEST] for one in why[:_MOST_WHY]]
+    more = f"; and {len(why) - _MOST_WHY} more" if len(why) > _MOST_WHY else ""
     return Found(
         code="scan_incomplete",
         subject=part,
         part="",
         severity=Severity.WARNING,
-        message=f"{part} was not looked at, or not wholly: {'; '.join(dict.fromkeys(why))}",
+        message=f"{part} was not looked at, or not wholly: {'; '.join(told)}{more}",
         advice="Make it possible and scan again; until then nothing is known of it.",
-        evidence={"why": why},
+        evidence={"why": told, "number": len(why), **({"codes": list(codes)} if codes else {})},
     )
 
 

@@ -32,7 +32,8 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     worked = [target for target in targets if target.verified_at is not None]
     kind = world.kind(operation.type) if worked else None
     with world.store.read() as connection:
-        looks = Looks(connection=connection, thresholds=world.settings.alert_thresholds.model_dump())
+        thresholds = world.settings.alert_thresholds.model_dump()
+        looks = Looks(connection=connection, thresholds=thresholds, hosts=len(worked))
         hosts = world.inventory if worked else {}
         seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []

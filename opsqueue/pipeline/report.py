@@ -42,7 +42,9 @@ class Reporter:
         with self.store.read() as connection:
             operation = operations.get(connection, operation_id)
             targets = store_targets.of(connection, operation_id)
-            looks = Looks(connection=connection, thresholds=self.settings.alert_thresholds.model_dump())
+            worked = [target for target in targets if target.verified_at is not None]
+            thresholds = self.settings.alert_thresholds.model_dump()
+            looks = Looks(connection=connection, thresholds=thresholds, hosts=len(worked))
             own = list(self._of_type(looks, operation, targets))
         general = (_asked(operation, now), _targets(targets))
         sections = (*general, *_findings(operation), *own, *_metrics(targets))

@@ -23,6 +23,8 @@ class Looks:
 
     connection: Connection
     thresholds: Mapping[str, float]
+    hosts: int = 1
+    """How many are judged."""
     _found: dict[str, Mapping[str, tuple[Mapping[str, Any], ...]]] = field(default_factory=dict)
     """What earlier operations found, by operation and host: most hosts have the same one, and it is read once."""
 
@@ -40,6 +42,7 @@ class Looks:
             at=at,
             series=self._series(kind, operation, host, at) if host else {},
             earlier_findings=self._findings(operation, target) if kind.compares else None,
+            hosts=self.hosts,
         )
 
     def _earlier(self, kind: OperationKind, operation: Operation, target: Target) -> Mapping[str, Metric]:

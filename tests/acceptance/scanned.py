@@ -149,7 +149,7 @@ class Scanned:
         )
         self.write("/etc/sudoers", "Defaults use_pty\nroot ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n", 0o440)
         self.folder("/etc/sudoers.d", 0o750)
-        self.write("/etc/apt/sources.list", "deb http://security.invalid/debian-security bookworm-security main\n")
+        self.write("/etc/apt/sources.list", _SOURCES)
         self._packages()
         self._advisories()
 
@@ -159,19 +159,23 @@ class Scanned:
         self.write("/var/lib/dpkg/info/sound.list", "/.\n/opt\n/opt/sound\n")
         self.folder("/var/lib/apt/lists/partial")
         self.folder("/var/cache/apt/archives/partial")
-        self.installed = {"sound": "1.0-1", "leaky": "1:1.0-2", "holey": "2.0-2"}
+        self.installed = {"sound": "1.0-1", "leaky": "1:1.0-2", "holey": "2.0-2", "behind": "3.0-3"}
         self.status()
         now = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime())
-        base = "/var/lib/apt/lists/security.invalid_debian-security_dists_bookworm-security"
-        head = (
-            "Origin: Debian\nLabel: Debian-Security\nSuite: stable-security\nVersion: 12\nCodename: bookworm-security\n"
-        )
+        self.archive("bookworm-security", "Debian-Security", {"holey": "2.0-2", "behind": "3.0-2"}, now)
+        self.archive("bookworm-updates", "Debian", {"behind": "3.0-3"}, now)
+
+    def archive(self, suite: str, label: str, packages: dict[str, str], now: str) -> None:
+        """The list of an archive of apt, with these versions of packages."""
+        base = f"/var/lib/apt/lists/security.invalid_debian-security_dists_{suite}"
+        head = f"Origin: Debian\nLabel: {label}\nSuite: {suite}\nVersion: 12\nCodename: {suite}\n"
         self.write(f"{base}_InRelease", f"{head}Date: {now}\nArchitectures: {self.arch}\nComponents: main\n")
-        package = (
-            f"Package: holey\nVersion: 2.0-2\nArchitecture: {self.arch}\nMaintainer: x <x@invalid>\nSize: 1\n"
-            f"Filename: pool/holey.deb\nSHA256: {'0' * 64}\nDescription: x\n\n"
+        texts = (
+            f"Package: {name}\nVersion: {version}\nArchitecture: {self.arch}\nMaintainer: x <x@invalid>\nSize: 1\n"
+            f"Filename: pool/{name}_{version}.deb\nSHA256: {'0' * 64}\nDescription: x\n\n"
+            for name, version in packages.items()
         )
-        self.write(f"{base}_main_binary-{self.arch}_Packages", package)
+        self.write(f"{base}_main_binary-{self.arch}_Packages", "".join(texts))
 
     def status(self, **versions: str) -> None:
         """Write the package database, with these versions."""
@@ -234,6 +238,10 @@ class Scanned:
         return done.json
 
 
+_SOURCES = """\
+deb http://security.invalid/debian-security bookworm-security main
+deb http://security.invalid/debian-security bookworm-updates main
+"""
 _PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
@@ -351,6 +359,7 @@ WEAKNESSES = (
         lambda host: host.python("1.1"),
     ),
     Weakness("security_update_pending", "holey", *_version("holey", "2.0-1", "2.0-2")),
+    Weakness("security_update_pending", "behind", *_version("behind", "3.0-1", "3.0-3")),
     Weakness("package_insecure", "telnetd", *_version("telnetd", "0.17-44", "")),
     _swapped("ssh_root_login", "PermitRootLogin"),
     _swapped("ssh_empty_passwords", "PermitEmptyPasswords"),

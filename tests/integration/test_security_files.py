@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import pytest
 from opsqueue.facts.on_host import files_host, program
 from opsqueue.facts.shape import LONGEST
 from opsqueue.model.fact import unknown, why_unknown
+from opsqueue.model.kind import Finding, Seen
 from opsqueue.operations.security.found import missing
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import State, judge
 from opsqueue.operations.security.rules_files import FILES
+from opsqueue.operations.security_scan import OPERATION
 
 SECRET = "zzTheKeyItselfzz"
 KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -48,7 +52,7 @@ def walked(tree: Path, *excluded: Path, seconds: float = 60, most: int = 100) ->
 
 
 def names(walk: files_host.Walk, kind: str) -> list[str]:
-    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind])
+    return sorted(entry["path"].rpartition("/tree/")[2] for entry in walk.found[kind].told())
 
 
 def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
@@ -64,10 +68,10 @@ def test_bits_and_modes_are_seen_and_links_are_not_followed(tree: Path) -> None:
     (tree / "sticky").chmod(0o1777)
     walk = walked(tree)
     assert names(walk, "suid") == ["a/sgid", "a/suid"]
-    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"]} == {"sgid": False, "suid": True}
+    assert {entry["path"][-4:]: entry["setuid"] for entry in walk.found["suid"].told()} == {"sgid": False, "suid": True}
     assert names(walk, "world_writable") == ["b/open"]
     assert names(walk, "no_sticky") == ["shared"]
-    assert (walk.cut, walk.left_out) == ("", 0)
+    assert walk.cut == ""
 
 
 def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
@@ -77,9 +81,9 @@ def test_what_lies_behind_a_closed_door_is_told_so(tree: Path) -> None:
     put(tree / "site.key", 0o644, KEY)
     put(tree / "closed/id_rsa", 0o644, KEY)  # ssh itself refuses it
     walk = walked(tree)
-    assert [entry["reached"] for entry in walk.found["world_writable"]] == [False]
+    assert [entry["reached"] for entry in walk.found["world_writable"].told()] == [False]
     assert names(walk, "private_keys") == ["closed/id_rsa", "site.key"]
-    assert SECRET not in json.dumps(walk.found)
+    assert SECRET not in json.dumps([kept.told() for kept in walk.found.values()])
 
 
 def test_what_only_looks_like_a_key_is_none(tree: Path) -> None:
@@ -105,7 +109,7 @@ def test_strange_names_are_plain_text(tree: Path) -> None:
     raw = os.fsencode(tree) + b"/new\nline \xff\x1b[31m"
     with os.fdopen(os.open(raw, os.O_CREAT | os.O_WRONLY), "w") as file:
         os.fchmod(file.fileno(), 0o666)
-    (path,) = (entry["path"] for entry in walked(tree).found["world_writable"])
+    (path,) = (entry["path"] for entry in walked(tree).found["world_writable"].told())
     assert path.endswith("/tree/new\\x0aline \\xff\\x1b[31m")
     assert path.isprintable()
     json.dumps(path).encode()
@@ -141,7 +145,80 @@ def test_what_is_too_much_or_takes_too_long_is_said_to_be_cut(tree: Path) -> Non
         put(tree / f"{number:04}", 0o666)
     assert walked(tree, seconds=-1).cut == "the time was up"
     few = walked(tree, most=5)
-    assert (len(few.found["world_writable"]), few.left_out) == (5, 1095)
+    assert (len(few.found["world_writable"].told()), few.found["world_writable"].left_out) == (5, 1095)
+
+
+def test_the_worst_are_kept_however_many_there_are(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write somewhere can make as many files as he wants, and must not hide one of root's by them."""
+    monkeypatch.setattr(files_host, "ROOTS", re.compile(re.escape(f"{tree}/etc")))
+    for number in range(1500):
+        put(tree / f"zz/{number:04}", 0o666)
+        put(tree / f"aa/{number:04}", 0o666)
+    put(tree / "etc/job", 0o666)
+    (tree / "aa").chmod(0o700)
+    walk = walked(tree, most=3)
+    assert names(walk, "world_writable") == ["etc/job", "zz/0000", "zz/0001"]
+    assert walk.found["world_writable"].left_out == 2998
+    gaps = missing(SecurityScanParams(checks=("permissions",)), {"files": {"walked": _walked(walk)}}, ())
+    assert [gap.part for gap in gaps] == ["files.world_writable"]
+
+
+def test_what_is_cut_is_at_the_next_scan_neither_new_nor_fixed(tree: Path) -> None:
+    for number in range(30):
+        put(tree / f"{number:04}", 0o666)
+    first = _analysed(walked(tree, most=10))
+    assert first.counted == {"new": 11, "standing": 0, "fixed": 0, "unverified": 0}  # and that it is cut
+    for number in range(5):
+        (tree / f"{number:04}").unlink()
+    put(tree / "shell", 0o4777)
+    second = _analysed(walked(tree, most=10), first)
+    assert second.counted == {"new": 1, "standing": 11, "fixed": 0, "unverified": 5}
+    assert {one.code for one in second.found if one.evidence["status"] == "new"} == {"suid_foreign"}
+    third = _analysed(walked(tree, most=100), second)
+    assert third.counted == {"new": 0, "standing": 27, "fixed": 6, "unverified": 0}  # with the gap
+
+
+@dataclass(frozen=True)
+class _Analysed:
+    found: tuple[Finding, ...]
+    counted: dict[str, Any]
+
+
+def _analysed(walk: files_host.Walk, earlier: _Analysed | None = None) -> _Analysed:
+    kinds = {kind: kept.told() for kind, kept in walk.found.items()}
+    suid = [{**entry, "package": "", "chosen": False} for entry in kinds["suid"]]
+    answer = {**kinds, "suid": suid, "capable": [], "authorized": [], "homes": [], "files": {}, "walked": _walked(walk),
+              "accounts": {"sources": [], "unlisted": 0, "looked": []}}  # fmt: skip
+    before = None if earlier is None else tuple(asdict(one) for one in earlier.found)
+    seen = Seen(host="h", before={}, after={"files": answer}, metrics={}, earlier={}, thresholds={}, at=1.8e9,
+                earlier_findings=before)  # fmt: skip
+    analysis = OPERATION.analyse(OPERATION.params.model_validate({"checks": ["permissions"]}), seen)
+    numbers = {one.name.removeprefix("findings_"): one.value for one in analysis.metrics}
+    return _Analysed(analysis.findings, {state: numbers[state] for state in ("new", "standing", "fixed", "unverified")})
+
+
+def _walked(walk: files_host.Walk) -> Any:
+    left = {kind: kept.left_out for kind, kept in walk.found.items() if kept.left_out}
+    return {"files": walk.files, "cut": walk.cut, "left_out": left, "unreadable": 0, "skipped": [], "root": True}
+
+
+def test_long_names_do_not_make_an_answer_that_is_too_large() -> None:
+    """A host's answer of more than 8 MB is none: whoever makes long names must not make the scan blind."""
+    kept = files_host.Kept(2000)
+    for number in range(5000):
+        path = f"/tmp/{number:04}" + "\u1234" * 1000
+        kept.add({"path": path, "mode": "0666", "owner": "ann", "group": "ann", "reached": True})
+    told = kept.told()
+    assert len(json.dumps(told)) < files_host.MOST_ANSWER + 1000
+    assert (len(told) > 50, len(told) + kept.left_out, kept.told()) == (True, 5000, told)
+
+
+def test_one_who_can_be_logged_in_to_is_not_hidden_by_sound_ones() -> None:
+    kept = files_host.Kept(2)
+    entry = {"mode": "0600", "owner": "ann", "group": "ann", "weak": [], "system": False, "why": "", "loose": False}
+    for number in range(9):
+        kept.add({**entry, "path": f"/home/{number}", "loose": number == 7})
+    assert [one["path"] for one in kept.told()] == ["/home/0", "/home/7"]
 
 
 def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +226,7 @@ def test_a_long_path_is_cut_and_two_are_told_apart(tree: Path, monkeypatch: pyte
     deep = "/".join(["\1" * 250] * 5)
     for name in ("one", "two"):
         put(Path(deep) / name, 0o666)
-    paths = [entry["path"] for entry in walked(tree).found["world_writable"]]
+    paths = [entry["path"] for entry in walked(tree).found["world_writable"].told()]
     assert len(set(paths)) == 2
     assert max(map(len, paths)) < LONGEST
 
@@ -244,7 +321,8 @@ def test_the_length_of_an_rsa_key_is_read(tmp_path: Path, bits: int, wanted: str
 
 def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
     put(tree / "open", 0o666)
-    given = {"paths": [str(tree)], "exclude_paths": [], "most": 5, "seconds": 30, "files": ["/etc/passwd", "/nowhere"]}
+    given = {"paths": [str(tree)], "exclude_paths": [], "most": 5, "seconds": 30, "sshd_config": "/nowhere",
+             "files": ["/etc/passwd", "/nowhere"]}  # fmt: skip
     argv = [sys.executable, "-I", "-c", program("files_host"), json.dumps(given)]
     found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     assert [entry["path"] for entry in found["world_writable"]] == [str(tree / "open")]
@@ -256,9 +334,8 @@ def test_the_program_answers_as_a_text_of_its_own(tree: Path) -> None:
 
 
 def _user(home: Path) -> Any:
-    entry = list(pwd.getpwuid(os.getuid()))
-    entry[5] = str(home)
-    return pwd.struct_passwd(entry)
+    entry = pwd.getpwuid(os.getuid())
+    return files_host.Account(entry.pw_name, entry.pw_uid, str(home), entry.pw_shell)
 
 
 def _sparse(path: Path) -> None:

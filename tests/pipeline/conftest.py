@@ -197,6 +197,7 @@ LOOKING_BACK = replace(
                 evidence={
                     "points": [(p.low, p.mean, p.high, p.count) for p in seen.series["day"].get("value", ())],
                     "before": seen.earlier_findings and [one["code"] for one in seen.earlier_findings],
+                    "hosts": seen.hosts,
                 },
             ),
         ),

@@ -36,6 +36,12 @@ def test_findings_of_before_are_those_of_the_same_parameters_and_host(story):
     assert _shown(story)["before"] == ["shown"]
 
 
+def test_how_many_hosts_share_the_row_is_told(story):
+    assert _shown(story)["hosts"] == 1
+    found = story.drive(story.ask("look_back", systems=["h1", "h2"]))["findings"]
+    assert [one["evidence"]["hosts"] for one in found] == [2, 2]
+
+
 def test_many_operations_with_other_parameters_hide_none_with_the_same(story):
     _shown(story)
     for _ in range(12):

@@ -137,8 +137,10 @@ TCP = """\
 
 def test_who_listens_where_others_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings_host, "lines", lambda _path: TCP.splitlines())
-    (one,) = settings_host.sockets("tcp", {"111": "redis-server"})
-    assert one == {"protocol": "tcp", "address": "0.0.0.0", "everywhere": True, "port": 6379, "program": "redis-server"}
+    first, second = settings_host.sockets("tcp", {"111": {"7": "redis-server"}})
+    told = {"protocol": "tcp", "address": "0.0.0.0", "everywhere": True, "port": 6379, "program": "redis-server"}
+    assert settings_host.entry(first, range(0)) == {**told, "given": False}
+    assert (first["inside"], second["inside"], first["holders"]) == (False, True, ["7"])
 
 
 SOURCES = [

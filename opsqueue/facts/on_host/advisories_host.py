@@ -295,23 +295,18 @@ def apt(installed: list[Entry], given: Entry) -> Entry:
     lists = security_lists()
     if not lists:
         raise Unanswered("apt has no package lists of a security archive: run `apt-get update` there")
-    # A package that is held back has its holes all the same. No cache and no lock: nothing is written.
-    argv = ["apt-get", "-s", "-q", "--ignore-hold", "-o", "Debug::NoLocking=true", "-o", "Dir::Cache::pkgcache="]
-    argv += ["-o", "Dir::Cache::srcpkgcache=", "dist-upgrade"]
-    left = max(1.0, min(100.0, given["until"] - time.monotonic()))
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False)
-    if done.returncode:
-        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise Unanswered(f"apt-get ended with {done.returncode}: {last[:200]}")
+    # A package that is held back has its holes all the same.
+    said = of_apt(given, "apt-get", "-s", "-q", "--ignore-hold", "-o", "Debug::NoLocking=true", "dist-upgrade")
+    waiting = [match for match in map(INSTALLS.match, said) if match]
+    mended = {one[1]: one[3] for one in waiting if SECURITY.search(one[4])}
+    others = {one[1]: (one[2], one[3]) for one in waiting if one[1] not in mended}
+    mended.update(behind(others, given) if others else {})
     sources = {one["name"]: one["source"] for one in installed}
     found: dict[str, Entry] = {}
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
-        words = re.match(r"Inst (\S+) \[(\S+)\] \((\S+) (.*?) \[", line)
-        if not words or not re.search(r"Debian-Security|-security\b", words[4]):
-            continue
-        source = sources.get(str(words[1]), str(words[1]))
-        entry = found.setdefault(source, {"source": source, "binaries": [], "installed": words[2], "fixed": words[3]})
-        entry["binaries"].append(words[1])
+    for name, version in ((str(one[1]), one[2]) for one in waiting if one[1] in mended):
+        source = sources.get(name, name)
+        told = {"source": source, "binaries": [], "installed": version, "fixed": mended[name]}
+        found.setdefault(source, told)["binaries"].append(name)
     newest = max(lists, key=lambda one: float(one["date"]))
     return {
         "updates": [found[name] for name in sorted(found)],
@@ -319,6 +314,63 @@ def apt(installed: list[Entry], given: Entry) -> Entry:
         "expired": bool(newest["until"] and newest["until"] < time.time()),
         "lists": len(lists),
     }
+
+
+INSTALLS = re.compile(r"Inst (\S+) \[(\S+)\] \((\S+) (.*?) \[")
+SECURITY = re.compile(r"Debian-Security|-security\b")
+
+
+def of_apt(given: Entry, program: str, *words: str) -> list[str]:
+    """The lines of a program of apt; no cache is written."""
+    argv = [program, "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", *words]
+    left = max(1.0, min(100.0, given["until"] - time.monotonic()))
+    plain = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=left, check=False, env=plain)
+    if done.returncode:
+        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise Unanswered(f"{program} ended with {done.returncode}: {last[:200]}")
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+def behind(waiting: dict[str, tuple[str, str]], given: Entry) -> dict[str, str]:
+    """Security updates that an ordinary update is newer than: by package, the newest version of them."""
+    archives = security_archives(of_apt(given, "apt-cache", "policy"))
+    found: dict[str, str] = {}
+    for name, version, where in offered(of_apt(given, "apt-cache", "policy", *sorted(waiting))):
+        old, new = waiting.get(name, ("", ""))
+        between = where in archives and old and debian(old, version) < 0 and debian(version, new) <= 0
+        if between and debian(found.get(name, old), version) < 0:
+            found[name] = version
+    return found
+
+
+def security_archives(said: list[str]) -> set[str]:
+    """The archives that say of themselves that they are of security, as `apt-cache policy` names them."""
+    found = set()
+    last = ""
+    for line in said:
+        archive = ARCHIVE.match(line)
+        if last and re.match(r"\s+release .*\b[lan]=[^,]*security", line, re.IGNORECASE):
+            found.add(last)
+        last = archive[1] if archive else ""
+    return found
+
+
+ARCHIVE = re.compile(r"\s+-?\d+ (\S.*)$")
+OFFER = re.compile(r" (?:   |\*\*\*) (\S+)")
+
+
+def offered(said: list[str]) -> Iterator[tuple[str, str, str]]:
+    """The package, the version and the archive of each row of the tables of `apt-cache policy`."""
+    name = version = ""
+    for line in said:
+        offer, archive = OFFER.match(line), ARCHIVE.match(line)
+        if not line.startswith(" "):
+            name = line.rstrip().rstrip(":")
+        elif offer:
+            version = offer[1]
+        elif archive:
+            yield name, version, archive[1]
 
 
 def security_lists() -> list[Entry]:

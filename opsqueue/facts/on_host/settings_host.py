@@ -17,6 +17,7 @@ import stat
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -38,6 +39,9 @@ PASSWD, GROUP = 6, 3
 """Colons in a line of these files."""
 LISTEN = "0A"
 UNCONNECTED = "07"
+MOST_SOCKETS = 500
+PAUSE = 3.0
+"""Seconds after which a UDP socket that waited for one answer is gone."""
 FREE = re.compile(r"\bNOPASSWD\s*:")
 INCLUDE = re.compile(r"^[@#]include(dir)?\s+(.+)$")
 MOST_FILES = 200
@@ -362,12 +366,52 @@ def logins(_given: Entry) -> Entry:
 
 def listening(_given: Entry) -> Entry:
     """Who listens on an address that others can reach; without root the programs are not known."""
-    programs = by_inode()
-    found = [one for name in ("tcp", "tcp6", "udp", "udp6") for one in sockets(name, programs)]
-    return {"sockets": sorted(found, key=lambda one: (one["protocol"], one["port"], one["address"]))[:500]}
+    ports = given_out()
+    first = all_sockets()
+    own = {holder for one in first if not is_source(one, ports) for holder in one["holders"]}
+    outside = [one for one in first if not one["inside"]]
+    sources = [one for one in outside if is_source(one, ports)]
+    passing = {one["inode"] for one in sources if own & set(one["holders"])}
+    if len(passing) < len(sources):
+        time.sleep(PAUSE)
+        passing |= {one["inode"] for one in sources} - {one["inode"] for one in all_sockets()}
+    kept = [entry(one, ports) for one in outside if one["inode"] not in passing or not is_source(one, ports)]
+    unique = {(one["protocol"], one["address"], one["port"]): one for one in kept}
+    told = sorted(unique.values(), key=worst_first)
+    return {"sockets": told[:MOST_SOCKETS], "left_out": max(0, len(told) - MOST_SOCKETS), "passing": len(passing)}
 
 
-def sockets(name: str, programs: dict[str, str]) -> Iterator[Entry]:
+def worst_first(one: Entry) -> Any:
+    """What others can reach in every way comes first, and what has a port of its own before what was given one."""
+    return (not one["everywhere"], one["given"], one["protocol"], one["port"], one["address"])
+
+
+def given_out() -> range:
+    """The ports that the kernel gives to whoever asks for none; none where it does not say."""
+    with suppress(OSError, ValueError):
+        low, high = map(int, lines("/proc/sys/net/ipv4/ip_local_port_range")[0].split())
+        return range(low, high + 1)
+    return range(0)
+
+
+def is_source(one: Entry, ports: range) -> bool:
+    """Whether it may be no more than where a program sends from: a resolver, or a client of NTP."""
+    return one["protocol"] == "udp" and one["port"] in ports
+
+
+def entry(one: Entry, ports: range) -> Entry:
+    """What is told of a socket."""
+    kept = {key: one[key] for key in ("protocol", "address", "everywhere", "port", "program")}
+    return {**kept, "given": is_source(one, ports)}
+
+
+def all_sockets() -> list[Entry]:
+    """Every socket that waits for others."""
+    held = holders()
+    return [one for name in ("tcp", "tcp6", "udp", "udp6") for one in sockets(name, held)]
+
+
+def sockets(name: str, held: dict[str, dict[str, str]]) -> Iterator[Entry]:
     """The sockets of one protocol that wait for others."""
     rows: list[str] = []
     with suppress(OSError):  # without IPv6 there is no such file
@@ -375,14 +419,17 @@ def sockets(name: str, programs: dict[str, str]) -> Iterator[Entry]:
     for words in (row.split() for row in rows):
         host, _, port = words[1].rpartition(":")
         address = address_of(host)
-        waits = words[3] == (LISTEN if name.startswith("tcp") else UNCONNECTED)
-        if waits and not address.startswith("127.") and address not in ("::1", "::ffff:127.0.0.1"):
+        if words[3] == (LISTEN if name.startswith("tcp") else UNCONNECTED):
+            who = held.get(words[9], {})
             yield {
                 "protocol": name[:3],
                 "address": address,
                 "everywhere": address in ("0.0.0.0", "::"),  # noqa: S104 - it is what is looked for
+                "inside": address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1"),
                 "port": int(port, 16),
-                "program": programs.get(words[9], ""),
+                "program": min(who.values(), default=""),
+                "holders": sorted(who),
+                "inode": words[9],
             }
 
 
@@ -392,14 +439,15 @@ def address_of(word: str) -> str:
     return socket.inet_ntop(socket.AF_INET if len(word) == len("0100007F") else socket.AF_INET6, raw)
 
 
-def by_inode() -> dict[str, str]:
-    """The name of the program that holds each socket."""
-    found = {}
+def holders() -> dict[str, dict[str, str]]:
+    """The processes that hold each socket, and the names of their programs."""
+    found: dict[str, dict[str, str]] = {}
     for link in glob.glob("/proc/[0-9]*/fd/*"):
         with suppress(OSError):
             target = os.readlink(link)
             if target.startswith("socket:["):
-                found[target[8:-1]] = lines(f"/proc/{link.split('/')[2]}/comm")[0]
+                process = link.split("/")[2]
+                found.setdefault(target[8:-1], {})[process] = lines(f"/proc/{process}/comm")[0]
     return found
 
 

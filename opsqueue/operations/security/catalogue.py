@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from opsqueue.operations.security.rule import Judged, Rule, State
 from opsqueue.operations.security.rules_accounts import ACCOUNTS
 from opsqueue.operations.security.rules_files import FILES, SENSITIVE
-from opsqueue.operations.security.rules_host import KERNEL, MOUNTS, UNWANTED, UPDATES, listening
+from opsqueue.operations.security.rules_host import KERNEL, MOUNTS, UNWANTED, UPDATES
+from opsqueue.operations.security.rules_listening import listening
 from opsqueue.operations.security.rules_ssh import SSH, SUDO
 
 _FIXED = (*SSH, *SUDO, *ACCOUNTS, *KERNEL, *MOUNTS, *UNWANTED, *UPDATES, *SENSITIVE, *FILES)

@@ -11,6 +11,9 @@ from opsqueue.model.fact import Facts
 from opsqueue.model.names import Severity
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, NotApplicable, NotKnown, State, section
+from opsqueue.operations.security.rules_listening import cut_sockets
+
+INTEGRITY, CHANGED = "integrity", "package_file_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +44,19 @@ class Missing:
     why: str
     code: str = ""
     """When it is about one rule only, and the rest of the part is known."""
+    but: frozenset[str] = frozenset()
+    """Directories of which all is known nevertheless."""
+    beyond: bool = False
+    """When it was looked at, and more was found than is told."""
 
-    def covers(self, part: str, code: str) -> bool:
+    def covers(self, part: str, code: str, subject: str = "") -> bool:
         """Whether nothing is known of what was found there."""
         inside = part == self.part or part.startswith(f"{self.part}.")
-        return inside and self.code in {"", code}
+        return inside and self.code in {"", code} and not self._known(subject)
+
+    def _known(self, subject: str) -> bool:
+        words = subject.split("/")
+        return any("/".join(words[:number]) in self.but for number in range(2, len(words) + 1))
 
 
 def fingerprint(code: str, host: str, subject: str) -> str:
@@ -93,9 +104,9 @@ def of_integrity(facts: Facts) -> Iterator[Found]:
     answer = known(facts, "integrity")
     for path in answer["changed"] if answer else ():
         yield Found(
-            code="package_file_changed",
+            code=CHANGED,
             subject=path,
-            part="integrity",
+            part=INTEGRITY,
             severity=Severity.CRITICAL if "/bin/" in path or "/sbin/" in path or "/lib" in path else Severity.WARNING,
             message=f"{path} is not what its package installed",
             advice="Find out who changed it; `apt-get install --reinstall` brings the package's own back.",
@@ -132,20 +143,46 @@ def missing(params: SecurityScanParams, facts: Facts, judged: Iterable[Judged]) 
     unknown = [one for one in judged if one.state is State.UNKNOWN and one.rule.part.partition(".")[0] not in whole]
     told = {(one.rule.part, one.why, one.rule.code if known(facts, one.rule.part) else "") for one in unknown}
     yield from (Missing(part=part, why=why, code=code) for part, why, code in sorted(told))
+    yield from _of_sockets(facts)
     yield from _of_files(facts)
+    yield from _of_accounts(facts)
     yield from _of_keys(facts)
     yield from _of_integrity(facts)
+
+
+def _of_sockets(facts: Facts) -> Iterator[Missing]:
+    answer = known(facts, _SOCKETS)
+    if answer and (why := cut_sockets(answer)):
+        yield Missing(part=_SOCKETS, why=why, beyond=True)
+
+
+_SOCKETS = "settings.listening"
 
 
 def _of_files(facts: Facts) -> Iterator[Missing]:
     walked = known(facts, "files.walked")
     if not walked:
         return
-    if walked["cut"] or walked["left_out"]:
-        why = walked["cut"] or f"{walked['left_out']} more were found than are told"
-        yield Missing(part="files", why=f"not all files were looked at, {walked['files']} were: {why}")
+    if walked["cut"]:
+        yield Missing(part="files", why=f"not all files were looked at, {walked['files']} were: {walked['cut']}")
+    for kind, number in walked["left_out"].items():
+        why = f"{number} more were found than are told, which are the worst"
+        yield Missing(part=f"files.{kind}", why=why, beyond=True)
     if walked["unreadable"] and not walked["root"]:
         yield Missing(part="files", why=f"{walked['unreadable']} directories cannot be read without root")
+
+
+def _of_accounts(facts: Facts) -> Iterator[Missing]:
+    answer = known(facts, "files.accounts")
+    if not answer or not answer["sources"]:
+        return
+    told = f"{answer['unlisted']} were found by their homes or keys" if answer["unlisted"] else "none was found"
+    why = f"accounts of {', '.join(answer['sources'][:_TOLD])} are in no list: {told}, others were not looked at"
+    for part in ("files.authorized", "files.homes"):
+        yield Missing(part=part, why=why, but=frozenset(answer["looked"]))
+
+
+_TOLD = 5
 
 
 def _of_keys(facts: Facts) -> Iterator[Missing]:
@@ -157,6 +194,8 @@ def _of_keys(facts: Facts) -> Iterator[Missing]:
 def _of_integrity(facts: Facts) -> Iterator[Missing]:
     answer = known(facts, "integrity")
     if answer and answer["said"]:
-        yield Missing(part="integrity", why=f"dpkg --verify looked at less than everything: {answer['said']}")
+        yield Missing(part=INTEGRITY, why=f"dpkg --verify looked at less than everything: {answer['said']}")
     if answer and answer["number"] > len(answer["changed"]):
-        yield Missing(part="integrity", why=f"{answer['number']} files were changed, and not all of them are told")
+        yield Missing(
+            part=INTEGRITY, why=f"{answer['number']} files were changed, and not all of them are told", beyond=True
+        )

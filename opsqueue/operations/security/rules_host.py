@@ -1,4 +1,4 @@
-"""Rules about the kernel, mounts, updates, packages, and who listens."""
+"""Rules about the kernel, mounts, updates and packages."""
 
 from __future__ import annotations
 
@@ -251,43 +251,3 @@ UPDATES = (
     Rule(code="apparmor_off", title="AppArmor is on", part="settings.apparmor", severity=WARNING, judge=_apparmor,
          cis=("1.3.1.1",), lynis=("MACF-6208",), advice="Start the kernel with apparmor=1 security=apparmor."),
 )  # fmt: skip
-
-
-# -- who listens --------------------------------------------------------------------------------------------
-
-_OPEN: Mapping[int, tuple[str, Severity]] = {
-    21: ("FTP", WARNING), 23: ("telnet", CRITICAL), 69: ("TFTP", WARNING), 111: ("rpcbind", WARNING),
-    161: ("SNMP", WARNING), 389: ("LDAP", WARNING), 445: ("SMB", WARNING), 512: ("rexec", CRITICAL),
-    513: ("rlogin", CRITICAL), 514: ("rsh", CRITICAL), 873: ("rsync", WARNING), 2049: ("NFS", WARNING),
-    2375: ("Docker without TLS", CRITICAL), 2379: ("etcd", WARNING), 3306: ("MySQL", WARNING),
-    5432: ("PostgreSQL", WARNING), 5900: ("VNC", WARNING), 6379: ("Redis", CRITICAL), 9200: ("Elasticsearch", WARNING),
-    10250: ("kubelet", WARNING), 11211: ("memcached", CRITICAL), 27017: ("MongoDB", WARNING),
-}  # fmt: skip
-
-
-def _listening(allowed: Sequence[int], answer: Answer) -> Iterator[Problem]:
-    seen: dict[str, Problem] = {}
-    for one in answer["sockets"]:
-        if not one["everywhere"] or one["port"] in allowed:
-            continue
-        subject = f"{one['protocol']}/{one['port']}"
-        what, severity = _OPEN.get(one["port"], ("", INFO))
-        who = one["program"] or "a program"
-        name = f" ({what})" if what else ""
-        text = f"{who} listens on {subject}{name} of all addresses"
-        seen.setdefault(subject, Problem(subject=subject, message=text, evidence=dict(one), severity=severity))
-    yield from seen.values()
-
-
-def listening(allowed: Sequence[int]) -> Rule:
-    """The rule about ports that are open on all addresses, but for the allowed ones."""
-    return Rule(
-        code="listening_everywhere",
-        title="only what is meant for everybody listens on all addresses",
-        part="settings.listening",
-        severity=WARNING,
-        judge=partial(_listening, allowed),
-        advice="Bind it to an address of the inside, or name the port in allowed_ports.",
-        cis=("2.1.22",),
-        lynis=("NETW-3012",),
-    )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from opsqueue.model.kind import Finding, Metric, Seen
 from opsqueue.model.names import Severity
+from opsqueue.operations.security import bounds
 from opsqueue.operations.security.found import Found, Missing
 from opsqueue.operations.security.params import Accepted, SecurityScanParams
 
 NEW, STANDING, FIXED, ACCEPTED, UNVERIFIED = "new", "standing", "fixed", "accepted", "unverified"
 _OPEN = (NEW, STANDING, UNVERIFIED)
 _REMEMBERED = (*_OPEN, ACCEPTED)
-_WORST_FIRST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
-MOST = 500
-"""Findings that are told; more are counted, and remembered by their fingerprints."""
-MOST_OF_CODE = 25
-"""Findings of one code that come before the others of it."""
 _DAY = 86400
 
 Earlier = Mapping[str, Mapping[str, Any]]
@@ -40,17 +35,17 @@ class Held:
 
 def held(params: SecurityScanParams, seen: Seen, rows: Iterable[Found], gaps: Sequence[Missing]) -> Held:
     """Every weakness with its state, those of before that are gone, and exceptions that ran out."""
-    earlier, forgotten = _earlier(seen)
+    earlier = _earlier(seen)
     unique = {one.fingerprint(seen.host): one for one in rows}
-    told = [_told(params, seen, print_, one, earlier, forgotten) for print_, one in unique.items()]
-    gone = list(_gone(seen, unique, earlier, gaps))
+    told = [_told(params, seen, print_, one, earlier) for print_, one in unique.items()]
+    gone = list(_gone(seen, unique, earlier.told, gaps))
     states = [*told, *gone]
     live = [one for one in states if one.evidence["status"] in _OPEN]
     counts = dict.fromkeys((NEW, STANDING, FIXED, ACCEPTED, UNVERIFIED), 0)
     for one in states:
         counts[one.evidence["status"]] += 1
     return Held(
-        findings=(*_bounded(sorted(states, key=_order)), *_run_out(params, seen)),
+        findings=(*bounds.told(sorted(states, key=_order), seen.hosts), *_run_out(params, seen)),
         counts=counts,
         severities={severity: sum(one.severity is severity for one in live) for severity in Severity},
         oldest=min((one.evidence["since"] for one in live), default=None),
@@ -58,24 +53,37 @@ def held(params: SecurityScanParams, seen: Seen, rows: Iterable[Found], gaps: Se
 
 
 def _order(finding: Finding) -> tuple[int, str, str]:
-    return (_WORST_FIRST.index(finding.severity), finding.code, str(finding.evidence.get("subject", "")))
+    return (bounds.WORST_FIRST.index(finding.severity), finding.code, str(finding.evidence.get("subject", "")))
 
 
-def _earlier(seen: Seen) -> tuple[Earlier, frozenset[str]]:
-    """What the scan of before told, by fingerprint; and the fingerprints of what it only counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Before:
+    """What the scan of before told, by fingerprint; and what it only counted."""
+
+    told: Earlier
+    prints: frozenset[str]
+    """The fingerprints of what was only counted."""
+    codes: frozenset[str]
+    """Of what has not even a fingerprint there."""
+
+    def knew(self, print_: str, code: str) -> bool:
+        """Whether it was there, or may have been: nobody can call it new."""
+        return print_ in self.told or print_ in self.prints or code in self.codes
+
+
+def _earlier(seen: Seen) -> _Before:
     rows = [one for one in seen.earlier_findings or () if isinstance(one.get("evidence"), Mapping)]
     known = {str(one["evidence"]["fingerprint"]): one for one in rows if one["evidence"].get("status") in _REMEMBERED}
-    counted = {name for one in rows for name in one["evidence"].get("fingerprints", ())}
-    return known, frozenset(counted)
+    prints = {name for one in rows for name in one["evidence"].get("fingerprints", ())}
+    codes = {name for one in rows for name in one["evidence"].get("codes", ())}
+    return _Before(told=known, prints=frozenset(prints), codes=frozenset(codes))
 
 
-def _told(
-    params: SecurityScanParams, seen: Seen, print_: str, one: Found, earlier: Earlier, forgotten: frozenset[str]
-) -> Finding:
-    before = earlier.get(print_)
+def _told(params: SecurityScanParams, seen: Seen, print_: str, one: Found, earlier: _Before) -> Finding:
+    before = earlier.told.get(print_)
     since = before["evidence"].get("since", seen.at) if before else seen.at
     exception = _exception(params, one, seen.at)
-    status = ACCEPTED if exception else STANDING if before or print_ in forgotten else NEW
+    status = ACCEPTED if exception else STANDING if earlier.knew(print_, one.code) else NEW
     more = {"accepted_by": exception.owner, "reason": exception.reason} if exception else {}
     if exception:
         more["until"] = exception.until.isoformat()
@@ -112,7 +120,7 @@ def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence
         if print_ in now:
             continue
         evidence = dict(before["evidence"])
-        why = _not_looked(str(evidence.get("part", "")), str(before["code"]), gaps)
+        why = _not_looked(evidence, str(before["code"]), gaps)
         if why:
             evidence |= {"status": UNVERIFIED, "why": why}
             yield Finding(
@@ -130,30 +138,10 @@ def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence
         )
 
 
-def _not_looked(part: str, code: str, gaps: Sequence[Missing]) -> str:
-    """Why a part was not looked at wholly; empty when it was."""
-    return next((gap.why for gap in gaps if gap.covers(part, code)), "")
-
-
-def _bounded(rows: Sequence[Finding]) -> Iterator[Finding]:
-    """The worst ones, and of each code some: files that anybody can make must not hide an account of root."""
-    numbers: Counter[str] = Counter()
-    first: list[Finding] = []
-    rest: list[Finding] = []
-    for one in rows:
-        (first if numbers[one.code] < MOST_OF_CODE else rest).append(one)
-        numbers[one.code] += 1
-    told = sorted([*first, *rest][:MOST], key=_order)
-    yield from told
-    left = [*first, *rest][MOST:]
-    if left:
-        yield Finding(
-            severity=min((one.severity for one in left), key=_WORST_FIRST.index),
-            code="findings_left_out",
-            message=f"{len(left)} more were found than are told",
-            evidence={"fingerprints": [one.evidence["fingerprint"] for one in left]},
-            advice="Mend those that are told, or ask for fewer checks at a time.",
-        )
+def _not_looked(evidence: Mapping[str, Any], code: str, gaps: Sequence[Missing]) -> str:
+    """Why nobody looked where it was found; empty when somebody did."""
+    part, subject = str(evidence.get("part", "")), str(evidence.get("subject", ""))
+    return next((gap.why for gap in gaps if gap.covers(part, code, subject)), "")
 
 
 def _run_out(params: SecurityScanParams, seen: Seen) -> Iterator[Finding]:
