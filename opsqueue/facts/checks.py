@@ -1,6 +1,7 @@
 """Facts for health checks that are asked on the host: services, disks and commands.
 
-Each is one script without side effects of its own; a command check runs what its owner wrote.
+Each is one script without side effects of its own; a command check runs what its owner wrote. They know nothing of
+each other, so that several may run at once (`beside`).
 """
 
 from __future__ import annotations
@@ -73,26 +74,26 @@ _TIMED_OUT = 124
 _SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
 
 
-def service_fact(name: str, unit: str, *, seconds: int) -> Fact:
+def service_fact(name: str, unit: str, *, seconds: int, beside: int = 1) -> Fact:
     """`{"manager", "known", "active", "detail", "result", "restarts"}`; restarts only where systemd counts them."""
-    ask = Script(text=_SERVICE, args=(unit,), timeout=seconds)
+    ask = Script(text=_SERVICE, args=(unit,), timeout=seconds, beside=beside)
     return Fact(name=name, ask=ask, parse=_service, about=f"service {unit}")
 
 
-def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False) -> Fact:
+def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False, beside: int = 1) -> Fact:
     """`{"mount", "device", "size", "free", "percent", "inode_percent", "read_only", "written"}`, bytes and percent.
 
     Percent is used / (used + available), as df counts; `None` where the file system has no such number. `written` is
     `ok` or what went wrong; `None` when nothing was to be written.
     """
-    ask = Script(text=_DISK, args=(path, "write" if write_test else ""), timeout=seconds)
+    ask = Script(text=_DISK, args=(path, "write" if write_test else ""), timeout=seconds, beside=beside)
     return Fact(name=name, ask=ask, parse=_disk, about=f"disk {path}{', a file written' if write_test else ''}")
 
 
-def command_fact(name: str, argv: Sequence[str], *, seconds: int) -> Fact:
+def command_fact(name: str, argv: Sequence[str], *, seconds: int, beside: int = 1) -> Fact:
     """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments."""
     # The script's own limit is a little later, so that the answer says which command took too long.
-    ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3)
+    ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3, beside=beside)
     return Fact(name=name, ask=ask, parse=_command, about=shlex.join(argv))
 
 
