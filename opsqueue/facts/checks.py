@@ -6,6 +6,7 @@ each other, so that several may run at once (`beside`).
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,8 +69,12 @@ exit "${code:-3}"
 # What is beyond the limit is read and dropped: a command that is cut off would end by SIGPIPE, not as it meant to.
 
 _RUNNING = {"RUNNING", "STARTING"}
-_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z%]*)")
+_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=([^\s;]*)")
+_PERFDATUM = re.compile(r"((?>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))(?![\d.,])([A-Za-z%]*)")
 _PERFDATA_MOST = 32
+_PERFDATUM_MOST = 80
+_NOT_KNOWN = "U"
+"""What a plugin says instead of a number that it does not know."""
 _TIMED_OUT = 124
 _SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
 
@@ -91,7 +96,10 @@ def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False, b
 
 
 def command_fact(name: str, argv: Sequence[str], *, seconds: int, beside: int = 1) -> Fact:
-    """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments."""
+    """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments.
+
+    `perfdata_left_out` stands beside them where some of that is no finite number.
+    """
     # The script's own limit is a little later, so that the answer says which command took too long.
     ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3, beside=beside)
     return Fact(name=name, ask=ask, parse=_command, about=shlex.join(argv))
@@ -214,15 +222,22 @@ def _command(raw: Result) -> dict[str, Any]:
         "exit_code": raw.exit_code,
         "output": raw.stdout[:OUTPUT_MOST].rstrip("\n"),
         "summary": (output.strip().splitlines() or [""])[0][:300],
-        "perfdata": _perfdata(raw.stdout),
+        **_perfdata(raw.stdout),
     }
 
 
-def _perfdata(stdout: str) -> dict[str, dict[str, Any]]:
-    """`| label=value[unit];…` of the first line, as monitoring plugins write it."""
+def _perfdata(stdout: str) -> dict[str, Any]:
+    """`| label=value[unit];…` of the first line, as monitoring plugins write it; apart, what is no finite number."""
     _, _, tail = (stdout.splitlines() or [""])[0].partition("|")
-    found = list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]
-    return {item[1] or item[2]: {"value": float(item[3]), "unit": item[4]} for item in found}
+    found: dict[str, dict[str, Any]] = {}
+    strange = []
+    for item in list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]:
+        number = _PERFDATUM.match(item[3])
+        if number and math.isfinite(float(number[1])):
+            found[item[1] or item[2]] = {"value": float(number[1]), "unit": number[2]}
+        elif item[3] != _NOT_KNOWN:
+            strange.append(item[0][:_PERFDATUM_MOST])
+    return {"perfdata": found} | ({"perfdata_left_out": strange} if strange else {})
 
 
 def ending(raw: Result) -> str:
