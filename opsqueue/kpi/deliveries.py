@@ -61,11 +61,12 @@ class Delivered:
 def reckon(rows: Iterable[Told], *, since: float, now: float) -> tuple[Delivered, ...]:
     """All together first, then each recipient by name; nothing where nothing was told and nothing waits."""
     seen = [one for one in rows if one.written >= since or one.delivery.status in WAITING]
-    names = sorted({one.delivery.channel for one in seen})
-    if not names:
+    if not seen:
         return ()
-    each = [_of(name, [one for one in seen if one.delivery.channel == name], since, now) for name in names]
-    return (_of(ALL, seen, since, now), *each)
+    of: dict[str, list[Told]] = {}
+    for one in seen:
+        of.setdefault(one.delivery.channel, []).append(one)
+    return (_of(ALL, seen, since, now), *(_of(name, of[name], since, now) for name in sorted(of)))
 
 
 def _of(name: str, seen: Sequence[Told], since: float, now: float) -> Delivered:
