@@ -93,12 +93,16 @@ LAST = {
 }
 
 
-def said(*, first=None, second=None, last=None, tasks=True):
-    """The whole output; a part that is `None` is left out."""
+def said(*, first=None, second=None, last=None, tasks=True, between=()):
+    """The whole output; a part that is `None` is left out. Between: what is other than in the second sample."""
     one, two, three = FIRST | (first or {}), SECOND | (second or {}), LAST | (last or {})
     out = [_lines(one), "@ok:\n"]
     if tasks:
         out += [TASKS.format(one=5, born=22)]
+    for one in between:
+        label = {"@between": one["@between"]}
+        rest = {name: text for name, text in (SECOND | one).items() if name not in {"@between", "@second"}}
+        out += [_lines(label | rest), "@ok:\n"]
     out += [_lines(two), "@ok:\n"]
     if tasks:
         out += [TASKS.format(one=25, born=2222), OWNERS, "@ok:\n"]

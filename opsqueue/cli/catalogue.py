@@ -48,7 +48,7 @@ COMMANDS = (
     Command("hosts", "the inventory: list, show, check, add, remove, trust", "hosts"),
     Command("backups", "the backups of the hosts: list, verify, restore", "backups"),
     Command("schedule", "what happens by the clock", "schedule"),
-    Command("notify", "the ways to people: test, list, retry", "notify"),
+    Command("notify", "the ways to people: test, list, stats, retry", "notify"),
     Command("up", "the whole system on this machine, in the foreground", "up"),
     Command("worker", "workers alone", "worker"),
     Command("beat", "Beat alone", "beat"),

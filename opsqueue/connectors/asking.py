@@ -45,7 +45,8 @@ def ask_probes(facts: Sequence[Fact]) -> dict[str, Any]:
     told: dict[str, Any] = {name: _told(probe) for name, probe in asked}
     refused = {name: unknown(error.message) for name, error in told.items() if isinstance(error, InvalidConfig)}
     ready = [(name, told[name], probe) for name, probe in asked if name not in refused]
-    found = answer([replace(probe, options={**probe.options, **values}) for _name, values, probe in ready])
+    probes = [replace(probe, options={**probe.options, **values}) for _name, values, probe in ready]
+    found = answer(probes, min((probe.beside for probe in probes), default=1))
     return refused | {name: hidden(one, values.values()) for (name, values, _), one in zip(ready, found, strict=True)}
 
 

@@ -6,9 +6,10 @@ psutil reads them on this machine (`system`), a script over SSH (`procfs`); what
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from opsqueue.connectors.counters import cpu_shares, disk_rates, network_rates, percent
@@ -25,6 +26,8 @@ class Options:
     """Empty: all. What is not named is not read at all."""
     sample_gap_s: float = 1.0
     """Zero: one sample, and no rates."""
+    samples: int = 1
+    """Stretches of `sample_gap_s`, one after another: rates are of all together, peaks of the highest."""
     mounts_include: tuple[str, ...] = ()
     mounts_exclude: tuple[str, ...] = tuple(MountFilter().exclude)
     fstypes_exclude: tuple[str, ...] = tuple(MountFilter().fstypes_exclude)
@@ -57,6 +60,8 @@ def options_of(options: Mapping[str, Any]) -> Options:
         seconds = getattr(found, name)
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"{name} is a number of seconds, not below zero; found {seconds!r}")
+    if type(found.samples) is not int or found.samples < 1:
+        raise ValueError(f"samples is a whole number, at least 1; found {found.samples!r}")
     return found
 
 
@@ -68,11 +73,12 @@ class Sample:
     counters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def assemble(
-    wanted: Options, first: Sample, second: Sample, standing: Mapping[str, Callable[[], Any]]
-) -> dict[str, Any]:
-    """All asked subjects by name, as JSON: what grew between the samples, and what `standing` reads."""
-    growing = {name: known(partial(_between, name, first, second, wanted)) for name in wanted.asked() if name in _GROWN}
+def assemble(wanted: Options, looks: Sequence[Sample], standing: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """All asked subjects by name, as JSON: what grew between these samples, and what `standing` reads.
+
+    Between the first and the last sample need only be what has `PEAKS`.
+    """
+    growing = {name: known(partial(_over, name, looks, wanted)) for name in wanted.asked() if name in _GROWN}
     stands = {name: known(standing[name]) for name in wanted.asked() if name in standing}
     strange = {name: unknown("there is no such subject") for name in wanted.asked() if name not in SUBJECTS}
     found: dict[str, Any] = readable(growing | stands | strange)
@@ -119,6 +125,27 @@ def readable(value: Any) -> Any:
 # -- what grows ---------------------------------------------------------------------------------------------
 
 
+def _over(name: str, looks: Sequence[Sample], wanted: Options) -> Any:
+    """The subject from the first sample to the last, with its peaks where there are some between them."""
+    whole = _between(name, looks[0], looks[-1], wanted)
+    if len(looks) <= 2 or name not in PEAKS or why_unknown(whole) is not None:  # noqa: PLR2004 - first and last
+        return whole
+    steps = [_between(name, one, two, wanted) for one, two in pairwise(looks)]
+    inner, keys = PEAKS[name]
+    told = [step for step in steps if why_unknown(step) is None]
+    if not inner:
+        return {**whole, "peak": _highest(keys, told)}
+    rows = {
+        row: {**rates, "peak": _highest(keys, [step[inner][row] for step in told if row in step[inner]])}
+        for row, rates in whole[inner].items()
+    }
+    return {**whole, inner: rows}
+
+
+def _highest(keys: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    return {key: max((step[key] for step in steps if step[key] is not None), default=None) for key in keys}
+
+
 def _between(name: str, first: Sample, second: Sample, wanted: Options) -> Any:
     """The subject between both samples; unknown when it is so in either."""
     for sample in (first, second):
@@ -152,6 +179,13 @@ _GROWN: Mapping[str, Callable[[Any, Any, float, Options], Any]] = {
     "io": _io,
     "processes": _processes,
 }
+
+PEAKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "cpu": ("", ("busy", "iowait", "steal")),
+    "network": ("interfaces", ("receive_bytes_s", "send_bytes_s")),
+    "io": ("disks", ("utilisation", "read_bytes_s", "write_bytes_s")),
+}
+"""What has a `peak` where there are several stretches: in which of its parts, and which numbers."""
 
 GROWING = tuple(_GROWN)
 """Subjects that are the difference of two samples."""

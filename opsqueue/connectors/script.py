@@ -4,6 +4,7 @@ The text is given to `sh -s` on stdin, here or over SSH: one round trip, no logi
 the length of a command line, and nothing of it in `ps`. It stands in one brace group, so that a text that was cut
 off on its way is not run at all. Every script runs in an sh of its own, with stdin closed, under its own time
 limit, between two lines that hold a marker nobody can guess; what a login script prints before them is ignored.
+They run one after another, but for those that may run side by side (`lanes`), which come last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from opsqueue.connectors.lanes import divided, side_by_side
 from opsqueue.model.fact import CUT_OFF, Fact, Script, read, unknown
 from opsqueue.model.plan import Result
 
@@ -58,7 +60,9 @@ def compose(facts: Sequence[Fact], marker: str) -> str:
     """One sh text that answers all script facts; `marker` is random letters and digits, used once."""
     if not re.fullmatch(r"[A-Za-z0-9]{16,}", marker):
         raise ValueError("a marker is at least 16 letters and digits")
-    asks = [_one(number, script) for number, (_fact, script) in enumerate(scripts(facts))]
+    division = divided([script for _fact, script in scripts(facts)])
+    asks = [_one(number, script) for number, script in division.row]
+    asks += side_by_side([[_one(number, script) for number, script in lane] for lane in division.lanes], marker)
     # Out of the environment at once: only the script that a secret is meant for gets it back.
     hide = [f"s_{name}=${name}; unset {name}" for name in secret_names(facts)]
     return "\n".join(["{", _ENVIRONMENT, *hide, f"mark={marker}", _ASK, _ONCE, *asks, "exit 0", "}", ""])
@@ -82,7 +86,7 @@ def _secret_name(number: int, name: str) -> str:
 
 def seconds_of(facts: Sequence[Fact]) -> float:
     """The longest time that the composed text can take."""
-    return sum(script.timeout + 3.0 for _fact, script in scripts(facts)) + 5.0
+    return divided([script for _fact, script in scripts(facts)]).seconds + 5.0
 
 
 def _one(number: int, script: Script) -> str:

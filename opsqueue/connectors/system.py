@@ -21,7 +21,7 @@ from opsqueue.connectors import reading
 from opsqueue.connectors.cgroup import read_cgroup
 from opsqueue.connectors.mounts import read_mounts
 from opsqueue.connectors.processes import sample_processes
-from opsqueue.connectors.reading import Options, Sample, assemble, known, options_of
+from opsqueue.connectors.reading import PEAKS, Options, Sample, assemble, known, options_of
 
 ROOT = Path("/")
 
@@ -30,12 +30,14 @@ def read_system(options: Mapping[str, Any]) -> dict[str, Any]:
     """All wanted subjects by name, as JSON; an unknown option is a TypeError."""
     wanted = options_of(options)
     growing = [name for name in wanted.asked() if name in _COUNTERS]
-    first = second = _sample(growing)
-    if wanted.gap_s:
+    looks = [_sample(growing)]
+    for left in reversed(range(wanted.samples if wanted.gap_s else 0)):
         time.sleep(wanted.gap_s)
-        second = _sample(growing)
+        looks.append(_sample([name for name in growing if name in PEAKS] if left else growing))
     return assemble(
-        wanted, first, second, {name: partial(_known, partial(_STANDING[name], wanted)) for name in _STANDING}
+        wanted,
+        looks if len(looks) > 1 else looks * 2,
+        {name: partial(_known, partial(_STANDING[name], wanted)) for name in _STANDING},
     )
 
 

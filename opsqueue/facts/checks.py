@@ -1,10 +1,12 @@
 """Facts for health checks that are asked on the host: services, disks and commands.
 
-Each is one script without side effects of its own; a command check runs what its owner wrote.
+Each is one script without side effects of its own; a command check runs what its owner wrote. They know nothing of
+each other, so that several may run at once (`beside`).
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,32 +69,39 @@ exit "${code:-3}"
 # What is beyond the limit is read and dropped: a command that is cut off would end by SIGPIPE, not as it meant to.
 
 _RUNNING = {"RUNNING", "STARTING"}
-_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z%]*)")
+_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=([^\s;]*)")
+_PERFDATUM = re.compile(r"((?>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))(?![\d.,])([A-Za-z%]*)")
 _PERFDATA_MOST = 32
+_PERFDATUM_MOST = 80
+_NOT_KNOWN = "U"
+"""What a plugin says instead of a number that it does not know."""
 _TIMED_OUT = 124
 _SYSV_STATES = {0: "running", 1: "dead", 2: "dead", 3: "stopped"}
 
 
-def service_fact(name: str, unit: str, *, seconds: int) -> Fact:
+def service_fact(name: str, unit: str, *, seconds: int, beside: int = 1) -> Fact:
     """`{"manager", "known", "active", "detail", "result", "restarts"}`; restarts only where systemd counts them."""
-    ask = Script(text=_SERVICE, args=(unit,), timeout=seconds)
+    ask = Script(text=_SERVICE, args=(unit,), timeout=seconds, beside=beside)
     return Fact(name=name, ask=ask, parse=_service, about=f"service {unit}")
 
 
-def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False) -> Fact:
+def disk_fact(name: str, path: str, *, seconds: int, write_test: bool = False, beside: int = 1) -> Fact:
     """`{"mount", "device", "size", "free", "percent", "inode_percent", "read_only", "written"}`, bytes and percent.
 
     Percent is used / (used + available), as df counts; `None` where the file system has no such number. `written` is
     `ok` or what went wrong; `None` when nothing was to be written.
     """
-    ask = Script(text=_DISK, args=(path, "write" if write_test else ""), timeout=seconds)
+    ask = Script(text=_DISK, args=(path, "write" if write_test else ""), timeout=seconds, beside=beside)
     return Fact(name=name, ask=ask, parse=_disk, about=f"disk {path}{', a file written' if write_test else ''}")
 
 
-def command_fact(name: str, argv: Sequence[str], *, seconds: int) -> Fact:
-    """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments."""
+def command_fact(name: str, argv: Sequence[str], *, seconds: int, beside: int = 1) -> Fact:
+    """`{"exit_code", "output", "perfdata"}` of one program; no shell reads its arguments.
+
+    `perfdata_left_out` stands beside them where some of that is no finite number.
+    """
     # The script's own limit is a little later, so that the answer says which command took too long.
-    ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3)
+    ask = Script(text=_COMMAND, args=(str(seconds), str(OUTPUT_MOST), *argv), timeout=seconds + 3, beside=beside)
     return Fact(name=name, ask=ask, parse=_command, about=shlex.join(argv))
 
 
@@ -213,15 +222,22 @@ def _command(raw: Result) -> dict[str, Any]:
         "exit_code": raw.exit_code,
         "output": raw.stdout[:OUTPUT_MOST].rstrip("\n"),
         "summary": (output.strip().splitlines() or [""])[0][:300],
-        "perfdata": _perfdata(raw.stdout),
+        **_perfdata(raw.stdout),
     }
 
 
-def _perfdata(stdout: str) -> dict[str, dict[str, Any]]:
-    """`| label=value[unit];…` of the first line, as monitoring plugins write it."""
+def _perfdata(stdout: str) -> dict[str, Any]:
+    """`| label=value[unit];…` of the first line, as monitoring plugins write it; apart, what is no finite number."""
     _, _, tail = (stdout.splitlines() or [""])[0].partition("|")
-    found = list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]
-    return {item[1] or item[2]: {"value": float(item[3]), "unit": item[4]} for item in found}
+    found: dict[str, dict[str, Any]] = {}
+    strange = []
+    for item in list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]:
+        number = _PERFDATUM.match(item[3])
+        if number and math.isfinite(float(number[1])):
+            found[item[1] or item[2]] = {"value": float(number[1]), "unit": number[2]}
+        elif item[3] != _NOT_KNOWN:
+            strange.append(item[0][:_PERFDATUM_MOST])
+    return {"perfdata": found} | ({"perfdata_left_out": strange} if strange else {})
 
 
 def ending(raw: Result) -> str:

@@ -23,9 +23,10 @@ is told beside them when it is named among the subjects."""
 def system_reading(*, timeout: int = 30, **options: Any) -> Fact:
     """The fact `system`: an object by subject.
 
-    Options: `subjects` (default all; others are not read at all), `sample_gap_s` (default 1.0), `mounts_include`,
-    `mounts_exclude`, `fstypes_exclude`, `interfaces_exclude` (shell patterns), `top_processes` (default 5),
-    `mount_timeout_s` (default 3.0, until a mount that does not answer is given up).
+    Options: `subjects` (default all; others are not read at all), `sample_gap_s` (default 1.0), `samples` (default 1:
+    so many gaps one after another, and then cpu, network and io have a `peak`), `mounts_include`, `mounts_exclude`,
+    `fstypes_exclude`, `interfaces_exclude` (shell patterns), `top_processes` (default 5), `mount_timeout_s`
+    (default 3.0, until a mount that does not answer is given up).
     """
     return Fact(name=NAME, ask=Reading(options=options, timeout=timeout), parse=_checked)
 
@@ -81,10 +82,17 @@ def _way(part: Mapping[str, Any]) -> Rows:
         yield name, None if seconds is None else seconds * 1000, "ms"
 
 
+def _peaks(part: Mapping[str, Any], unit: str, of: str = "", **names: str) -> Rows:
+    """What was highest of several stretches, `cpu_usage_peak`; nothing where there was only one."""
+    for key, name in names.items() if "peak" in part else ():
+        yield f"{name}_peak{':' if of else ''}{of}", part["peak"].get(key), unit
+
+
 def _cpu(part: Mapping[str, Any]) -> Rows:
     yield "cpu_usage", part.get("busy"), "percent"
     for name in ("user", "system", "iowait", "steal"):
         yield f"cpu_{name}", part.get(name), "percent"
+    yield from _peaks(part, "percent", busy="cpu_usage", iowait="cpu_iowait", steal="cpu_steal")
 
 
 def _memory(part: Mapping[str, Any]) -> Rows:
@@ -120,6 +128,7 @@ def _network(part: Mapping[str, Any]) -> Rows:
         yield f"network_send:{name}", rates.get("send_bytes_s"), "bytes/s"
         yield f"network_errors:{name}", rates.get("errors_ratio"), "ratio"
         yield f"network_drops:{name}", rates.get("drops_ratio"), "ratio"
+        yield from _peaks(rates, "bytes/s", name, receive_bytes_s="network_receive", send_bytes_s="network_send")
 
 
 def _io(part: Mapping[str, Any]) -> Rows:
@@ -127,6 +136,8 @@ def _io(part: Mapping[str, Any]) -> Rows:
         yield f"io_utilisation:{name}", rates.get("utilisation"), "percent"
         yield f"io_read:{name}", rates.get("read_bytes_s"), "bytes/s"
         yield f"io_write:{name}", rates.get("write_bytes_s"), "bytes/s"
+        yield from _peaks(rates, "percent", name, utilisation="io_utilisation")
+        yield from _peaks(rates, "bytes/s", name, read_bytes_s="io_read", write_bytes_s="io_write")
 
 
 def _pressure(part: Mapping[str, Any]) -> Rows:

@@ -27,6 +27,8 @@ class Script:
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment name to reference, as a command has them; no other script of the same round trip gets them."""
     timeout: int = 20
+    beside: int = 1
+    """How many such scripts of a round trip may run at once; 1: it runs alone, in its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class Probe:
     """Option to reference; the connector reads it at the last moment."""
     timeout: float = 5.0
     """Seconds in total, whatever the other side does."""
+    beside: int = 10
+    """How many probes of a round trip may run at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

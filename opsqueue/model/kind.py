@@ -5,6 +5,7 @@ The public enum of names is `OperationType`; this record is what stands behind e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,14 @@ class Metric:
     name: str
     value: float | None
     unit: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is a finite number, or not known: NaN passes every limit, and JSON has no such number."""
+        try:
+            return self.value is None or math.isfinite(self.value)
+        except OverflowError:  # an integer that is larger than any float
+            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,12 @@ class Event:
     id: int = 0
 
 
+WAITING = ("queued", "sending", "failed", "summary")
+"""The states of a delivery in which something is still to be told."""
+INSTEAD = "instead of"
+"""How the note of a delivery begins that takes the place of one that was given up."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One message for one recipient of a channel; unique by (operation, event, channel)."""
@@ -142,6 +148,19 @@ class Delivery:
     """What people should know of it: why it waits, or instead of which channel it was sent."""
     summary: str = ""
     """The event of the message that tells it together with others; empty: it is told alone."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits or waited on purpose: quiet hours, a limit, a summary."""
+        return bool(self.note) and not self.note.startswith(INSTEAD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A delivery, and when people were to know of it: its message was written down, or its operation's work over."""
+
+    delivery: Delivery
+    written: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,8 @@ class HealthCheckParams(Params):
     """Without checks: the disk that holds `/` with its inodes, the memory and the load of the host."""
 
     checks: tuple[AnyCheck, ...] = Field(default=(), max_length=100)
+    concurrency: int = Field(default=10, ge=1, le=50)
+    """Checks at once: so many over the network, and so many on each host."""
     failure_threshold: int = Field(default=3, ge=1, le=100)
     """Failures in a row until a check that was up counts as down; before that they are warnings."""
     success_threshold: int = Field(default=2, ge=1, le=100)
@@ -58,7 +60,7 @@ class HealthCheckParams(Params):
 
 def facts(params: HealthCheckParams) -> tuple[Fact, ...]:
     """One question for each check."""
-    return facts_of(params.effective)
+    return facts_of(params.effective, params.concurrency)
 
 
 def measure(params: HealthCheckParams, _before: Facts, after: Facts) -> tuple[Metric, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from opsqueue.facts.system import NAME, UP, system_metrics, system_reading
 from opsqueue.model.fact import Fact, Facts, Probe
@@ -28,6 +28,8 @@ Subject = Literal[
 Percent = Annotated[float, Field(ge=0, le=100)]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 
+_LONGEST_S = 120
+"""Seconds that one trip may measure."""
 _MOST_UNKNOWN = 0.2
 """Share of the subjects that may be unknown before no score is given."""
 _MOST_SCORE: Mapping[float | None, float] = {0.0: 49.0, 0.5: 79.0}
@@ -84,6 +86,8 @@ class SystemMonitoringParams(Params):
     )  # fmt: skip
     sample_gap_s: float = Field(default=1.0, ge=0.01, le=10)
     """Seconds between the two samples."""
+    samples: int = Field(default=1, ge=1, le=60)
+    """Stretches of `sample_gap_s`, one after another in the same trip: rates are of all together, with their peaks."""
     mounts_include: tuple[Pattern, ...] = ()
     """When given, only these mounts, whatever they are."""
     mounts_exclude: tuple[Pattern, ...] = ("/run*", "/dev*", "/sys*", "/proc*", "/var/lib/docker/*")
@@ -96,6 +100,16 @@ class SystemMonitoringParams(Params):
     timeout_s: int = Field(default=20, ge=1, le=300)
     """Seconds for the reading, and for each response target."""
 
+    @model_validator(mode="after")
+    def _within_a_trip(self) -> SystemMonitoringParams:
+        seconds = self.samples * self.sample_gap_s
+        if seconds > _LONGEST_S:
+            raise ValueError(
+                f"samples times sample_gap_s is at most {_LONGEST_S} s, for it holds a connection and a worker; "
+                f"found {seconds:g} s. Look more often instead: a schedule"
+            )
+        return self
+
 
 # -- facts --------------------------------------------------------------------------------------------------
 
@@ -104,14 +118,14 @@ def facts(params: SystemMonitoringParams) -> tuple[Fact, ...]:
     """The reading, and one probe for each response target."""
     options = params.model_dump(
         include={
-            "sample_gap_s", "mounts_include", "mounts_exclude", "fstypes_exclude",
+            "sample_gap_s", "samples", "mounts_include", "mounts_exclude", "fstypes_exclude",
             "interfaces_exclude", "top_processes",
         }
     )  # fmt: skip
     named = ["disk" if name == "inodes" else name for name in params.metrics]
     limits = ["cgroup"] if {"cpu", "memory"} & set(named) else []
     subjects = tuple(dict.fromkeys(["host", *named, *limits, "clock", "way"]))
-    timeout = params.timeout_s + int(params.sample_gap_s)
+    timeout = params.timeout_s + int(params.sample_gap_s * params.samples)
     reading = system_reading(timeout=timeout, subjects=subjects, **options)
     return (reading, *(_probe(target, params.timeout_s) for target in dict.fromkeys(params.response_targets)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from opsqueue.model.kind import Analysis, Finding, OperationKind, Seen
 from opsqueue.model.names import Severity, Stage, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline import alerting
-from opsqueue.pipeline.collect import store_measured, with_changed
+from opsqueue.pipeline.collect import left_out, numbers, store_measured, unusable, with_changed
 from opsqueue.pipeline.move import Known, Move
 from opsqueue.pipeline.seen import Looks
 from opsqueue.pipeline.submit import params_for
@@ -42,7 +43,8 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
     findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
     findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
     findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
-    scores = [analysis.score for analysis in analyses.values() if analysis.score is not None]
+    scores = [one.score for one in analyses.values() if one.score is not None and math.isfinite(one.score)]
+    strange = [f"{host} {name}" for host, one in analyses.items() for name in unusable(one.metrics)]
     told = [_with_metrics(target, analyses[target.host]) for target in worked if _tells(analyses, target)]
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
@@ -53,7 +55,7 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         operation=analyzed,
         to=Stage.NOTIFY,
         result="analyzed" if worked else "skipped",
-        why=_in_words(findings, analyzed.score) if worked else "",
+        why=_in_words(findings, analyzed.score) + left_out(strange) if worked else "",
         write=lambda tx: _write(tx, world, operation, told, judged),
         targets=changed,
         wake=True,
@@ -75,8 +77,7 @@ def _tells(analyses: Mapping[str, Analysis], target: Target) -> bool:
 
 
 def _with_metrics(target: Target, analysis: Analysis) -> Target:
-    told = {one.name: {"value": one.value, "unit": one.unit} for one in analysis.metrics}
-    return replace(target, metrics={**target.metrics, **told})
+    return replace(target, metrics={**target.metrics, **numbers(analysis.metrics)})
 
 
 def _write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -26,6 +26,8 @@ from opsqueue.telemetry import counted
 _metrics_log = logging.getLogger("opsqueue.metrics")
 _WORKED = frozenset({TargetState.SUCCEEDED, TargetState.UNCHANGED, TargetState.FAILED, TargetState.ROLLED_BACK})
 
+_NAMED = 5
+
 DOWN = Metric(name=UP, value=0.0, unit="state")
 """All that is known of a host that was not reached."""
 
@@ -45,7 +47,9 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
             targets=with_changed(targets, left),
         )
     kind = world.kind(operation.type)
-    measured = _side_by_side(world, operation, kind, worked)
+    found = _side_by_side(world, operation, kind, worked)
+    strange = [f"{target.host} {name}" for target, names in found for name in names]
+    measured = [target for target, _names in found]
     count = sum(len(target.metrics) for target in measured)
     for target in measured:
         _log_metrics(operation, target)
@@ -53,7 +57,7 @@ def collect(world: World, operation: Operation, known: Known = None) -> Move:
         operation=operation,
         to=Stage.ANALYZE,
         result="measured",
-        why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}",
+        why=f"{counted(count, 'metric')} of {counted(len(measured), 'host')}{left_out(strange)}",
         write=lambda tx: _store(tx, measured, left, away),
         targets=with_changed(targets, [*measured, *left]),
     )
@@ -72,22 +76,43 @@ def _not_begun(world: World, operation: Operation, target: Target) -> Target:
     return replace(target, state=TargetState.SKIPPED, problems=target.problems or (why,), finished_at=world.now())
 
 
-def _side_by_side(world: World, operation: Operation, kind: OperationKind, targets: Sequence[Target]) -> list[Target]:
+def _side_by_side(
+    world: World, operation: Operation, kind: OperationKind, targets: Sequence[Target]
+) -> list[tuple[Target, list[str]]]:
     if operation.looking or len(targets) == 1:  # nothing more is asked
         return [_measured(world, operation, kind, target) for target in targets]
     with ThreadPoolExecutor(min(world.settings.worker.side_by_side, len(targets))) as pool:
         return list(pool.map(lambda target: _measured(world, operation, kind, target), targets))
 
 
-def _measured(world: World, operation: Operation, kind: OperationKind, target: Target) -> Target:
+def _measured(world: World, operation: Operation, kind: OperationKind, target: Target) -> tuple[Target, list[str]]:
+    """The target with its numbers, and the names of those that cannot be kept."""
     host = world.inventory.get(target.host)
     if host is None:  # it left the inventory meanwhile
-        return target
+        return target, []
     params = params_for(kind, operation.parameters, host)
     found = {metric.name: metric for metric in kind.measure(params, target.before, target.after)}
     if not (operation.looking or kind.desk):
         found = {**_of_host(world, host, target), **found}
-    return replace(target, metrics={name: {"value": m.value, "unit": m.unit} for name, m in found.items()})
+    return replace(target, metrics=numbers(found.values())), unusable(found.values())
+
+
+def numbers(found: Iterable[Metric]) -> dict[str, dict[str, Any]]:
+    """In the form in which a target keeps them; the only way to there, and it lets through no NaN and no infinity."""
+    return {one.name: {"value": one.value, "unit": one.unit} for one in found if one.usable}
+
+
+def unusable(found: Iterable[Metric]) -> list[str]:
+    """The names of those that are not kept."""
+    return [one.name for one in found if not one.usable]
+
+
+def left_out(names: Sequence[str]) -> str:
+    """What is said of them behind what was measured; nothing when there are none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"; left out, for they are no finite numbers: {', '.join(names[:_NAMED])}{more}"
 
 
 def _of_host(world: World, host: Host, target: Target) -> dict[str, Metric]:

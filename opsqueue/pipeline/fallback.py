@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from opsqueue.model.record import Delivery
+from opsqueue.model.record import INSTEAD, Delivery
 
 
 def hops(
@@ -38,7 +38,7 @@ def _down(
     for name in names[names.index(row.fallback) + 1 :] if row.fallback in names else names:
         rows[row.channel] = replace(row, fallback=name)
         for recipient in recipients(name):
-            note = f"instead of {row.channel}"
+            note = f"{INSTEAD} {row.channel}"
             hop = Delivery(operation_id=row.operation_id, event=row.event, channel=recipient, next_at=now, note=note)
             rows.setdefault(recipient, hop)
         if _stands(rows, name):

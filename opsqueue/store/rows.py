@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,10 @@ def pack(value: Any) -> str | None:
     """Compact JSON; None stays None."""
     if value is None:
         return None
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    try:
+        text = _dumps(value)
+    except ValueError:  # JSON has neither NaN nor infinity: such a number is not known
+        text = _dumps(_finite(value))
     # Half of a surrogate pair, as a host may send it, is written as JSON writes it: \ud800.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
@@ -127,6 +131,18 @@ def unpack(text: str | None) -> Any:
     """What `pack` packed; lists become tuples."""
     value = None if text is None else json.loads(text)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -49,7 +49,7 @@ def add(tx: Connection, readings: Sequence[Taken]) -> int:
     One that comes late, for a step that was summarised already, has that step summarised anew. One that is older than
     the samples that are kept is dropped: the summaries of its day could not be made again.
     """
-    known = [(one, metric) for one in readings for metric in one.metrics.values() if _is_number(metric.value)]
+    known = [(one, metric) for one in readings for metric in one.metrics.values() if _is_number(metric)]
     if not known:
         return 0
     together(tx)
@@ -68,12 +68,9 @@ def add(tx: Connection, readings: Sequence[Taken]) -> int:
     return len(rows)
 
 
-def _is_number(value: float | None) -> bool:
+def _is_number(metric: Metric) -> bool:
     """Whether it can be kept: some databases refuse NaN, and with it the write of all the others."""
-    try:
-        return value is not None and math.isfinite(value)
-    except OverflowError:  # an integer that is larger than any float
-        return False
+    return metric.value is not None and metric.usable
 
 
 def _places(tx: Connection, wanted: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], _Place]:

@@ -11,14 +11,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, or_, select, update
 
-from opsqueue.model.record import Delivery
+from opsqueue.model.record import WAITING, Delivery
 from opsqueue.store.gently import insert_new
 from opsqueue.store.rows import kept, pack, unpack
 from opsqueue.store.schema import GATHERED, UNTOLD, deliveries, messages
 from opsqueue.store.schema import tellings as table
 
-WAITING = ("queued", "sending", "failed", "summary")
-"""The states in which something is still to be told."""
 _COLUMNS = tuple(name for name in Delivery.__dataclass_fields__ if name != "operation_id")
 _DUE = select(table).where(UNTOLD, table.c.next_at <= bindparam("now"))
 _DUE_TO = _DUE.where(table.c.channel == bindparam("recipient")).order_by(table.c.next_at)

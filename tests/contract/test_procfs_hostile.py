@@ -121,3 +121,14 @@ def test_the_path_of_a_mount_cannot_be_more_than_a_path(name):
     assert rows == {row["mount"]: row for row in FULL["disk"]["mounts"]}
     for subject in SUBJECTS:
         assert subject == "disk" or found[subject] == FULL[subject]
+
+
+def test_of_several_samples_none_is_taken_for_another_wherever_they_are_cut_off():
+    moments = [{"@between": f"100.{tenth}0"} for tenth in (4, 8)]
+    whole, options = said(between=moments), {"sample_gap_s": 0.4, "samples": 3}
+    full = parsed(whole, **options)
+    assert not any(map(_unknown, full.values()))
+    for end in range(len(whole)):
+        found = parsed(whole[:end], **options)
+        for name in ("cpu", "network", "io", "processes"):
+            assert _same_or_unknown(found[name], full[name]), (end, name)

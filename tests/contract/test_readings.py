@@ -128,6 +128,16 @@ def test_all_subjects_agree(shell):
     assert metrics[0] == metrics[1]
 
 
+def test_several_stretches_are_one_trip_and_have_peaks_on_both_sides(shell):
+    options = {"subjects": ["cpu", "network", "io"], "sample_gap_s": 0.2, "samples": 5, "interfaces_exclude": []}
+    for found in both(options, shell):
+        assert found["cpu"]["gap_s"] >= 1.0
+        assert found["cpu"]["peak"]["busy"] >= found["cpu"]["busy"] - 0.01
+        rows = [*found["network"]["interfaces"].values(), *found["io"]["disks"].values()]
+        assert rows
+        assert all(set(row["peak"]) <= set(row) for row in rows)
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_each_subject_alone_agrees(subject):
     _local, remote = _agreed({"subjects": [subject], "sample_gap_s": 0.3, "interfaces_exclude": []})
@@ -140,6 +150,9 @@ def test_each_subject_alone_agrees(subject):
         {"sample_gap_s": 0},
         {"sample_gap_s": 0, "top_processes": 0},
         {"sample_gap_s": 0.2, "top_processes": 0},
+        {"sample_gap_s": 0.3, "samples": 4},
+        {"sample_gap_s": 0, "samples": 4},
+        {"subjects": ["processes", "cpu"], "sample_gap_s": 0.2, "samples": 3, "top_processes": 0},
         {"subjects": ["memory", "load"], "sample_gap_s": 0},
         {"subjects": ["processes"], "top_processes": 0},
         {"subjects": ["cpu", "tea", "disk", "disk"], "sample_gap_s": 0.2},

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,8 +29,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from opsqueue.connectors.asking import ask_probes
 from opsqueue.connectors.probes import answer, kit
-from opsqueue.model.fact import Probe
+from opsqueue.model.fact import Fact, Probe
 
 
 def ask(kind: str, timeout: float = 3.0, **options: Any) -> dict[str, Any]:
@@ -428,6 +430,27 @@ def test_look_ups_that_hang_are_bounded(web: str, hanging_names: None) -> None:
     assert [one.get("error") for one in found[:2]] == ["timeout", "timeout"]
     assert ["look-ups of earlier probes still hang" in one["unknown"] for one in found[2:]] == [True, True]
     assert answer([Probe(kind="http", options={"url": f"{web}/ok"})])[0]["status"] == 200
+
+
+def test_of_all_that_is_asked_only_so_many_are_tried_at_once_as_was_said() -> None:
+    with listener(backlog=50) as server:
+        options = {"host": "127.0.0.1", "port": server.getsockname()[1], "expect": "hello"}
+        tries = [Probe(kind="tcp", options=options, timeout=30, beside=2) for _ in range(6)]
+        server.settimeout(30)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask_probes, [Fact(name=f"t{number}", ask=one) for number, one in enumerate(tries)])
+            for _ in range(3):
+                two = [server.accept()[0] for _ in range(2)]
+                server.settimeout(0.2)
+                with pytest.raises(TimeoutError):  # nobody else comes before one of them is answered
+                    server.accept()
+                server.settimeout(30)
+                for one in two:
+                    one.sendall(b"hello\n")
+                    one.close()
+            found = asked.result(30)
+        assert list(found) == [f"t{number}" for number in range(6)]
+        assert all(one["ok"] for one in found.values())
 
 
 def test_many_slow_probes_take_no_longer_than_their_waves() -> None:

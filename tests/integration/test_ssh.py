@@ -402,6 +402,22 @@ def test_a_host_behind_a_gateway_that_is_down_does_not_harm_the_others(make_farm
 # -- what is kept -------------------------------------------------------------------------------------------
 
 
+def test_scripts_that_may_run_side_by_side_do_so_on_one_kept_shell(farm, make_ways, tmp_path):
+    meet = (
+        ': >"$1/$2"; i=0; while [ ! -e "$1/$3" ]; do i=$((i+1)); [ $i -gt 600 ] && exit 9; sleep 0.05; done; echo "$2"'
+    )
+    ring = [
+        Fact(name=f"x{n}", ask=Script(text=meet, args=(str(tmp_path), f"{n}", f"{(n + 1) % 5}"), timeout=60, beside=5))
+        for n in range(5)
+    ]
+    ways = make_ways(farm)
+    for _ in range(2):
+        found = ways.shell(farm.host()).ask([*ring, system_reading(subjects=["load"])])
+        assert [found[f"x{n}"] for n in range(5)] == [f"{n}\n" for n in range(5)]
+        assert "one" in found["system"]["load"]
+    assert (farm.logins(), farm.sessions()) == (1, 1)
+
+
 def test_all_facts_are_one_round_trip_on_one_kept_shell(farm, make_ways):
     ways = make_ways(farm)
     facts = [

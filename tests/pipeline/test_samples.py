@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
 
-from opsqueue.model.kind import Metric
-from opsqueue.model.names import Stage
+from opsqueue.model.kind import Analysis, Finding, Metric
+from opsqueue.model.names import Severity, Stage
 from opsqueue.model.sample import DAY, LEVELS, SeriesWanted
 from opsqueue.pipeline.upkeep import upkeep
-from opsqueue.store import rollups, samples, schema
+from opsqueue.store import rollups, samples, schema, targets
 
 MIDNIGHT = 1_800_057_600.0
 
@@ -129,3 +131,49 @@ def test_an_upkeep_whose_worker_dies_anywhere_is_done_by_the_next(story):
     assert [(point.at - MIDNIGHT, point.count) for point in found] == [(-3 * DAY, 144), (-2 * DAY, 144), (-DAY, 144)]
     assert [point.mean for point in found] == pytest.approx([71.5, 215.5, 359.5])
     assert crash > 4
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def test_a_number_that_is_none_is_left_out_everywhere_and_it_is_said(story, monkeypatch):
+    strange = {"nan": NAN, "inf": INFINITE, "minus": -INFINITE, "huge": 10**400}
+    told = (Metric(name="good", value=1.5, unit="s"), Metric(name="not_known", value=None, unit="s"))
+    made = type(story).world
+    kind = replace(
+        story.world().kinds["look_value"],
+        measure=lambda params, before, after: (
+            tuple(Metric(name=name, value=value, unit="s") for name, value in strange.items()) + told
+        ),
+        analyse=lambda params, seen: Analysis(
+            findings=(Finding(severity=Severity.INFO, code="x", message="x", evidence={"now": [NAN, (INFINITE,)]}),),
+            metrics=(Metric(name="trend", value=NAN, unit="s"), Metric(name="slope", value=2.0, unit="s")),
+            score=NAN,
+        ),
+    )
+    monkeypatch.setattr(
+        type(story), "world", lambda *given, **more: replace(made(*given, **more), kinds={kind.name: kind})
+    )
+    shown = story.drive(story.ask("look_value"))
+    assert {name: one["value"] for name, one in shown["metrics"]["h1"].items()} == {
+        "good": 1.5,
+        "not_known": None,
+        "slope": 2.0,
+    }
+    assert (shown["outcome"], shown["health_score"]) == ("succeeded", None)
+    assert shown["findings"][0]["evidence"] == {"now": [None, [None]]}
+    assert [row[1] for row in stored(story)] == ["good", "slope"]
+    why = {stage["stage"]: stage["why"] for stage in shown["stages"]}
+    assert why["collect"].endswith("left out, for they are no finite numbers: h1 nan, h1 inf, h1 minus, h1 huge")
+    assert why["analyze"].endswith("left out, for they are no finite numbers: h1 trend")
+    json.dumps(shown, allow_nan=False)
+
+
+def test_an_answer_with_numbers_that_are_none_is_kept_without_them(story):
+    story.machines["h1"].value = NAN
+    shown = story.drive(story.ask("look_value"))
+    with story.store.read() as connection:
+        (target,) = targets.of(connection, shown["operation_id"])
+        assert target.after == {"value": {"value": None}}
+        kept = connection.execute(select(schema.targets.c.after, schema.targets.c.before)).one()
+    assert not any("NaN" in text for text in kept)

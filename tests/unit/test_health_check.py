@@ -47,6 +47,22 @@ def test_values_are_arguments_of_scripts_and_never_in_the_text() -> None:
         assert "touch" not in fact.ask.text
 
 
+def test_checks_run_side_by_side_as_far_as_was_said_but_for_those_of_processes() -> None:
+    checks = [
+        {"kind": "tcp", "name": "t", "host": "h.test", "port": 1},
+        {"kind": "service", "name": "s", "unit": "nginx"},
+        {"kind": "disk", "name": "d"},
+        {"kind": "command", "name": "c", "argv": ["/etc/opsqueue/checks/x"]},
+        {"kind": "process", "name": "p", "process": "nginx"},
+    ]
+    for given_, wanted in (({}, 10), ({"concurrency": 3}, 3)):
+        params = HealthCheckParams.model_validate({"checks": checks, **given_})
+        assert [fact.ask.beside for fact in OPERATION.facts(params)] == [wanted] * 4 + [1]  # type: ignore[union-attr]
+    for strange in (0, 51, "many"):
+        with pytest.raises(ValueError, match="concurrency"):
+            HealthCheckParams.model_validate({"concurrency": strange})
+
+
 def test_retries_have_room_in_the_total_deadline() -> None:
     facts = facts_of({"kind": "tcp", "name": "t", "host": "h.test", "port": 1, "timeout_s": 2, "retries": 2})
     ask = facts["check:t"].ask

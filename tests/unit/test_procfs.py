@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from procfs_said import FIRST, MEMINFO, OWNERS, SECOND, parsed, said
+from procfs_said import DISKSTATS, FIRST, MEMINFO, NETWORK, OWNERS, SECOND, parsed, said
 
 from opsqueue.connectors.procfs import reading_of
 from opsqueue.facts.system import SUBJECTS, system_metrics
@@ -52,6 +52,45 @@ def test_a_host_that_tells_it_otherwise(first, name, value):
 def test_cpu_is_the_difference_of_two_samples_without_guests():
     wanted = {"user": 50.0, "system": 25.0, "iowait": 5.0, "steal": 0.0, "idle": 20.0, "busy": 75.0, "gap_s": 2.0}
     assert _one("cpu", said()) == pytest.approx(wanted)
+
+
+BUSY_AT_ONCE = {
+    "@between": "101.00",
+    "@cpu": "cpu  1090 0 510 8000 100 0 0 0 99 0",
+    "/proc/net/dev": NETWORK.format(received=2900, dropped=0),
+    "/proc/diskstats": DISKSTATS.format(reads=140, sectors=2400, busy=1400),
+}
+"""A second after the first sample, in which nearly all of it happened."""
+
+
+def test_of_several_stretches_rates_are_of_all_together_and_peaks_of_the_highest():
+    options = {"sample_gap_s": 1.0, "samples": 2}
+    found, plain = parsed(said(between=[BUSY_AT_ONCE]), **options), parsed(said(), sample_gap_s=2.0)
+    assert found["cpu"]["peak"] == pytest.approx({"busy": 100.0, "iowait": 10.0, "steal": 0.0})
+    assert {**found["cpu"], "peak": None} == {**plain["cpu"], "peak": None}
+    eth0 = found["network"]["interfaces"]["eth0"]
+    assert (eth0["receive_bytes_s"], eth0["peak"]) == (1000.0, {"receive_bytes_s": 1900.0, "send_bytes_s": 0.0})
+    sda = found["io"]["disks"]["sda"]
+    assert (sda["utilisation"], sda["peak"]["utilisation"]) == (50.0, 90.0)
+    assert found["processes"] == plain["processes"]
+    metrics = {one.name: (one.value, one.unit) for one in system_metrics({"system": found})}
+    assert [metrics[name][0] for name in ("cpu_usage", "cpu_usage_peak")] == pytest.approx([75.0, 100.0])
+    assert metrics["network_receive_peak:eth0"] == (1900.0, "bytes/s")
+    assert metrics["io_utilisation_peak:sda"] == (90.0, "percent")
+    assert not [name for name in (one.name for one in system_metrics({"system": plain})) if "_peak" in name]
+
+
+@pytest.mark.parametrize("strange", ["", "nan", "x", "7.00"])
+def test_a_moment_between_that_nobody_knows_makes_no_rate_higher(strange):
+    text = said(between=[BUSY_AT_ONCE | {"@between": strange}])
+    eth0 = parsed(text, sample_gap_s=1.0, samples=2)["network"]["interfaces"]["eth0"]
+    assert eth0["receive_bytes_s"] == 1000.0
+    assert eth0["peak"]["receive_bytes_s"] is None or eth0["peak"]["receive_bytes_s"] <= 1900.0
+
+
+def test_a_stretch_in_which_counters_went_back_has_no_part_in_the_peaks():
+    text = said(between=[BUSY_AT_ONCE, {"@between": "101.50", "@cpu": "cpu  1 0 5 80 1 0 0 0"}])
+    assert parsed(text, sample_gap_s=0.5, samples=3)["cpu"]["peak"]["busy"] == 100.0
 
 
 def test_counters_that_went_back_are_no_numbers():

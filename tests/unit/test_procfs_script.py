@@ -25,14 +25,14 @@ def test_the_text_is_always_the_same_and_options_are_arguments():
     script = reading_script({"mounts_exclude": [evil], "subjects": ["cpu", evil], "sample_gap_s": 0.5})
     assert script.text == reading_script({}).text
     assert "reboot" not in script.text
-    assert script.args == (" cpu ", "0.5", "3", "", evil, " tmpfs devtmpfs overlay squashfs ", "5")
+    assert script.args == (" cpu ", "0.5", "3", "", evil, " tmpfs devtmpfs overlay squashfs ", "5", "0")
     assert not script.sudo
 
 
 def test_the_arguments_by_default():
-    subjects, gap, patience, include, exclude, _types, top = _args()
+    subjects, gap, patience, include, exclude, _types, top, more = _args()
     assert set(subjects.split()) == set(SUBJECTS)
-    assert (gap, patience, include, top) == ("1", "3", "", "5")
+    assert (gap, patience, include, top, more) == ("1", "3", "", "5", "0")
     assert exclude.split("\n") == ["/run*", "/dev*", "/sys*", "/proc*", "/var/lib/docker/*"]
 
 

@@ -1,4 +1,4 @@
-"""The ways to people: try them, and look at what was not delivered."""
+"""The ways to people: try them, look at what was not delivered, and at how well they work."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uuid import uuid4
 from opsqueue.cli import times
 from opsqueue.cli.exit_status import FAILED
 from opsqueue.cli.nearest import nearest
+from opsqueue.cli.notify_show import delivered
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
@@ -20,10 +21,12 @@ from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.instant import utc_text
 from opsqueue.model.names import Severity
+from opsqueue.model.record import WAITING
 from opsqueue.notify.message import Message
 from opsqueue.notify.policy import quiet_until
 from opsqueue.notify.sms import cost
 from opsqueue.pipeline.assemble import recipients, tell
+from opsqueue.pipeline.delivered import stats_json
 from opsqueue.settings import Settings, load
 from opsqueue.store import tellings
 from opsqueue.telemetry import iso
@@ -36,7 +39,7 @@ _SIDE_BY_SIDE = 16
 
 def options(parser: Parser) -> None:
     """What it takes."""
-    parser.ends((0, 2, 3, 12), "opsqueue notify test", "opsqueue notify list")
+    parser.ends((0, 2, 3, 12), "opsqueue notify test", "opsqueue notify list", "opsqueue notify stats")
     below = verbs(parser)
     test = add_verb(below, "test", "send a marked message now, and say what each recipient's side answered")
     test.add_argument("channels", nargs="*", metavar="CHANNEL", help="a channel, or one recipient of it (default: all)")
@@ -46,16 +49,21 @@ def options(parser: Parser) -> None:
     lists.add_argument("--all", action="store_true", help="those that were delivered, too")
     lists.add_argument("--limit", type=int, default=50, metavar="N", help="at most (default: 50)")
     lists.ends((0, 2, 12), "opsqueue notify list --all --output json")
+    stats = add_verb(below, "stats", "how much arrives, how soon, after how many tries, and what waits")
+    stats.add_argument("--since", metavar="TIME", default="7d", help="from when on (default: 7d)")
+    stats.ends((0, 2, 12), "opsqueue notify stats --since 30d", "opsqueue notify stats --output json")
     again = add_verb(below, "retry", "try again to deliver what was given up")
     again.add_argument("event", metavar="EVENT", help="as `notify list` shows it")
     again.ends((0, 2, 12), "opsqueue notify retry channel-failed:slack:0")
 
 
 def run(given: Namespace) -> int:
-    """Test, list or retry."""
+    """Test, list, stats or retry."""
     out, settings = Out.of(given), load(given.config)
     if given.verb == "list":
         return _list(out, settings, every=given.all, limit=given.limit)
+    if given.verb == "stats":
+        return _stats(out, settings, given.since)
     if given.verb == "retry":
         return _retry(out, settings, given.event)
     who = _recipients(settings, given.channels)
@@ -134,7 +142,7 @@ def _list(out: Out, settings: Settings, *, every: bool, limit: int) -> int:
                         "recipient": row.channel,
                         "status": row.status,
                         "attempts": row.attempts,
-                        "next_at": iso(row.next_at) if row.status in tellings.WAITING else None,
+                        "next_at": iso(row.next_at) if row.status in WAITING else None,
                         "at": iso(row.at),
                         "error": row.error or None,
                         "fallback": row.fallback or None,
@@ -153,6 +161,18 @@ def _untold(row: Mapping[str, Any]) -> tuple[object, ...]:
     why = "; ".join(filter(None, (row["error"], went, row["note"])))
     when = times.stamp(row["next_at"]) if row["next_at"] else ""
     return row["event"], row["recipient"], row["status"], row["attempts"], when, why
+
+
+def _stats(out: Out, settings: Settings, since: str) -> int:
+    now = time.time()
+    begin = times.moment(since, now=now, zone=settings.timezone)
+    with opened(settings) as store:
+        if store is None:
+            note(no_record(settings))
+            return 0
+        with store.read() as connection:
+            delivered(out, stats_json(connection, since=begin, now=now))
+    return 0
 
 
 def _retry(out: Out, settings: Settings, event: str) -> int:

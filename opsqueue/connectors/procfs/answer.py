@@ -26,9 +26,11 @@ _GROUP = re.compile(r"(/sys/fs/cgroup/.*(?:memory|cpu)\.[a-z_]+):(.*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What stands beside the first sample, and the second sample alone, which is empty when there was none."""
+    """What stands beside the first sample, and the last sample alone, which is empty when there was none."""
 
     first: Lines
+    between: Sequence[Lines]
+    """The samples between them, of which there are few."""
     second: Lines
     errors: str
     why: str
@@ -60,15 +62,19 @@ def answer_of(result: Result) -> Answer:
     lines = result.stdout.split("\n")[:-1]
     first: dict[str, list[str]] = {label: [] for label in _LAST}
     second: dict[str, list[str]] = {}
+    between: list[dict[str, list[str]]] = []
     current = first
     for label, content in _labelled(lines):
+        if label == "@between":
+            current = {}
+            between.append(current)
         if label == "@second":
             current = second
         (first if label in _LAST else current).setdefault(label, []).append(content)
     why = "" if first["@end"] else _why(result)
     if "@first" not in first:
         raise ValueError(f"the host answered nothing that can be read{why or ': it said nothing'}")
-    return Answer(first=first, second=second, errors=result.stderr, why=why)
+    return Answer(first=first, between=between, second=second, errors=result.stderr, why=why)
 
 
 def _labelled(lines: list[str]) -> Iterator[tuple[str, str]]:

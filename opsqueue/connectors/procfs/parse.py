@@ -12,7 +12,7 @@ from opsqueue.connectors.cgroup import limits
 from opsqueue.connectors.procfs.answer import Answer, Lines, answer_of
 from opsqueue.connectors.procfs.disks import disk
 from opsqueue.connectors.procfs.tasks import TICKS_S, table_of
-from opsqueue.connectors.reading import GROWING, Options, Sample, assemble, known, options_of
+from opsqueue.connectors.reading import GROWING, PEAKS, Options, Sample, assemble, known, options_of
 from opsqueue.model.fact import unknown
 from opsqueue.model.plan import Result
 
@@ -35,37 +35,44 @@ def reading_of(
         answer = answer_of(result)
     except ValueError as error:
         return {name: unknown(str(error)) for name in wanted.asked()}
-    first, second = _samples(answer, wanted)
+    looks = _samples(answer, wanted)
     standing: dict[str, Callable[[], Any]] = {name: partial(read, answer) for name, read in _STANDING.items()}
     standing["disk"] = partial(disk, answer, wanted)
     standing["clock"] = partial(_clock, answer, between)
-    return assemble(wanted, first, second, standing)
+    return assemble(wanted, looks, standing)
 
 
 # -- what grows ---------------------------------------------------------------------------------------------
 
 
-def _samples(answer: Answer, wanted: Options) -> tuple[Sample, Sample]:
+def _samples(answer: Answer, wanted: Options) -> tuple[Sample, ...]:
     asked = [name for name in wanted.asked() if name in GROWING]
     if not wanted.gap_s:
         only = Sample(at=0.0, counters=_counters(answer, answer.first, asked))
         return only, only
+    times = _times(answer, wanted.gap_s)
+    steps = [_counters(answer, lines, [name for name in asked if name in PEAKS]) for lines in answer.between]
+    between = [Sample(at=at, counters=counters) for at, counters in zip(times[1:], steps, strict=False)]
     first, second = _counters(answer, answer.first, asked), _counters(answer, answer.second, asked)
     if not wanted.top_processes and "processes" in second:
         # Nobody needs their first sample, so it was not taken.
         first["processes"] = second["processes"]
-    return Sample(at=0.0, counters=first), Sample(at=_seconds(answer, wanted.gap_s), counters=second)
+    return Sample(at=0.0, counters=first), *between, Sample(at=times[-1], counters=second)
 
 
 def _counters(answer: Answer, lines: Lines, asked: list[str]) -> dict[str, Any]:
     return {name: known(partial(_COUNTERS[name], answer, lines)) for name in asked}
 
 
-def _seconds(answer: Answer, gap: float) -> float:
-    """Between the samples; `sleep` never takes less than it was told, and the clock may well say so."""
-    began, ended = (
-        _number(lines.get(label, ())) for label, lines in (("@first", answer.first), ("@second", answer.second))
-    )
+def _times(answer: Answer, gap: float) -> list[float]:
+    """When each sample was taken, in seconds after the first."""
+    labelled = (("@first", answer.first), *(("@between", one) for one in answer.between), ("@second", answer.second))
+    began, *later = (_number(lines.get(label, ())) for label, lines in labelled)
+    return [0.0, *(_seconds(began, ended, gap * number) for number, ended in enumerate(later, 1))]
+
+
+def _seconds(began: float | None, ended: float | None, gap: float) -> float:
+    """Between two samples; `sleep` never takes less than it was told, and the clock may well say so."""
     if began is None or ended is None:
         return 0.0
     return max(ended - began, gap) if ended - began >= gap - _TICK_S else max(0.0, ended - began)

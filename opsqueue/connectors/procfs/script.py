@@ -30,6 +30,7 @@ def reading_script(options: Mapping[str, Any]) -> Script:
             "\n".join(_same(wanted.mounts_exclude)),
             f" {' '.join(_same(wanted.fstypes_exclude))} ",
             str(wanted.top_processes),
+            str(wanted.samples - 1),
         ),
         timeout=_TIMEOUT_S,
     )

@@ -18,7 +18,7 @@ from opsqueue.connectors.mounts import REMOTE
 # from a server. What was printed before something hung is not lost; `@ok` says that all before it is whole.
 
 _START = r"""
-subjects=$1 gap=$2 patience=$3 include=$4 exclude=$5 types=$6 top=$7
+subjects=$1 gap=$2 patience=$3 include=$4 exclude=$5 types=$6 top=$7 more=$8
 nl='
 '
 has() {
@@ -119,6 +119,12 @@ tasks() {
     echo "@tasks:$#"
     grep -s '' [0-9]*/stat /dev/null | cut -d' ' -f1-30
 }
+once_more() {
+    sleep "$gap" 2>/dev/null || sleep 1
+    sample "$1"
+    if [ "$again" ]; then grep -s '' $again /dev/null; fi
+    echo @ok:
+}
 sample first
 found=
 if [ $# -gt 0 ]; then
@@ -128,10 +134,11 @@ if [ $# -gt 0 ]; then
 fi
 if [ "$gap" != 0 ]; then
     if has processes && [ "$top" != 0 ]; then tasks; fi
-    sleep "$gap" 2>/dev/null || sleep 1
-    sample second
-    if [ "$again" ]; then grep -s '' $again /dev/null; fi
-    echo @ok:
+    while [ "$more" -gt 0 ]; do
+        more=$((more - 1))
+        once_more between
+    done
+    once_more second
 fi
 owners=
 if has processes; then

@@ -39,9 +39,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 """Without these an answer cannot be judged."""
 
 
-def facts_of(checks: Sequence[Check]) -> tuple[Fact, ...]:
-    """Every question once, in the order of the checks."""
-    found = [_fact(check) for check in checks if not isinstance(check, MemoryCheck | LoadCheck)]
+def facts_of(checks: Sequence[Check], concurrency: int) -> tuple[Fact, ...]:
+    """Every question once, in the order of the checks; so many at once, over the network and on each host."""
+    found = [_fact(check, concurrency) for check in checks if not isinstance(check, MemoryCheck | LoadCheck)]
     subjects = [check.kind for check in checks if isinstance(check, MemoryCheck | LoadCheck)]
     if subjects:
         found.append(system_reading(subjects=list(dict.fromkeys(subjects))))
@@ -61,18 +61,18 @@ def answer_to(check: Check, facts: Facts) -> Any:
     return answer
 
 
-def _fact(check: Check) -> Fact:
+def _fact(check: Check, beside: int) -> Fact:
     if isinstance(check, NetworkCheck):
-        return _probe(check)
+        return _probe(check, beside)
     name = fact_name(check)
     if isinstance(check, ServiceCheck):
-        return service_fact(name, check.unit, seconds=check.seconds)
+        return service_fact(name, check.unit, seconds=check.seconds, beside=beside)
     if isinstance(check, DiskCheck):
-        return disk_fact(name, check.path, seconds=check.seconds, write_test=check.write_test)
+        return disk_fact(name, check.path, seconds=check.seconds, write_test=check.write_test, beside=beside)
     if isinstance(check, CommandCheck):
-        return command_fact(name, check.argv, seconds=check.seconds)
+        return command_fact(name, check.argv, seconds=check.seconds, beside=beside)
     if isinstance(check, ProcessCheck):
-        return _process(check, name)
+        return _process(check, name)  # never beside others: it would take what they run for what it looks for
     raise TypeError(f"there is no question for {type(check).__name__}")
 
 
@@ -84,11 +84,11 @@ def _process(check: ProcessCheck, name: str) -> Fact:
     return process_fact(name, how="name", wanted=check.process or "", seconds=check.seconds)
 
 
-def _probe(check: NetworkCheck) -> Fact:
+def _probe(check: NetworkCheck, beside: int) -> Fact:
     kind, options = _options(check)
     each = {"retries": check.retries, "attempt_timeout": check.timeout_s}
     total = check.timeout_s * (check.retries + 1) + _BETWEEN_ATTEMPTS * check.retries
-    ask = Probe(kind=kind, options={**options, **each}, secrets=_secrets(check), timeout=total)
+    ask = Probe(kind=kind, options={**options, **each}, secrets=_secrets(check), timeout=total, beside=beside)
     return Fact(name=fact_name(check), ask=ask, parse=lambda raw: _judged(check, raw))
 
 

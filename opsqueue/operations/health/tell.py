@@ -35,6 +35,7 @@ def findings_of(one: Standing, seen: Seen) -> Iterator[Finding]:
         return
     for problem in one.judged.problems:
         yield _finding(one, problem, seen)
+    yield from _left_out(one.judged, seen)
     yield from _turned(one, seen)
     yield from _since_last_time(one.judged, seen)
 
@@ -103,6 +104,20 @@ def _unreachable(one: Judged, seen: Seen) -> Finding:
         evidence={"check": one.check.name, "state": one.state.value, "because_of": list(one.because_of)},
         advice=f"Mend {parents} first.",
     )
+
+
+def _left_out(one: Judged, seen: Seen) -> Iterator[Finding]:
+    """Performance data that are no numbers become no metrics; who draws them should know why there is a gap."""
+    strange = answer_of(one).get("perfdata_left_out")
+    if strange:
+        yield Finding(
+            severity=Severity.INFO,
+            code="perfdata_left_out",
+            message=f"{one.check.name}: no finite numbers, so no metrics: {', '.join(strange)}",
+            host=seen.host,
+            evidence={"check": one.check.name, "left_out": list(strange)},
+            advice="Mend the plugin: label=NUMBER with an optional unit, or U for what it does not know.",
+        )
 
 
 def _turned(one: Standing, seen: Seen) -> Iterator[Finding]:
