@@ -176,8 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Door
 
     def setup(self) -> None:
-        self.timeout = self.server.limits.seconds
         super().setup()
+        self.connection.settimeout(self.server.limits.seconds)
 
     def handle(self) -> None:
         self.close_connection = True
@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.hurry(self.connection, _GRACE)
         self.connection.shutdown(socket.SHUT_WR)
         left = _MOST_DRAINED
-        while left > 0 and (got := self.rfile.read1(min(left, 65_536))):  # type: ignore[attr-defined]  # a BufferedReader
+        while left > 0 and (got := self.rfile.read1(min(left, 65_536))):
             left -= len(got)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
