@@ -48,6 +48,8 @@ def rules(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
     for one in found if not out.json else ():
         for error in one["errors"][:3]:
             note(f"{safe(one['name'])} has no answer for {safe(error['host'])}: {safe(error['error'])}")
+        for absent in one["never_seen"] if one["source"] != "built-in" else ():
+            note(f"{safe(one['name'])}: no host ever had a number called {safe(absent['name'])}{safe(absent['hint'])}")
 
 
 def _rule(one: Mapping[str, Any]) -> tuple[object, ...]:

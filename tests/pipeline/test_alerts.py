@@ -245,12 +245,15 @@ def test_a_condition_text_and_a_finding_are_rules_too(room):
     room.given["rules"] = [
         {"name": "text", "condition": "value > 5 && value < 100", "for_s": 0},
         {"name": "seen", "finding": "seen", "for_s": 0},
-        {"name": "wrong", "condition": "nothing_here > 5", "for_s": 0},
+        {"name": "wrong", "condition": 'value > 5 && labels.zone == "a"', "for_s": 0},
+        {"name": "absent", "condition": "nothing_here > 5", "for_s": 0},
     ]
     room.see(9)
     assert sorted(alert.rule for alert in room.alerts) == ["seen", "text"]
     with room.story.store.read() as connection:
-        assert "nothing_here" in alerts.health(connection)["wrong"][0][1]
+        assert {rule: "no such member" in stood[0][1] for rule, stood in alerts.health(connection).items()} == {
+            "wrong": True
+        }
     room.given["rules"][2]["condition"] = "value > 500"
     room.see(9)
     with room.story.store.read() as connection:

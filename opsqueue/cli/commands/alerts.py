@@ -97,7 +97,7 @@ def _read(out: Out, settings: Settings, given: Namespace) -> int:
             if given.verb == "list":
                 show.alerts(out, alert_desk.alerts_json(connection, every=given.all))
             elif given.verb == "rules":
-                show.rules(out, alert_desk.rules_json(settings, connection))
+                show.rules(out, alert_desk.rules_json(settings, connection, look_up=True))
             elif given.verb == "silence":
                 show.silences(out, alert_desk.silences_json(connection, now))
             else:
