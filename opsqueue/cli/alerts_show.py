@@ -48,7 +48,7 @@ def rules(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
     for one in found if not out.json else ():
         for error in one["errors"][:3]:
             note(f"{safe(one['name'])} has no answer for {safe(error['host'])}: {safe(error['error'])}")
-        for absent in one["never_seen"] if one["source"] != "built-in" else ():
+        for absent in one["never_seen"]:
             note(f"{safe(one['name'])}: no host ever had a number called {safe(absent['name'])}{safe(absent['hint'])}")
 
 

@@ -67,8 +67,8 @@ def rules_json(settings: Settings, connection: Connection, *, look_up: bool = Fa
             continue
         source = "added" if name in added else "configuration" if name in given else "built-in"
         errors = [{"host": host, "error": why, "at": iso(at)} for host, why, at in health.get(name, ())]
-        # Before anything was measured that says nothing about a rule.
-        unseen = never_seen(rule, measured) if measured else []
+        # Before anything was measured that says nothing about a rule, and our own names are not misspelt.
+        unseen = never_seen(rule, measured) if measured and source != "built-in" else []
         stands = "error" if errors else "no data" if unseen else "ok"
         found.append({**rule_json(rule, source), "health": stands, "errors": errors, "never_seen": unseen})
     return found

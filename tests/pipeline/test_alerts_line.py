@@ -88,6 +88,7 @@ def test_a_rule_that_names_what_nobody_ever_measured_says_so(fired):
 
 
 def test_before_anything_was_measured_no_rule_is_blamed(empty):
+    empty.set(alerts={"rules": [HIGH]})
     assert empty("db", "upgrade").status == 0
     found = empty("alerts", "rules", "--output", "json").json["rules"]
     assert {one["health"] for one in found} == {"ok"}
