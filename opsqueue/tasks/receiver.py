@@ -54,9 +54,14 @@ def listen(settings: Settings, where: str, *, token_file: str | None, tell: Call
 
 
 def _serve(door: Door, record: _Record, tell: Callable[[str], None]) -> None:
-    stop = threading.Event()
+    stop, asked = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        asked.set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     thread = threading.Thread(target=_until_it_ends, args=(door, stop), name="opsqueue-receiver", daemon=True)
     thread.start()
     try:
@@ -65,7 +70,7 @@ def _serve(door: Door, record: _Record, tell: Callable[[str], None]) -> None:
         tell(f"{error.message} Until then callers are told to try again.")
     tell(f"webhooks of Alertmanager are taken at http://{_shown(door.server_address)}{HOOK}")
     stop.wait()
-    if not thread.is_alive():
+    if not asked.is_set():
         raise OpsqueueError("the receiver ended by itself; its log says why")
     door.shutdown()
     thread.join()

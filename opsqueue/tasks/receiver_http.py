@@ -1,7 +1,7 @@
 """The HTTP of the receiver: who may say something, how much, and how long it may take; not what it means.
 
 One request for each connection, which ends when its time is over whatever it does meanwhile: a limit for each read
-alone would let in who sends a byte now and then.
+alone would keep a place for who sends a byte now and then.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ class Limits:
 
     most_bytes: int = 1_000_000
     """Of a body."""
+    head_seconds: float = 5.0
+    """Until it has said who it is: others wait for its place."""
     seconds: float = 30.0
-    """For a whole connection."""
+    """For the rest of the connection."""
     at_once: int = 16
     """Connections; others are told to come again. Fewer than the record has for us."""
 
@@ -126,7 +128,7 @@ class Door(ThreadingMixIn, TCPServer):
             self._turn_away(request)
             return
         with self._lock:
-            self._until[request] = time.monotonic() + self.limits.seconds
+            self._until[request] = time.monotonic() + self.limits.head_seconds
         super().process_request(request, client_address)
 
     def _turn_away(self, request: Any) -> None:
@@ -144,11 +146,11 @@ class Door(ThreadingMixIn, TCPServer):
         if known is not None:
             self._room.release()
 
-    def hurry(self, request: Any, seconds: float) -> None:
-        """Let a connection last so long at most from now on."""
+    def give(self, request: Any, seconds: float) -> None:
+        """Let a connection last so long from now on."""
         with self._lock:
             if request in self._until:
-                self._until[request] = min(self._until[request], time.monotonic() + seconds)
+                self._until[request] = time.monotonic() + seconds
 
     def service_actions(self) -> None:
         """End what lasts too long; `serve_forever` calls it again and again."""
@@ -204,6 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.path.partition("?")[0]
 
     def _heard(self) -> Answer:
+        self.server.give(self.connection, self.server.limits.seconds)
         if self._path == HEALTH:
             return _answered(self.server.look, lambda _: {"status": "ok"})
         length = int(self.headers["Content-Length"])
@@ -229,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _let_read(self) -> None:
         """To close while bytes are on their way would take the answer from whoever sends them."""
-        self.server.hurry(self.connection, _GRACE)
+        self.server.give(self.connection, _GRACE)
         self.connection.shutdown(socket.SHUT_WR)
         left = _MOST_DRAINED
         while left > 0 and (got := self.rfile.read1(min(left, 65_536))):
