@@ -78,7 +78,7 @@ def never_seen(rule: AlertRule, measured: Collection[str]) -> list[dict[str, str
     """The numbers that a rule names and that are not among these, with the nearest that is."""
     named = names(rule.condition) if rule.condition is not None else [rule.metric] if rule.metric is not None else []
     absent = sorted(one for one in named if not any(fits(one, metric) for metric in measured))
-    return [{"name": one, "hint": nearest(one, measured, 0.7)} for one in absent]
+    return [{"name": one, "hint": nearest(one, measured, 0.7).removeprefix("; ")} for one in absent]
 
 
 def rule_json(rule: AlertRule, source: str) -> dict[str, Any]:

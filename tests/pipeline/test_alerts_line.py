@@ -80,7 +80,7 @@ def test_a_rule_that_names_what_nobody_ever_measured_says_so(fired):
         **dict.fromkeys(("high", "well"), "ok"),
         **dict.fromkeys(("text", "typo"), "no data"),
     }
-    assert found["typo"]["never_seen"] == [{"name": "valeu", "hint": "; did you mean 'value'?"}]
+    assert found["typo"]["never_seen"] == [{"name": "valeu", "hint": "did you mean 'value'?"}]
     assert [one["name"] for one in found["text"]["never_seen"]] == ["disk:/"]
     table = fired("alerts", "rules")
     assert "no data" in table.out
