@@ -135,6 +135,10 @@ class ConditionFailed(OpsqueueError):
     code = "condition_failed"
 
 
+class NumbersMissing(ConditionFailed):
+    """The condition of an alert rule names numbers that are not there: there is no data, and the rule is well."""
+
+
 class LeaseLost(OpsqueueError):
     """Somebody else has the operation now: write nothing, send nothing more."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from opsqueue.model.alert_rule import AlertRule, InhibitRule, Route, Seconds
+from opsqueue.secrets import SecretRef
 
 
 class _Part(BaseModel):
@@ -37,6 +38,10 @@ class AlertSettings(_Part):
     remediation: RemediationSettings = RemediationSettings()
     outage_tolerance_s: Seconds = 3600
     for_grace_period_s: Seconds = 600
+    finding_stale_s: Annotated[int, Field(ge=60, le=365 * 86_400)] = 86_400
+    """An alert about a finding ends when nobody looked for it again in so long, and in three of its intervals."""
+    receive_token: SecretRef | None = None
+    """What callers of `opsqueue alerts receive --listen` must show."""
     history_retention_days: Annotated[int, Field(ge=1)] = 365
 
     @model_validator(mode="after")

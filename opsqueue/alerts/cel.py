@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from opsqueue.errors import ConditionFailed, InvalidRequest
+from opsqueue.errors import ConditionFailed, InvalidRequest, NumbersMissing
 from opsqueue.model.alert_rule import MOST_CONDITION
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ MOST_STEPS = 50_000
 _MACROS = frozenset({"map", "filter", "all", "exists", "exists_one"})
 _REFUSED = frozenset({"reduce", "min"})
 """Macros that are none of CEL, and whose cost nothing bounds."""
+_MOST_SAID = 200
 _MOST_BACKSLASHES = 8
 """The grammar of texts goes back once for each, and twice as often for each more."""
 
@@ -33,7 +34,7 @@ def check(text: str) -> None:
 
 
 def holds(text: str, *, metrics: Mapping[str, float], labels: Mapping[str, str]) -> bool:
-    """Whether the condition holds; ConditionFailed when that cannot be told.
+    """Whether the condition holds; ConditionFailed when that cannot be told, NumbersMissing when for want of numbers.
 
     Each metric is also a name of its own where its name is one, as in `cpu_usage > 80`.
     """
@@ -41,7 +42,18 @@ def holds(text: str, *, metrics: Mapping[str, float], labels: Mapping[str, str])
         program = compiled(text)
     except InvalidRequest as error:
         raise ConditionFailed(error.message) from None
-    return program.holds(metrics, labels, MOST_STEPS)
+    try:
+        return program.holds(metrics, labels, MOST_STEPS)
+    except ConditionFailed:
+        # Asked only now: `a > 1 || b > 1` has an answer without b where a is above.
+        if absent := sorted(program.names - set(metrics)):
+            raise NumbersMissing(f"there is no number called {', '.join(absent)[:_MOST_SAID]}") from None
+        raise
+
+
+def names(text: str) -> frozenset[str]:
+    """The metrics that a condition names; InvalidRequest when it is none."""
+    return compiled(text).names
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 import celpy
 from celpy import celtypes
 from celpy.celparser import CELParseError
-from celpy.evaluation import Evaluator
+from celpy.evaluation import Evaluator, celstr
 from lark import Token
 
 from opsqueue.errors import ConditionFailed, InvalidRequest
@@ -17,6 +17,8 @@ from opsqueue.errors import ConditionFailed, InvalidRequest
 _ENVIRONMENT = celpy.Environment()
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MOST_SAID = 200
+_TYPES = ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
+"""Names that CEL has itself."""
 
 
 def parse(text: str) -> Any:
@@ -44,6 +46,8 @@ class Program:
 
     def __init__(self, tree: Any) -> None:
         self._tree = tree
+        self.names = _metrics_in(tree)
+        """The metrics that it names."""
         self._runner = _ENVIRONMENT.program(tree, functions={"size": _size})
 
     def holds(self, metrics: Mapping[str, float], labels: Mapping[str, str], most: int) -> bool:
@@ -61,6 +65,30 @@ class Program:
         if not isinstance(found, celtypes.BoolType):
             raise ConditionFailed(f"a condition is true or false; this one is {type(found).__name__}")
         return bool(found)
+
+
+def _metrics_in(tree: Any) -> frozenset[str]:
+    """`cpu_usage`, `metrics["disk_usage:/"]` and `metrics.swap_usage`; what a macro calls its own is none."""
+    found, own = set[str](), {"metrics", "labels", "host", *map(str, _TYPES)}
+    for node in tree.iter_subtrees():
+        if node.data in {"ident", "dot_ident"}:
+            found.add(str(node.children[0]))
+        elif node.data == "member_dot_arg" and len(node.children) > 2:  # noqa: PLR2004  # what it is of, its name, arguments
+            own.add(_word(node.children[2].children[0], "ident"))
+        elif node.data == "member_dot" and _word(node.children[0], "ident") == "metrics":
+            found.add(str(node.children[1]))
+        elif node.data == "member_index" and _word(node.children[0], "ident") == "metrics":
+            found.add(_word(node.children[1], "literal"))
+    return frozenset(found - own - {""})
+
+
+def _word(node: Any, kind: str) -> str:
+    """The one word that a part of a condition is, down to where it stands; empty: it is no such word."""
+    while len(node.children) == 1 and not isinstance(node.children[0], Token):
+        node = node.children[0]
+    if node.data != kind:
+        return ""
+    return str(celstr(node.children[0]) if node.children[0].type == "STRING_LIT" else node.children[0])
 
 
 class _TooMuch(Exception):  # named for what happened

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsqueue.alerts.cel import holds as condition_holds
+from opsqueue.alerts.findings import of_findings, unjudged
 from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.reading import Reading, fits
 from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
-from opsqueue.errors import ConditionFailed
+from opsqueue.errors import ConditionFailed, NumbersMissing
 from opsqueue.model.alert import Alert, Observation, Transition
 from opsqueue.model.alert_rule import RESERVED, AlertRule
 from opsqueue.model.host import Host
-from opsqueue.model.kind import Finding, Metric
+from opsqueue.model.kind import Metric
 from opsqueue.model.names import Severity
 
 MOST_ALERTS = 1000
@@ -21,26 +23,6 @@ NO_DATA = "NoData"
 UP = "up"
 _MISSED = {"keep": 3, "ok": 3, "alert": 2}
 """After so many intervals without a sample something follows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What was learnt of one host at one moment."""
-
-    host: Host
-    at: float
-    type: str = ""
-    """The type of the operation that looked; only the same type can say that its finding is gone."""
-    scope: str = ""
-    """A name for what the operation was asked for; what looked for something else cannot say that it is gone."""
-    looked: bool = True
-    """Whether the host was looked at to the end; else nothing is known to be gone."""
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
-    findings: Sequence[Finding] = ()
-    up_means: str = ""
-    """What its `up` means, where that is not that the host was reached: its alerts are others."""
-    every: float = 0.0
-    """How often such readings come by the schedule, seconds; 0: by none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +82,15 @@ def covers(rule: AlertRule, host: Host) -> bool:
 
 
 def observe(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> list[Observation]:
-    """What the rule sees in a reading; nothing where its numbers are missing. Raises ConditionFailed."""
+    """What the rule sees in a reading; nothing where its numbers are missing.
+
+    Raises ConditionFailed, and NumbersMissing where a condition names numbers that this reading has not.
+    """
     base = {**rule.labels, "rule": rule.name, "host": reading.host.name}
     if rule.condition is not None:
         return _of_condition(rule.condition, reading, base)
     if rule.finding is not None:
-        return _of_findings(rule.finding, reading, base, known)
+        return of_findings(rule.finding, reading, base, known)
     return [
         Observation(
             labels=base | part | _meant(reading, metric),
@@ -125,21 +110,34 @@ def _meant(reading: Reading, metric: Metric) -> dict[str, str]:
 
 def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
     """Whether so many samples were missed that something follows from it."""
-    if alert.last_at is None or rule.finding is not None:
+    if alert.last_at is None:
         return False
-    return now - alert.last_at > _MISSED[rule.on_missing] * limits.of(rule, alert.every)
+    patience = _MISSED[rule.on_missing] * limits.of(rule, alert.every)
+    if rule.finding is not None and rule.interval_s is None:
+        # What was asked for once has no interval yet, and nobody need ever ask again.
+        patience = max(patience, limits.stale)
+    return now - alert.last_at > patience
 
 
 def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> Step:
-    """What becomes of an alert while nothing is heard: it ends if the rule says that silence is good."""
-    if rule.on_missing == "ok" and missing(rule, alert, limits, now):
+    """What becomes of an alert while nothing is heard.
+
+    It ends if the rule says that silence is good. One about a finding ends too, or nothing might ever end it: its type
+    may not run any more, or with other parameters.
+    """
+    if rule.on_missing == "alert" or not missing(rule, alert, limits, now):
+        return Step(alert)
+    if rule.finding is not None:
+        age = now - (alert.last_at or now)
+        return end(alert, now, f"stale: nobody looked for it again in {age:.0f} s; whether it is over is not known")
+    if rule.on_missing == "ok":
         return end(alert, now, "there was no data, which this rule takes for good")
     return Step(alert)
 
 
 def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[AlertRule, Observation] | None:
     """The rule `NoData` and what it sees of this alert; None where the rule does not want it."""
-    if rule.on_missing == "ok" or rule.finding is not None or alert.rule == NO_DATA:
+    if rule.on_missing == "ok" or alert.rule == NO_DATA or (rule.finding is not None and rule.on_missing == "keep"):
         return None
     gone = missing(rule, alert, limits, now) and (alert.firing or rule.on_missing == "alert")
     labels = {**alert.labels, "rule": NO_DATA, "nodata": rule.name}
@@ -173,9 +171,13 @@ def _of_rule(
     rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits, elsewhere: int
 ) -> tuple[list[Change], str]:
     """What changes, and what is wrong with the rule; empty: nothing."""
-    seen = observe(rule, reading, known)
+    try:
+        seen = observe(rule, reading, known)
+    except NumbersMissing:
+        seen = []  # of this host there is no data, as there is none where a metric is missing
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
+    changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in _unjudged(rule, reading, known)]
     changes += _left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})
     stand = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
     stand -= {one.after.fingerprint for one in changes if one.after.active_at is None}
@@ -186,6 +188,11 @@ def _of_rule(
     # Those that stand are judged, or nothing would ever end them.
     refused = f"it would have {many} alerts, more than {MOST_ALERTS}: narrow it"
     return [one for one in changes if not begins(one)], refused
+
+
+def _unjudged(rule: AlertRule, reading: Reading, known: Mapping[str, Alert]) -> Iterator[Alert]:
+    if rule.finding is not None:
+        yield from (one for one in unjudged(reading, rule.name, known) if (one.last_at or 0.0) < reading.at)
 
 
 def begins(change: Change) -> bool:
@@ -214,44 +221,8 @@ def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -
     return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 
 
-def _of_findings(
-    wanted: str, reading: Reading, base: Mapping[str, str], known: Mapping[str, Alert]
-) -> list[Observation]:
-    found: dict[str, Observation] = {}
-    for one in reading.findings:
-        labels = {**base, "code": one.code, "type": reading.type, "scope": _scope(one.code, reading)}
-        worse = found.get(fingerprint(labels))
-        if _fits(wanted, one.code) and (worse is None or worse.severity is not Severity.CRITICAL):
-            found[fingerprint(labels)] = Observation(
-                labels=labels,
-                at=reading.at,
-                holds=True,
-                severity=one.severity,
-                note=one.message,
-                every=reading.every,
-            )
-    for alert in known.values() if reading.looked else ():
-        asked = (alert.labels.get("type"), alert.labels.get("scope", ""))
-        same = asked == (reading.type, _scope(alert.labels.get("code", ""), reading))
-        mine = alert.rule == base["rule"] and same
-        if mine and alert.fingerprint not in found:
-            found[alert.fingerprint] = Observation(
-                labels=alert.labels, at=reading.at, holds=False, severity=alert.severity, every=reading.every
-            )
-    return list(found.values())
-
-
-def _scope(code: str, reading: Reading) -> str:
-    """Whoever reaches a host, for whatever, knows that it is reached."""
-    return "" if code == "unreachable" else reading.scope
-
-
 def _matching(wanted: str, metrics: Mapping[str, Metric]) -> Iterator[tuple[dict[str, str], Metric]]:
     for name, metric in metrics.items():
-        if _fits(wanted, name):
+        if fits(wanted, name):
             part = name[len(wanted) - 1 :] if wanted.endswith("*") else name.partition(":")[2]
             yield ({"part": part} if part else {}), metric
-
-
-def _fits(wanted: str, name: str) -> bool:
-    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted

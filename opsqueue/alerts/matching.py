@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from opsqueue.alerts.fingerprint import silence_id
@@ -12,12 +12,10 @@ from opsqueue.model.alert_rule import InhibitRule
 from opsqueue.model.matcher import Matcher, all_match
 
 
-def muted_by(
-    alert: Alert, silences: Iterable[Silence], firing: Sequence[Alert], rules: Iterable[InhibitRule], now: float
-) -> tuple[str, ...]:
+def muted_by(alert: Alert, silences: Iterable[Silence], inhibitions: Inhibitions, now: float) -> tuple[str, ...]:
     """What keeps this alert quiet now: `silence:ID`, `inhibited:FINGERPRINT`; nothing is told while there is any."""
     quiet = [f"silence:{one.id}" for one in silences if silences_it(one, alert, now)]
-    return (*quiet, *(f"inhibited:{source}" for source in inhibitors(alert, firing, rules)))
+    return (*quiet, *(f"inhibited:{source}" for source in inhibitions.of(alert)))
 
 
 def silences_it(silence: Silence, alert: Alert, now: float) -> bool:
@@ -26,26 +24,45 @@ def silences_it(silence: Silence, alert: Alert, now: float) -> bool:
     return silence.state(now) == "active" and any(all_match(one, labels) for one in silence.matchers)
 
 
-def inhibitors(alert: Alert, firing: Iterable[Alert], rules: Iterable[InhibitRule]) -> list[str]:
-    """The fingerprints of the firing alerts because of which this one is not told, one for each rule at most."""
-    sources = [source for source in firing if source.firing]
-    found = (_inhibitor(alert, sources, rule) for rule in rules)
-    return list(dict.fromkeys(one for one in found if one))
+class Inhibitions:
+    """Inhibition over all that fires, looked up by the `equal` labels, so that each alert costs one look a rule."""
+
+    def __init__(self, firing: Iterable[Alert], rules: Iterable[InhibitRule]) -> None:
+        sources = [(source, source.all_labels()) for source in firing if source.firing]
+        self._rules = [(rule, _by_labels(rule, sources)) for rule in rules]
+
+    def of(self, alert: Alert) -> list[str]:
+        """The fingerprints of the firing alerts because of which this one is not told, one for each rule at most."""
+        labels = alert.all_labels() if self._rules else {}
+        found = (_inhibitor(labels, rule, sources) for rule, sources in self._rules)
+        return list(dict.fromkeys(one for one in found if one))
 
 
-def _inhibitor(alert: Alert, sources: Sequence[Alert], rule: InhibitRule) -> str:
-    labels = alert.all_labels()
-    if not all_match(rule.target, labels):
+_Sources = dict[tuple[str, ...], tuple[str, str]]
+"""By the values of the `equal` labels: the first source, and the first that is no target too; empty: none."""
+
+
+def _by_labels(rule: InhibitRule, sources: Iterable[tuple[Alert, Mapping[str, str]]]) -> _Sources:
+    found: _Sources = {}
+    for source, labels in sources:
+        if all_match(rule.source, labels):
+            first, plain = found.get(_equal(rule, labels), ("", ""))
+            if not plain and not all_match(rule.target, labels):
+                plain = source.fingerprint
+            found[_equal(rule, labels)] = (first or source.fingerprint, plain)
+    return found
+
+
+def _inhibitor(labels: Mapping[str, str], rule: InhibitRule, sources: _Sources) -> str:
+    if not sources or not all_match(rule.target, labels):
         return ""
-    both = all_match(rule.source, labels)
-    for source in sources:
-        theirs = source.all_labels()
-        # Two alerts that match both sides would silence each other, and nobody would be told of either.
-        if not all_match(rule.source, theirs) or (both and all_match(rule.target, theirs)):
-            continue
-        if all(labels.get(name, "") == theirs.get(name, "") for name in rule.equal):
-            return source.fingerprint
-    return ""
+    first, plain = sources.get(_equal(rule, labels), ("", ""))
+    # Two alerts that match both sides would silence each other, and nobody would be told of either.
+    return plain if all_match(rule.source, labels) else first
+
+
+def _equal(rule: InhibitRule, labels: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(labels.get(name, "") for name in rule.equal)
 
 
 def new_silence(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from opsqueue.alerts.evaluate import Reading, covers, judged, observe
+from opsqueue.alerts.evaluate import covers, judged, observe
 from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.state import Limits
 from opsqueue.errors import ConditionFailed
 from opsqueue.model.alert import Alert, Kind, Transition

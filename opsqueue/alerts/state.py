@@ -28,6 +28,8 @@ class Limits:
     """A gap that is longer makes an alert start anew."""
     grace: float = 600.0
     """After a gap it waits so long at least, or its `for` if that is less."""
+    stale: float = 86_400.0
+    """An alert about a finding that nobody looked for again in so long ends."""
 
     def of(self, rule: AlertRule, every: float = 0.0) -> float:
         """How often samples of this rule come; `every`: what is known of this alert's own."""

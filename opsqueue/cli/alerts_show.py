@@ -48,6 +48,9 @@ def rules(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
     for one in found if not out.json else ():
         for error in one["errors"][:3]:
             note(f"{safe(one['name'])} has no answer for {safe(error['host'])}: {safe(error['error'])}")
+        for absent in one["never_seen"]:
+            hint = f"; {safe(absent['hint'])}" if absent["hint"] else ""
+            note(f"{safe(one['name'])}: no host ever had a number called {safe(absent['name'])}{hint}")
 
 
 def _rule(one: Mapping[str, Any]) -> tuple[object, ...]:

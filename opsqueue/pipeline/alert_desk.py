@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
+from opsqueue.alerts.cel import names
+from opsqueue.alerts.reading import fits
 from opsqueue.alerts.statistics import reckon
 from opsqueue.model.alert import Alert, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.misspelt import nearest
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alerting import rules_now
 from opsqueue.settings import Settings
@@ -48,19 +52,33 @@ def alert_json(alert: Alert) -> dict[str, Any]:
     }
 
 
-def rules_json(settings: Settings, connection: Connection) -> list[dict[str, Any]]:
-    """All rules by name, with where they come from and why they have no answer."""
+def rules_json(settings: Settings, connection: Connection, *, look_up: bool = False) -> list[dict[str, Any]]:
+    """All rules by name, with where they come from and why they have no answer.
+
+    With `look_up` also which numbers they name that no host ever had; it goes through the names of all series.
+    """
     given = {rule.name for rule in settings.alerts.rules}
     added = {rule.name for rule in alert_parts.custom_rules(connection)}
     health = alerts.health(connection)
+    measured = alert_parts.measured(connection) if look_up else set()
     found = []
     for name, rule in sorted(rules_now(settings, connection).items()):
         if name == EXTERNAL.name:
             continue
         source = "added" if name in added else "configuration" if name in given else "built-in"
         errors = [{"host": host, "error": why, "at": iso(at)} for host, why, at in health.get(name, ())]
-        found.append({**rule_json(rule, source), "health": "error" if errors else "ok", "errors": errors})
+        # Before anything was measured that says nothing about a rule, and our own names are not misspelt.
+        unseen = never_seen(rule, measured) if measured and source != "built-in" else []
+        stands = "error" if errors else "no data" if unseen else "ok"
+        found.append({**rule_json(rule, source), "health": stands, "errors": errors, "never_seen": unseen})
     return found
+
+
+def never_seen(rule: AlertRule, measured: Collection[str]) -> list[dict[str, str]]:
+    """The numbers that a rule names and that are not among these, with the nearest that is."""
+    named = names(rule.condition) if rule.condition is not None else [rule.metric] if rule.metric is not None else []
+    absent = sorted(one for one in named if not any(fits(one, metric) for metric in measured))
+    return [{"name": one, "hint": nearest(one, measured, 0.7).removeprefix("; ")} for one in absent]
 
 
 def rule_json(rule: AlertRule, source: str) -> dict[str, Any]:

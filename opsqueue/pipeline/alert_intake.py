@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from opsqueue.alerts.evaluate import judged
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.state import Limits
-from opsqueue.errors import InvalidRequest
+from opsqueue.errors import Conflict, InvalidRequest
 from opsqueue.model.alert import Alert, Observation
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.names import Severity
@@ -68,7 +68,10 @@ def parse(data: Any) -> tuple[Observation, ...]:
 
 
 def receive(store: Store, data: Any) -> int:
-    """Take a webhook into the record; the same once more changes nothing. Returns how many alerts changed."""
+    """Take a webhook into the record; the same once more changes nothing. Returns how many alerts changed.
+
+    InvalidRequest, or Conflict when nothing was taken because others kept changing the same alerts.
+    """
     seen = sorted(parse(data), key=lambda one: (fingerprint(one.labels), one.at))
     with store.begin() as tx:
         return sum(_take(tx, one) for one in seen)
@@ -113,4 +116,5 @@ def _take(tx: Connection, seen: Observation) -> bool:
             return False
         if alerts.save(tx, change.before, change.after, change.transitions):
             return True
-    return False
+    # Whoever sent it must send it again: it was not taken.
+    raise Conflict("others keep changing the same alerts: send the webhook again")

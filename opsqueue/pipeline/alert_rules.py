@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from opsqueue.alerts.cel import check
-from opsqueue.alerts.evaluate import NO_DATA, Reading
+from opsqueue.alerts.evaluate import NO_DATA
+from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.replay import Replayed, replay
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert_rule import AlertRule, Notify, RunOperation

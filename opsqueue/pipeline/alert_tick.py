@@ -10,12 +10,11 @@ from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
 from opsqueue.alerts.evaluate import judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
-from opsqueue.alerts.matching import muted_by
+from opsqueue.alerts.matching import Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Notify, Route
 from opsqueue.model.host import Host
-from opsqueue.model.matcher import all_match
 from opsqueue.notify.alert_message import of_group
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alert_people import escalate
@@ -103,43 +102,34 @@ def view(world: World) -> View:
 def _maintain(world: World, seen: View) -> None:
     limits = limits_of(world.settings)
     told_of = {name for group in seen.groups.values() for name in group.sent}
-    firing = _sources(world, seen)
+    inhibitions = Inhibitions(seen.alerts, world.settings.alerts.inhibit)
     for alert in seen.alerts:
         done = forgettable(alert) or _over_long_ago(alert, seen.now)
         if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
             with world.store.begin(lasting=False) as tx:
                 alerts.forget(tx, alert)
             continue
-        after, lines = _aged(world, seen, alert, firing, limits)
+        after, lines = _aged(seen, alert, inhibitions, limits)
         if after != alert:
             with world.store.begin() as tx:  # somebody who was faster judged it anew: then it waits for the next look
                 alerts.save(tx, alert, after, lines)
     _look_for_missing(world, seen, limits)
 
 
-def _sources(world: World, seen: View) -> list[Alert]:
-    """What fires and could keep others quiet: each alert is held against all of these."""
-    rules = world.settings.alerts.inhibit
-    firing = (alert for alert in seen.alerts if alert.firing) if rules else ()
-    return [alert for alert in firing if any(all_match(rule.source, alert.all_labels()) for rule in rules)]
-
-
-def _aged(
-    world: World, seen: View, alert: Alert, firing: Sequence[Alert], limits: Limits
-) -> tuple[Alert, list[Transition]]:
+def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) -> tuple[Alert, list[Transition]]:
     rule = seen.rules.get(alert.rule)
     if why := _gone(seen, alert):
         found = end(alert, seen.now, why)
         return replace(found.alert, history="", flapping=False), list(found.transitions)
     lines: list[Transition] = []
     after = alert
-    if rule is not None:
+    if rule is not None and rule.name != EXTERNAL.name:  # whoever decided those says when they are over
         step = without_data(rule, alert, limits, seen.now)
         after, lines = step.alert, list(step.transitions)
     if expired := ack_over(after, seen.now):
         after, line = expired
         lines.append(line)
-    quiet = muted_by(after, seen.silences, firing, world.settings.alerts.inhibit, seen.now) if _heard(after) else ()
+    quiet = muted_by(after, seen.silences, inhibitions, seen.now) if _heard(after) else ()
     if quiet != after.muted_by:
         after = replace(after, muted_by=quiet)
         lines.extend(_muted(alert, after, seen.now))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsqueue.alerts.built_in import built_in
-from opsqueue.alerts.evaluate import Evaluated, Reading, begins, evaluate
+from opsqueue.alerts.evaluate import Evaluated, begins, evaluate
+from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.state import Limits
 from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
@@ -73,6 +74,7 @@ def limits_of(settings: Settings) -> Limits:
         interval=settings.monitoring_interval,
         tolerance=settings.alerts.outage_tolerance_s,
         grace=settings.alerts.for_grace_period_s,
+        stale=settings.alerts.finding_stale_s,
     )
 
 

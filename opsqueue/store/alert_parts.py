@@ -196,6 +196,11 @@ def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float
     return [(host, name, at, at - (at if older is None else older)) for host, name, at, older in rows if at is not None]
 
 
+def measured(connection: Connection) -> set[str]:
+    """The names of all numbers that any host ever had, as far as they are kept."""
+    return set(connection.execute(select(series.c.metric).distinct()).scalars())
+
+
 def _silence_of(row: Mapping[Any, Any]) -> Silence:
     data = {name: row[name] for name in Silence.__dataclass_fields__}
     return Silence(**{**data, "matchers": tuple(parse_matchers(one) for one in unpack(data["matchers"]))})

@@ -80,6 +80,15 @@ alert_history = Table(
 )
 Index("ix_alert_history_at", alert_history.c.at)
 Index("ix_alert_history_fingerprint", alert_history.c.fingerprint, alert_history.c.id)
+Index("ix_alert_history_host", alert_history.c.host, alert_history.c.at)
+_CRITICAL = "kind = 'firing' AND severity = 'critical'"
+Index(
+    "ix_alert_history_critical",
+    alert_history.c.host,
+    alert_history.c.at,
+    sqlite_where=text(_CRITICAL),
+    postgresql_where=text(_CRITICAL),
+)
 
 silences = Table(
     "silences",

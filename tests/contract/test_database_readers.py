@@ -7,20 +7,23 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
 from opsqueue.errors import DatabaseUnreachable, InvalidConfig
+from opsqueue.model.alert import Kind, Transition
 from opsqueue.model.names import WORKED, Stage
 from opsqueue.pipeline.advance import advance
-from opsqueue.store import holds, operations
+from opsqueue.store import alerts, holds, operations
 from opsqueue.store.engine import Store
 from opsqueue.store.schema_deployments import metadata  # all tables: this one knows the others
-from opsqueue.store.upgrade import head, revision, upgrade
+from opsqueue.store.upgrade import _config, head, revision, upgrade
 
 
 def test_an_empty_database_gets_all_tables(empty):
@@ -36,6 +39,23 @@ def test_an_empty_database_gets_all_tables(empty):
 def test_the_migrations_lead_to_the_tables_of_this_version(store):
     with store.begin() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_history_of_alerts_is_kept_when_it_gets_its_indexes(empty):
+    store = Store(empty)
+    with store.begin() as tx:
+        command.upgrade(_config(tx), "0008")
+    line = Transition(at=1.5, kind=Kind.FIRING, fingerprint="f", rule="cpu", host="h1", incident="i")
+    with store.begin() as tx:
+        alerts.append(tx, [line])
+    assert upgrade(store) == ("0008", head())
+    with store.read() as connection:
+        assert alerts.history(connection, host="h1") == [replace(line, id=1)]
+        there = {one["name"] for one in inspect(connection).get_indexes("alert_history")}
+    assert there >= {"ix_alert_history_host", "ix_alert_history_critical"}
+    with store.begin() as tx:
+        assert compare_metadata(MigrationContext.configure(tx), metadata) == []
+    store.close()
 
 
 def test_an_upgrade_that_many_processes_begin_at_once_is_done_once(empty):

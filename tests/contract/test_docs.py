@@ -360,7 +360,7 @@ def test_the_acl_gives_each_user_a_line_and_no_password_of_ours() -> None:
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("part", ["worker", "beat", "flower"])
+@pytest.mark.parametrize("part", ["worker", "beat", "flower", "alerts"])
 def test_systemd_understands_the_units(part: str, tmp_path: Path) -> None:
     unit = tmp_path / f"opsqueue-{part}.service"
     unit.write_text(text(f"deploy/{unit.name}").replace("/opt/opsqueue/bin/opsqueue", "/bin/true"))

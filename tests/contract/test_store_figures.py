@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
+from sqlalchemy import select, text
+
 from opsqueue.model.alert import Kind, Transition
 from opsqueue.model.kind import Metric
 from opsqueue.model.names import OperationPriority, Outcome, Severity, Stage, TargetState
@@ -302,3 +305,42 @@ def test_incidents_of_alerts_are_the_critical_ones_that_touch_the_time(store):
     assert [(one.id, one.resolved, one.remedied) for one in found] == [("lasts", AT + 50, False)]
     assert [one.id for one in _fired(store, until=45)] == ["over", "lasts"]
     assert [one.id for one in _fired(store, hosts=("h2",))] == ["lasts"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_incidents_are_told_as_by_who_goes_through_all_of_the_history(store, seed):
+    chance, lines, stands = random.Random(seed), [], {}
+    for number in range(300):
+        name = f"f{chance.randrange(8)}"
+        kinds = [Kind.ACKNOWLEDGED, Kind.SILENCED, Kind.REMEDIATED, Kind.RESOLVED] if name in stands else [Kind.DROPPED]
+        kind = chance.choice([*kinds, Kind.PENDING, Kind.FIRING])
+        if kind is Kind.FIRING:
+            stands[name] = f"i{number}"
+        grave = chance.choice([Severity.CRITICAL, Severity.WARNING])
+        here = {"fingerprint": name, "host": "" if name == "f7" else f"h{int(name[1]) % 3}", "severity": grave}
+        lines.append(_line(10 * number, kind, stands.get(name, ""), **here))
+        if kind is Kind.RESOLVED:
+            del stands[name]
+    with store.begin() as tx:
+        alerts.append(tx, lines)
+        every = tx.execute(select(fired.table).order_by(fired.table.c.fingerprint, fired.table.c.id)).all()
+    for since, until in ((0, HOUR), (1000, 2000), (2000, 2010), (2900, HOUR), (0, 500)):
+        told = fired._told(one for one in every if one.at < AT + until and one.kind in fired._TOLD)
+        touching = [one for one in told if one.host and (one.resolved is None or one.resolved >= AT + since)]
+        found = read(store, fired.incidents, AT + since, AT + until)
+        assert sorted(found, key=lambda one: one.id) == sorted(touching, key=lambda one: one.id)
+        of_two = read(store, fired.incidents, AT + since, AT + until, ("h1", "h2"))
+        assert of_two == tuple(one for one in found if one.host in {"h1", "h2"})
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # PostgreSQL goes through a small table in any case
+def test_the_incidents_of_one_host_are_found_by_an_index(store):
+    with store.read() as connection:
+        query = str(
+            fired._lines(AT, AT + HOUR, ["h1"]).compile(
+                connection, compile_kwargs={"literal_binds": True, "render_postcompile": True}
+            )
+        )
+        plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+    assert any("ix_alert_history_critical (host=?" in step for step in plan), plan
+    assert not any(step.startswith("SCAN alert_history") for step in plan), plan

@@ -220,7 +220,7 @@ def test_to_look_changes_nothing_and_says_what_was_seen(desked, action):
 def test_rules_are_not_asked_about_what_the_record_says_of_alerts(desked):
     """A condition over numbers of the host has no answer there, which would be an error of the rule."""
     desked.story.settings["alerts"]["rules"] += [
-        {"name": "both", "condition": "value > 5 && alive > 0", "for_s": 0},
+        {"name": "both", "condition": 'value > 5 && labels.zone == "a"', "for_s": 0},
         {"name": "loop", "metric": "alerts_active", "threshold": 0, "for_s": 0},
         {"name": "fine", "condition": "value > 5", "for_s": 0},
     ]

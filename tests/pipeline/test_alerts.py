@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline import alert_people, alerting
+from opsqueue.pipeline.alert_intake import receive
 from opsqueue.pipeline.alert_tick import look, tick
 from opsqueue.pipeline.telling import send_due
 from opsqueue.store import alert_parts, alerts, history, operations, schema, tellings
@@ -245,12 +247,15 @@ def test_a_condition_text_and_a_finding_are_rules_too(room):
     room.given["rules"] = [
         {"name": "text", "condition": "value > 5 && value < 100", "for_s": 0},
         {"name": "seen", "finding": "seen", "for_s": 0},
-        {"name": "wrong", "condition": "nothing_here > 5", "for_s": 0},
+        {"name": "wrong", "condition": 'value > 5 && labels.zone == "a"', "for_s": 0},
+        {"name": "absent", "condition": "nothing_here > 5", "for_s": 0},
     ]
     room.see(9)
     assert sorted(alert.rule for alert in room.alerts) == ["seen", "text"]
     with room.story.store.read() as connection:
-        assert "nothing_here" in alerts.health(connection)["wrong"][0][1]
+        assert {rule: "no such member" in stood[0][1] for rule, stood in alerts.health(connection).items()} == {
+            "wrong": True
+        }
     room.given["rules"][2]["condition"] = "value > 500"
     room.see(9)
     with room.story.store.read() as connection:
@@ -290,6 +295,27 @@ def test_what_nobody_will_judge_any_more_ends(room, why):
     assert {(line.rule, line.reason) for line in ended} == {("high", why), ("NoData", why)}
     room.wait(900)
     assert room.alerts == []
+
+
+def test_a_finding_that_nobody_looks_for_again_ends_and_says_why(room):
+    room.given["rules"] = [{"name": "seen", "finding": "seen", "for_s": 0}]
+    room.given["finding_stale_s"] = 7200
+    room.see(9)
+    room.wait(7100, step=100)
+    assert [alert.state.value for alert in room.alerts] == ["firing"]
+    room.wait(200, step=100)
+    assert [alert.state.value for alert in room.alerts] == ["inactive"]
+    with room.story.store.read() as connection:
+        assert "stale: nobody looked for it again" in alerts.history(connection)[0].reason
+    room.wait(600)
+    assert room.said == ["seen on h1: 1 firing", "seen on h1: 1 resolved"]
+
+
+def test_who_decided_an_alert_elsewhere_says_when_it_is_over(room):
+    began = {"startsAt": datetime.fromtimestamp(room.story.clock.at, UTC).isoformat(), "labels": {"alertname": "Down"}}
+    receive(room.story.store, {"version": "4", "alerts": [{"status": "firing", **began}]})
+    room.wait(5 * 86_400, step=43_200)
+    assert [(alert.rule, alert.state.value) for alert in room.alerts] == [("alertmanager", "firing")]
 
 
 def test_missing_numbers_are_an_alert_of_their_own(room):

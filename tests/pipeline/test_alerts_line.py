@@ -71,6 +71,29 @@ def test_a_rule_is_added_by_its_fields(fired):
     assert fired("alerts", "add", "swap2").status == 2
 
 
+def test_a_rule_that_names_what_nobody_ever_measured_says_so(fired):
+    assert fired("alerts", "add", "typo", "--condition", "valeu > 5").status == 0
+    assert fired("alerts", "add", "text", "--condition", 'value > 5 && metrics["disk:/"] > 5').status == 0
+    assert fired("alerts", "add", "well", "--condition", "value > 5 || value < -5").status == 0
+    found = {one["name"]: one for one in fired("alerts", "rules", "--output", "json").json["rules"]}
+    assert {name: one["health"] for name, one in found.items()} == {
+        **dict.fromkeys(("high", "well"), "ok"),
+        **dict.fromkeys(("text", "typo"), "no data"),
+    }
+    assert found["typo"]["never_seen"] == [{"name": "valeu", "hint": "did you mean 'value'?"}]
+    assert [one["name"] for one in found["text"]["never_seen"]] == ["disk:/"]
+    table = fired("alerts", "rules")
+    assert "no data" in table.out
+    assert "typo: no host ever had a number called valeu; did you mean 'value'?" in table.err
+
+
+def test_before_anything_was_measured_no_rule_is_blamed(empty):
+    empty.set(alerts={"rules": [HIGH]})
+    assert empty("db", "upgrade").status == 0
+    found = empty("alerts", "rules", "--output", "json").json["rules"]
+    assert {one["health"] for one in found} == {"ok"}
+
+
 def test_a_silence_is_made_listed_and_ended(fired):
     said = fired("alerts", "silence", 'host="h1"', "--for", "2h", "--comment", "new disk", "--output", "json")
     assert (said.status, said.json["state"], said.json["matchers"]) == (0, "active", [['host="h1"']])

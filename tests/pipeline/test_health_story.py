@@ -15,7 +15,7 @@ import pytest
 from opsqueue.connectors.local import LocalShell
 from opsqueue.model.kind import Metric
 from opsqueue.operations.health_check import OPERATION
-from opsqueue.store import samples
+from opsqueue.store import alerts, samples
 
 MINUTE, DAY = 60.0, 86_400.0
 
@@ -126,3 +126,27 @@ def test_a_password_is_told_to_the_server_and_to_nobody_else(watched, monkeypatc
     assert "env:CHECK_CANARY" in kept
     for place in (said, kept, caplog.text, str(watched.told)):
         assert "canary-in-the-mine" not in place
+
+
+def test_an_alert_about_a_check_stands_while_nothing_is_known_of_it(watched):
+    watched.settings["alerts"] = {"rules": [{"name": "down", "finding": "no_answer", "for_s": 0}]}
+
+    def look_at(web, db):
+        watched.clock.at += MINUTE
+        checks = [
+            {"kind": "tcp", "name": "web", "host": "127.0.0.1", "port": web, "depends_on": ["db"]},
+            {"kind": "tcp", "name": "db", "host": "127.0.0.1", "port": db},
+        ]
+        watched.drive(watched.ask("health_check", parameters={"checks": checks, "success_threshold": 1}))
+        with watched.store.read() as connection:
+            return {one.labels["part"]: one.state.value for one in alerts.every(connection) if one.rule == "down"}
+
+    with open_port() as web, open_port() as db:
+        pass
+    with open_port(db):
+        assert look_at(web, db) == {"web": "firing"}
+    assert look_at(web, db) == {"web": "firing", "db": "firing"}, "of web nothing is known while db is down"
+    with open_port(web):
+        assert look_at(web, db) == {"web": "inactive", "db": "firing"}, "that it answers is known all the same"
+        with open_port(db):
+            assert look_at(web, db) == {"web": "inactive", "db": "inactive"}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
-from pathlib import Path
 
+from opsqueue.cli import alerts_receive, times
 from opsqueue.cli import alerts_show as show
-from opsqueue.cli import times
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
@@ -16,10 +14,7 @@ from opsqueue.client import Operations, actor
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.request import strict_json
 from opsqueue.pipeline import alert_desk, alert_people, alert_rules
-from opsqueue.pipeline.alert_intake import receive
 from opsqueue.settings import Settings, load
-
-_MOST_PAGE = 1_000_000
 
 
 def options(parser: Parser) -> None:
@@ -46,9 +41,7 @@ def options(parser: Parser) -> None:
     stats = add_verb(below, "stats", "how many, how soon somebody looked, how long they lasted, which rules make noise")
     stats.add_argument("--since", metavar="TIME", default="30d", help="from when on (default: 30d)")
     stats.ends((0, 2, 12), "opsqueue alerts stats --since 7d")
-    got = add_verb(below, "receive", "take a webhook of Alertmanager (payload version 4)")
-    got.add_argument("file", metavar="FILE", help="the JSON, or - for stdin")
-    got.ends((0, 2, 12), "opsqueue alerts receive webhook.json")
+    alerts_receive.options(below)
 
 
 def _rule_options(below: object) -> None:
@@ -104,7 +97,7 @@ def _read(out: Out, settings: Settings, given: Namespace) -> int:
             if given.verb == "list":
                 show.alerts(out, alert_desk.alerts_json(connection, every=given.all))
             elif given.verb == "rules":
-                show.rules(out, alert_desk.rules_json(settings, connection))
+                show.rules(out, alert_desk.rules_json(settings, connection, look_up=True))
             elif given.verb == "silence":
                 show.silences(out, alert_desk.silences_json(connection, now))
             else:
@@ -184,17 +177,6 @@ def _remove(out: Out, settings: Settings, given: Namespace) -> int:
     return 0
 
 
-def _receive(out: Out, settings: Settings, given: Namespace) -> int:
-    try:
-        data = sys.stdin.buffer.read(_MOST_PAGE + 1) if given.file == "-" else Path(given.file).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{given.file} cannot be read: {error.strerror}") from None
-    with needed(settings) as store:
-        changed = receive(store, data)
-    show.said(out, {"changed": changed}, f"{changed} alerts changed")
-    return 0
-
-
 def _fields(text: str) -> dict[str, object]:
     try:
         found = strict_json(text)
@@ -213,5 +195,5 @@ _WRITES = {
     "silence": _silence,
     "add": _add,
     "remove": _remove,
-    "receive": _receive,
+    "receive": alerts_receive.run,
 }

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from opsqueue.alerts.evaluate import MOST_ALERTS, Reading, evaluate, judged, no_data, without_data
+from opsqueue.alerts.evaluate import MOST_ALERTS, evaluate, judged, no_data, without_data
 from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.replay import replay
 from opsqueue.alerts.state import Limits
 from opsqueue.alerts.statistics import reckon
@@ -43,11 +44,11 @@ class Room:
     """Rules, and the alerts of one host."""
 
     def __init__(self, *rules):
-        self.rules, self.alerts, self.lines, self.errors = list(rules), {}, [], {}
+        self.rules, self.alerts, self.lines, self.errors, self.sound = list(rules), {}, [], {}, ()
 
     def see(self, given, active=None):
         found = evaluate(self.rules, given, self.alerts, LIMITS, active)
-        self.errors = dict(found.errors)
+        self.errors, self.sound = dict(found.errors), found.sound
         for change in found.changes:
             self.alerts[change.after.fingerprint] = change.after
             self.lines += change.transitions
@@ -126,23 +127,41 @@ def test_a_condition_text():
 
 def test_an_error_leaves_the_alert_as_it_was():
     """Line 11: not knowing is neither good nor bad."""
-    room = Room(
-        a_rule(metric=None, threshold=None, condition="cpu_usage > 80"), a_rule(name="mem", metric="memory_usage")
-    )
+    asked = 'cpu_usage > 80 || labels.zone == "a"'
+    room = Room(a_rule(metric=None, threshold=None, condition=asked), a_rule(name="mem", metric="memory_usage"))
     room.see(reading(0, cpu_usage=85.0))
     before = dict(room.alerts)
-    assert room.see(reading(60, memory_usage=85.0)) == [("firing", "mem")], "other rules go on"
-    assert "cpu_usage" in room.errors["cpu"]
+    assert room.see(reading(60, cpu_usage=5.0, memory_usage=85.0)) == [("firing", "mem")], "other rules go on"
+    assert "no such member" in room.errors["cpu"]
     assert {name: room.alerts[name] for name in before} == before
     room.see(reading(120, cpu_usage=85.0))
     assert room.errors == {}
 
 
+def test_a_number_that_a_reading_has_not_is_no_data_and_no_error():
+    rule = a_rule(metric=None, threshold=None, condition='cpu_usage > 80 && metrics["disk_usage:/"] > 50')
+    room, both = Room(rule), {"cpu_usage": 85.0, "disk_usage:/": 60.0}
+    room.see(reading(0, **both))
+    (before,) = room.alerts.values()
+    for minute in (1, 2, 3):
+        assert room.see(reading(60 * minute, cpu_usage=85.0)) == []
+        assert room.errors == {}
+        assert (room.alerts[before.fingerprint], room.sound) == (before, ("cpu",)), "an old error of it is over"
+    assert no_data(rule, before, LIMITS, AT + 180)[1].holds is False
+    assert no_data(rule, before, LIMITS, AT + 181)[1].holds is True, "as where a metric is missing"
+    assert without_data(replace_rule(rule, on_missing="ok"), before, LIMITS, AT + 181).alert.state == "inactive"
+    assert room.see(reading(240, cpu_usage=5.0)) == [("resolved", "cpu")], "what is false without it has an answer"
+
+
+def replace_rule(rule, **change):
+    return rule.model_copy(update=change)
+
+
 # Findings
 
 
-def a_finding(code="unreachable", severity="critical", message="refused"):
-    return Finding(severity=Severity(severity), code=code, message=message, host="h1")
+def a_finding(code="unreachable", severity="critical", message="refused", **evidence):
+    return Finding(severity=Severity(severity), code=code, message=message, host="h1", evidence=evidence)
 
 
 def test_a_finding_is_an_alert_where_a_rule_says_so():
@@ -164,6 +183,84 @@ def test_who_looked_for_something_else_cannot_say_that_it_is_gone():
     assert room.see(replace(reading(120), scope="of-web")) == []
     assert room.see(replace(reading(180), **scoped, looked=False)) == [], "did not get so far"
     assert room.see(replace(reading(240), **scoped)) == [("resolved", "down")]
+
+
+def of_check(code, name, severity="critical"):
+    return a_finding(code, severity, f"{name}: {code}", check=name)
+
+
+def states(room):
+    return {alert.labels.get("part", ""): alert.state.value for alert in room.alerts.values()}
+
+
+def test_what_is_not_known_is_not_over():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="no_answer"))
+    assert room.see(reading(0, [of_check("no_answer", "web"), of_check("no_answer", "db")])) == [("firing", "down")] * 2
+    for at, code in ((60, "check_unknown"), (120, "check_unreachable")):
+        assert room.see(reading(at, [of_check(code, "web", "info"), of_check("no_answer", "db")])) == []
+    assert room.see(reading(180, [of_check("check_unknown", "web", "info")])) == [("resolved", "down")]
+    assert states(room) == {"web": "firing", "db": "inactive"}, "that nothing is known of one says nothing of another"
+    (web,) = [alert for alert in room.alerts.values() if alert.firing]
+    assert (web.last_at, web.note) == (AT + 180, "web: no_answer"), "somebody looks for it: it is not stale"
+    assert room.see(reading(240)) == [("resolved", "down")]
+
+
+def test_what_is_pending_does_not_ripen_while_nothing_is_known_of_it():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="no_answer", for_s=120))
+    assert room.see(reading(0, [of_check("no_answer", "web")])) == [("pending", "down")]
+    for at in range(60, 4000, 60):
+        assert room.see(reading(at, [of_check("check_unknown", "web", "info")])) == []
+    assert room.see(reading(4020, [of_check("no_answer", "web")])) == []
+    assert room.see(reading(4140, [of_check("no_answer", "web")])) == [("firing", "down")]
+
+
+def test_that_a_check_cannot_be_made_is_over_when_it_is_made_or_cannot_for_another_reason():
+    room = Room(a_rule(name="blind", metric=None, threshold=None, finding="check_un*"))
+    room.see(reading(0, [of_check("check_unknown", "web", "info")]))
+    changed = room.see(reading(60, [of_check("check_unreachable", "web", "info")]))
+    assert sorted(changed) == [("firing", "blind"), ("resolved", "blind")]
+    assert room.see(reading(120)) == [("resolved", "blind")]
+
+
+def test_a_host_that_could_not_be_read_ends_nothing():
+    room = Room(a_rule(name="full", metric=None, threshold=None, finding="disk_usage_high"))
+    room.see(reading(0, [a_finding("disk_usage_high")]))
+    assert room.see(reading(60, [a_finding("system_unknown", "warning")])) == []
+    assert room.see(replace(reading(120), looked=False)) == []
+    assert room.see(reading(180)) == [("resolved", "full")]
+
+
+@pytest.mark.parametrize(
+    ("change", "every", "until"),
+    [
+        ({}, 0.0, 86_400),
+        ({}, 60.0, 86_400),
+        ({}, 86_400.0, 3 * 86_400),
+        ({"interval_s": 600}, 0.0, 1800),
+        ({"on_missing": "ok"}, 0.0, 86_400),
+        ({"on_missing": "ok", "interval_s": 60}, 0.0, 180),
+    ],
+)
+def test_a_finding_that_nobody_looks_for_again_ends_with_the_reason(change, every, until):
+    rule = a_rule(name="down", metric=None, threshold=None, finding="unreachable", **change)
+    room = Room(rule)
+    room.see(replace(reading(0, [a_finding()]), every=every))
+    (alert,) = room.alerts.values()
+    assert without_data(rule, alert, LIMITS, AT + until).alert is alert
+    gone = without_data(rule, alert, LIMITS, AT + until + 1)
+    assert (gone.alert.state, [line.kind for line in gone.transitions]) == ("inactive", [Kind.RESOLVED])
+    assert "stale: nobody looked for it again" in gone.transitions[0].reason
+    assert no_data(rule, alert, LIMITS, AT + until + 1) is None
+
+
+def test_where_silence_is_an_alarm_a_finding_stands_and_silence_is_told():
+    rule = a_rule(name="down", metric=None, threshold=None, finding="unreachable", on_missing="alert")
+    room = Room(rule)
+    room.see(reading(0, [a_finding()]))
+    (alert,) = room.alerts.values()
+    for at, silent in ((86_400, False), (86_401, True)):
+        assert without_data(rule, alert, LIMITS, AT + at).alert is alert
+        assert no_data(rule, alert, LIMITS, AT + at)[1].holds is silent
 
 
 def test_the_worst_of_many_findings_counts():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from opsqueue.alerts import matching
 from opsqueue.errors import Conflict, InvalidRequest
-from opsqueue.model.alert import Silence
+from opsqueue.model.alert import Alert, AlertState, Silence
 from opsqueue.model.alert_rule import InhibitRule
-from opsqueue.model.matcher import Matcher, parse_matcher, parse_matchers
+from opsqueue.model.matcher import Matcher, all_match, parse_matcher, parse_matchers
 from opsqueue.model.names import Severity
 
 AT = 1_800_000_000.0
@@ -155,29 +155,97 @@ def test_a_silence_is_in_force_in_one_stretch_and_never_longer_than_said(start, 
 
 # Inhibition
 
+
+def inhibitors(alert, firing, rules):
+    return matching.Inhibitions(firing, rules).of(alert)
+
+
 CLUSTER = InhibitRule(source=('rule="down"',), target=('severity="warning"',), equal=("zone",))
 
 
 def test_a_source_that_fires_keeps_its_targets_quiet(firing):
     down, cpu = firing(rule="down", severity="critical", zone="a"), firing(zone="a")
-    assert matching.inhibitors(cpu, [down, cpu], [CLUSTER]) == [down.fingerprint]
-    assert matching.inhibitors(firing(zone="b"), [down], [CLUSTER]) == []
-    assert matching.muted_by(cpu, [], [down], [CLUSTER], AT) == (f"inhibited:{down.fingerprint}",)
+    assert inhibitors(cpu, [down, cpu], [CLUSTER]) == [down.fingerprint]
+    assert inhibitors(firing(zone="b"), [down], [CLUSTER]) == []
+    assert matching.muted_by(cpu, [], matching.Inhibitions([down], [CLUSTER]), AT) == (f"inhibited:{down.fingerprint}",)
 
 
 def test_a_source_that_is_over_or_only_pending_inhibits_nothing(firing):
     for state in ("inactive", "pending"):
-        assert matching.inhibitors(firing(zone="a"), [firing(rule="down", zone="a", state=state)], [CLUSTER]) == []
+        assert inhibitors(firing(zone="a"), [firing(rule="down", zone="a", state=state)], [CLUSTER]) == []
 
 
 def test_a_label_that_is_missing_is_as_an_empty_one(firing):
-    assert matching.inhibitors(firing(), [firing(rule="down", severity="critical")], [CLUSTER])
-    assert matching.inhibitors(firing(zone=""), [firing(rule="down", severity="critical")], [CLUSTER])
+    assert inhibitors(firing(), [firing(rule="down", severity="critical")], [CLUSTER])
+    assert inhibitors(firing(zone=""), [firing(rule="down", severity="critical")], [CLUSTER])
 
 
 def test_two_that_match_both_sides_do_not_silence_each_other(firing):
     """Alertmanager: otherwise an alert would inhibit itself, or two each other, and nobody would hear of any."""
     one, other = firing(rule="down", zone="a"), firing(rule="down", zone="a", host="h2")
-    assert matching.inhibitors(one, [one, other], [CLUSTER]) == []
+    assert inhibitors(one, [one, other], [CLUSTER]) == []
     worse = replace(other, severity=Severity.CRITICAL)
-    assert matching.inhibitors(one, [worse], [CLUSTER]) == [worse.fingerprint], "it matches the source side only"
+    assert inhibitors(one, [worse], [CLUSTER]) == [worse.fingerprint], "it matches the source side only"
+
+
+def plainly(alert, firing, rules):
+    """The words of Alertmanager, each alert held against each: what the index must say too."""
+    found, labels = [], alert.all_labels()
+    for rule in rules:
+        both = all_match(rule.source, labels)
+        for source in firing if all_match(rule.target, labels) else ():
+            theirs = source.all_labels()
+            fits = source.firing and all_match(rule.source, theirs) and not (both and all_match(rule.target, theirs))
+            if fits and all(labels.get(name, "") == theirs.get(name, "") for name in rule.equal):
+                found.append(source.fingerprint)
+                break
+    return list(dict.fromkeys(found))
+
+
+VALUES = st.sampled_from(["", "a", "b"])
+SIDES = st.lists(
+    st.sampled_from(['zone="a"', 'zone!="a"', 'rack=~"a|b"', 'rack=""', 'severity="critical"', 'severity!="info"']),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+RULES = st.lists(
+    st.builds(
+        InhibitRule, source=SIDES, target=SIDES, equal=st.lists(st.sampled_from(["zone", "rack", "none"]), max_size=2)
+    ),
+    max_size=3,
+)
+SOME = st.lists(
+    st.tuples(VALUES, VALUES, st.sampled_from(list(Severity)), st.sampled_from(["firing", "firing", "pending"])),
+    max_size=8,
+)
+
+
+@given(SOME, RULES)
+def test_looked_up_it_is_as_each_held_against_each(some, rules):
+    alerts = [
+        an_alert(number, {"zone": zone, "rack": rack}, severity, state)
+        for number, (zone, rack, severity, state) in enumerate(some)
+    ]
+    found = matching.Inhibitions(alerts, rules)
+    assert [found.of(alert) for alert in alerts] == [plainly(alert, alerts, rules) for alert in alerts]
+
+
+def an_alert(number, labels, severity, state):
+    named = {"rule": "cpu", "host": f"h{number}", **{name: value for name, value in labels.items() if value}}
+    return Alert(fingerprint=f"f{number}", rule="cpu", labels=named, severity=severity, state=AlertState(state))
+
+
+def test_each_alert_costs_one_look_a_rule(monkeypatch):
+    """Counted, not timed: as many matchers are asked for each alert, however many fire."""
+    asked = []
+    monkeypatch.setattr(matching, "all_match", lambda *given: asked.append(1) or all_match(*given))
+
+    def cost(number):
+        asked.clear()
+        alerts = [an_alert(n, {"zone": str(n)}, Severity.WARNING, "firing") for n in range(number)]
+        found = matching.Inhibitions(alerts, [InhibitRule(source=('rule="cpu"',), target=('host="h0"',))])
+        for alert in alerts:
+            found.of(alert)
+        return len(asked)
+
+    assert cost(400) <= 41 * cost(10)
