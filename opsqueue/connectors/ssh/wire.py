@@ -133,7 +133,8 @@ def presented(host: Host, reach: Reach, known: Sequence[HostKey], seconds: float
 def shown_by(connection: Any) -> HostKey | None:
     """The host key of an open connection; None when it is gone."""
     wire = connection.client.get_transport()
-    return _host_key(wire.get_remote_server_key()) if wire and wire.host_key else None
+    key = wire.host_key if wire else None  # its getter raises where the connection ends at this moment
+    return _host_key(key) if key else None
 
 
 def hang_up(connection: Any) -> None:
