@@ -84,7 +84,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self.stop.wait(0.005):  # else it takes a whole CPU from what it watches
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for path in (one / "cmdline" for one in Path("/proc").glob("[0-9]*")):
                 try:
                     words = path.read_bytes().decode(errors="replace")
                 except OSError:

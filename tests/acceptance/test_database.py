@@ -223,7 +223,7 @@ def _watched():
 
     def watch():
         while not stop.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for path in (one / "cmdline" for one in Path("/proc").glob("[0-9]*")):
                 with contextlib.suppress(OSError):
                     words = path.read_bytes().decode(errors="replace")
                     if SECRET in words and "--requirepass" not in words:

@@ -56,7 +56,7 @@ def test_a_backup_is_loaded_compared_and_numbered(server, kept):
     assert names(kept) == ["000001"]
     assert run_.after["backup"]["restored"] == {"db0": ["301", "1"], "db3": ["1", "0"]}
     assert {path.name for path in kept.rglob("000001/*")} >= {"dump.rdb", "SHA256SUMS", "manifest.json"}
-    places = [os.path.realpath(path) for path in Path("/proc").glob("[0-9]*/cwd")]
+    places = [os.path.realpath(path) for path in (one / "cwd" for one in Path("/proc").glob("[0-9]*"))]
     assert not [path for path in places if path.startswith(str(kept))]  # the scratch server has ended
 
 
@@ -178,7 +178,7 @@ def test_a_password_comes_from_its_reference_and_is_shown_nowhere(kept):
 
 def _args_with(secret: str, port: str) -> list[str]:
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in (one / "cmdline" for one in Path("/proc").glob("[0-9]*")):
         try:
             words = path.read_bytes().decode(errors="replace")
         except OSError:
