@@ -30,7 +30,7 @@ demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minut
 test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 	@sh tools/test_system.sh
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
-	@$(BIN)/python -m pytest -q tests/cli tests/pipeline tests/contract tests/integration -m "not long" -n 4 --dist loadgroup
+	@$(BIN)/python -m pytest -q tests/cli tests/pipeline tests/contract tests/integration -m "not long" -n 5 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance --ignore=tests/acceptance/faults -m "not long" -n 4 --dist loadgroup
 	@$(BIN)/python -m pytest -q tests/acceptance/faults -n 2
 

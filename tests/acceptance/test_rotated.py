@@ -179,7 +179,7 @@ def fleet():
 
 
 @needs_sshd
-@pytest.mark.parametrize("method", ["rename", "copytruncate"])
+@pytest.mark.parametrize("method", ["rename", pytest.param("copytruncate", marks=pytest.mark.long)])
 def test_two_hosts_over_ssh(fleet, method):
     """Each has a writer of its own; the one of the second never reopens its log, and gets it back."""
     with ExitStack() as stack:

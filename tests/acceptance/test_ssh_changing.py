@@ -147,6 +147,7 @@ def fifty():
             fleet.end()
 
 
+@pytest.mark.long
 def test_a_rollout_over_fifty_hosts_goes_on_where_its_process_was_killed(fifty):
     fifty.up()
     killed = []

@@ -46,7 +46,7 @@ def somebody(*argv: object) -> None:
 
 @as_root
 @needs(("fio", "fio"))
-@pytest.mark.parametrize("made", ["link", "directory"])
+@pytest.mark.parametrize("made", ["link", pytest.param("directory", marks=pytest.mark.long)])
 def test_a_benchmark_writes_to_nothing_but_its_own_file(there, made):
     victim, open_to_all = there / "victim", there / "everybody"
     victim.write_bytes(b"v" * (4 << 20))

@@ -254,8 +254,10 @@ def test_a_flipped_byte_is_seen(server, kept):
 
 @pytest.mark.parametrize(
     "title",
-    ["begin the backup", "dump shop", "create the scratch", "restore shop", "count what is in it", "drop the scratch",
-     "sum up", "give it its name", "remove backups older"],
+    ["dump shop", "drop the scratch", "give it its name", *(pytest.param(title, marks=pytest.mark.long) for title in (
+        "begin the backup", "create the scratch", "restore shop", "count what is in it", "sum up",
+        "remove backups older",
+    ))],
 )  # fmt: skip
 def test_a_worker_that_is_killed_leaves_the_old_or_the_new(server, kept, title):
     run_ = killed_at(asked(server, kept), title)
@@ -567,11 +569,15 @@ def test_only_what_nobody_needs_is_called_unused_and_nothing_is_dropped(server, 
     [
         ("backup", {"databases": ["shop"]}),
         ("integrity_check", {}),
-        ("statistics", {}),
+        pytest.param("statistics", {}, marks=pytest.mark.long),
         ("index_optimization", {"databases": ["shop"], "bloat_percent": 0, "min_size_mb": 0}),
-        ("index_optimization", {"databases": ["shop"], "table": "dry", "index_columns": ["a", "b"]}),
+        pytest.param(
+            "index_optimization",
+            {"databases": ["shop"], "table": "dry", "index_columns": ["a", "b"]},
+            marks=pytest.mark.long,
+        ),
         ("cleanup", {"databases": ["shop"], "table": "dry", "predicate": "a < 50", "max_rows": 50, "archive": True}),
-        ("tuning", {"apply": True, "memory_mb": 16384, "cpus": 2}),
+        pytest.param("tuning", {"apply": True, "memory_mb": 16384, "cpus": 2}, marks=pytest.mark.long),
     ],
     ids=["backup", "integrity_check", "statistics", "index_optimization", "index_build", "cleanup", "tuning"],
 )

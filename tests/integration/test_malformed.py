@@ -168,7 +168,7 @@ def test_foreign_entries_in_the_list_of_the_dead_are_shown_as_such(bench):
     assert [entry.reason for entry in shown] == ["not written by opsqueue"] * 3
 
 
-@pytest.mark.parametrize(("away", "times"), [(0.2, 4), (3.0, 1)])
+@pytest.mark.parametrize(("away", "times"), [(0.2, 4), pytest.param(3.0, 1, marks=pytest.mark.long)])
 def test_a_restart_of_redis_runs_nothing_twice(bench, away, times):
     bench.start_worker()
     for number in range(times):
