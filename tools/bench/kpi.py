@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-from bench import _fresh_database, postgres
+from bench import fresh_database, postgres
 from sqlalchemy import insert
 
 from opsqueue.model.names import OperationPriority, Outcome, Stage
@@ -155,7 +155,7 @@ def main() -> int:
         with ExitStack() as stack:
             url = "" if given.sqlite_only else stack.enter_context(postgres(folder))
             if url:
-                measure(_fresh_database(url), folder, given.count)
+                measure(fresh_database(url), folder, given.count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
