@@ -1,4 +1,4 @@
-"""The only place that knows cel-python, with its meter; imported where a rule has a condition text, and nowhere else."""
+"""The only place that knows cel-python, with its meter; imported where a rule has a condition text, nowhere else."""
 
 from __future__ import annotations
 
