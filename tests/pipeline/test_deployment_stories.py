@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from uuid import UUID, uuid5
 
 import pytest
 from pydantic import Field
@@ -216,6 +217,43 @@ def test_a_rollback_that_fails_is_a_persons(shop):
     ended = go_on(shop, turns=30)
     assert ended.state == "rollback_failed"
     assert "a person must look" in ended.why
+
+
+def _squat(story, what, type="look_value", **other):
+    """Somebody's own operation, under the id that belongs to the check or the rollback of the event."""
+    story.ask(type, operation_id=uuid5(UUID(ID), what), requested_by="mallory", **other)
+    story.drive(str(uuid5(UUID(ID), what)))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_operation_that_only_has_the_id_of_the_rollback_led_nothing_back(shop, early):
+    shop.machines["h1"].value = 5
+    if early:
+        _squat(shop, "rollback")
+    tell(shop)
+    if not early:
+        _squat(shop, "rollback")
+    ended = go_on(shop)
+    assert ended.state == "rollback_failed"
+    assert "it is 5" in ended.why
+    assert "is another one (look_value by mallory)" in ended.why
+    assert shop.machines["h1"].value == 5
+
+
+def test_an_operation_that_has_the_id_of_a_rollback_that_nobody_needs_changes_nothing(shop):
+    _squat(shop, "rollback")
+    tell(shop)
+    assert go_on(shop).state == "healthy"
+
+
+@pytest.mark.parametrize("other", [{}, {"type": "health_check"}, {"type": "health_check", "parameters": CHECKS}])
+def test_an_operation_that_only_has_the_id_of_the_check_says_nothing_of_the_service(shop, other):
+    _squat(shop, "health_check", **other)
+    shop.machines["h1"].value = 5
+    tell(shop)
+    ended = go_on(shop)
+    assert (ended.state, "is another one" in ended.why) == ("unknown", True)
+    assert monitored(shop) == {}
 
 
 def test_the_rollback_passes_the_gates_like_any_other(shop):
