@@ -562,6 +562,24 @@ def test_checks_of_different_services_may_have_one_name(seen):
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("web", ports("db")), ("web/db", ports("web/db"))),
+        (("a-b", ports("db")), ("a:b", ports("db"))),
+        (("one", ports("y" * 64)), ("two", ports("y" * 64))),
+        (("a-b", ports("x", "db", depends_on=[])), ("a:b", [*ports("x"), *ports("db", depends_on=["x"])])),
+    ],
+)
+def test_no_service_takes_the_place_of_anothers_check(seen, first, second):
+    for service, checks in (first, second):
+        monitor(seen, "h1", service=service, checks=checks)
+    given = seen.directory()["h1"].parameters["health_check"]["checks"][3:]
+    names = [one["name"] for one in given]
+    assert len(set(names)) == len(names) == len(first[1]) + len(second[1])
+    assert all(need in names for one in given for need in one.get("depends_on") or ())
+
+
+@pytest.mark.parametrize(
     "checks",
     [
         ports(*(f"p{number}" for number in range(97))),
