@@ -195,8 +195,8 @@ def _df(section: str) -> tuple[str, int | None, int | None, int | None, str]:
     for at in range(1, len(words) - 4):
         total, used, free, percent, mount = (word[0] for word in words[at : at + 5])
         if all(map(_DF_NUMBER.fullmatch, (total, used, free))) and _DF_PERCENT.fullmatch(percent) and mount[0] == "/":
-            numbers = [None if text == "-" else int(text) for text in (total, used, free)]
-            return line[: words[at - 1].end()], *numbers, line[words[at + 4].start() :]
+            one, two, three = (None if text == "-" else int(text) for text in (total, used, free))
+            return line[: words[at - 1].end()], one, two, three, line[words[at + 4].start() :]
     return "", None, None, None, ""
 
 
