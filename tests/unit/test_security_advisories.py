@@ -170,7 +170,7 @@ def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path
     (tmp_path / "requirements.txt").write_text(
         "# words\n-r other.txt\nC[extra]==3.1 ; python_version > '3' \\\n  --hash=sha256:00\nd>=1\ne\n"
     )
-    (tmp_path / "poetry.lock").write_text('[[package]]\nname = "F_g"\nversion = "2.0rc1"\n')
+    (tmp_path / "poetry.lock").write_text('[[package]]\r\nname = "F_g"\r\nversion = "2.0rc1"\r\n')
     given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/require*.txt", f"{tmp_path}/*.lock"], **LONG}
     found = host.python_packages(given)
     assert [(one["name"], one["version"]) for one in found["packages"]] == [

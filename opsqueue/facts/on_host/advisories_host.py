@@ -289,23 +289,23 @@ def manifest(path: str) -> Iterator[Entry]:
 def locked(text: str) -> Iterator[tuple[int, str, str]]:
     """Line, name and version of the packages in a lock file."""
     number, last = 1, 0
-    for found in re.finditer(r'^name = "([^"\n]+)"\n\s*?^version = "([^"\n]+)"', text, re.MULTILINE):
+    for found in re.finditer(r'^name = "([^"\n]+)"\s*^version = "([^"\n]+)"', text, re.MULTILINE):
         number, last = number + text.count("\n", last, found.start()), found.start()
         yield number, found[1], found[2]
 
 
 def required(text: str) -> Iterator[tuple[int, str, str]]:
     """Line, name and version (empty: none) of the packages in a file of requirements."""
-    begun, whole = 1, ""
+    begun, parts = 1, list[str]()
     for number, line in enumerate(text.splitlines(), 1):
-        whole = whole + line
-        if whole.endswith("\\"):
-            whole = whole[:-1] + " "
+        goes_on = line.endswith("\\")
+        parts.append(line[:-1] if goes_on else line)
+        if goes_on:
             continue
-        words = re.match(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*(==\s*([^\s;,#*]+))?", whole)
+        words = re.match(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*(==\s*([^\s;,#*]+))?", " ".join(parts))
         if words:
             yield begun, words[1], words[3] or ""
-        begun, whole = number + 1, ""
+        begun, parts = number + 1, []
 
 
 def python_packages(given: Entry) -> Entry:
