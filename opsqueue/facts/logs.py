@@ -128,10 +128,12 @@ class Logs:
     """The process of the pid file."""
     deleted: tuple[Mapping[str, Any], ...]
     big: tuple[tuple[int, str], ...]
+    by_path: Mapping[str, Log]
+    """The first of each path."""
 
     def log(self, path: str) -> Log | None:
         """The log of this path."""
-        return next((one for one in self.logs if one.path == path), None)
+        return self.by_path.get(path)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Logs:
@@ -145,6 +147,7 @@ class Logs:
             user=answer["user"],
             tools=frozenset(answer["tools"]),
             logs=logs,
+            by_path={one.path: one for one in reversed(logs)},
             left_out=tuple((path, why) for path, why in answer["left_out"]),
             archive=tuple(answer["archive"]) if answer["archive"] else None,
             managed=frozenset(answer["managed"]),

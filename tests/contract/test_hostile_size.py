@@ -112,6 +112,7 @@ def test_very_many_logs_with_very_many_generations() -> None:
     found = asked(logs(LogsWhere(paths=("/l*",))), "\n".join([*rows, "end"]) + "\n")
     whole = Logs.of(found)
     assert [len(one.generations) for one in whole.logs[:2]] == [number, 0]
+    assert (whole.log("/l0"), whole.log("/none")) == (whole.logs[0], None)
     assert len(whole.logs[-1].openers) == number
 
 
