@@ -1,8 +1,8 @@
-"""Condition texts in CEL, with limits that hold: length, depth, macros within macros, and steps of the evaluation.
+"""Condition texts in CEL, with limits that hold: length, depth, macros within macros, steps and room of an evaluation.
 
-cel-python has no cost limit of its own. Here every visit of a node is counted, in macros too, so that an evaluation
-ends after so much work on any machine; it takes no signal and no thread. Numbers are doubles, those in the text too,
-because cel-python compares no integer with a double.
+cel-python has no cost limit of its own. Here every visit of a node is counted, in macros too, and the size of each
+value that is made, so that an evaluation ends after so much work on any machine; it takes no signal and no thread.
+Numbers are doubles, those in the text too, because cel-python compares no integer with a double.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_DEPTH = 50
 MOST_STEPS = 50_000
 """Visits of nodes in one evaluation: about 200 ms."""
+MOST_ROOM = 500_000
+"""Characters of texts, and members of lists and maps, that one evaluation makes or compares."""
 _MACROS = frozenset({"map", "filter", "all", "exists", "exists_one"})
 _REFUSED = frozenset({"reduce", "min"})
 """Macros that are none of CEL, and whose cost nothing bounds."""
@@ -42,8 +44,11 @@ def holds(text: str, *, metrics: Mapping[str, float], labels: Mapping[str, str])
         program = compiled(text)
     except InvalidRequest as error:
         raise ConditionFailed(error.message) from None
+    from opsqueue.alerts.cel_meter import Meter  # noqa: PLC0415  # it comes with the library, which was loaded now
+
+    meter = Meter(MOST_STEPS, MOST_ROOM)
     try:
-        return program.holds(metrics, labels, MOST_STEPS)
+        return program.holds(metrics, labels, meter)
     except ConditionFailed:
         # Asked only now: `a > 1 || b > 1` has an answer without b where a is above.
         if absent := sorted(program.names - set(metrics)):

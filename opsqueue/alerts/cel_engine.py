@@ -1,8 +1,9 @@
-"""The only place that knows cel-python; imported where a rule has a condition text, and nowhere else."""
+"""The only place that knows cel-python, with its meter; imported where a rule has a condition text, nowhere else."""
 
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from celpy.celparser import CELParseError
 from celpy.evaluation import Evaluator, celstr
 from lark import Token
 
+from opsqueue.alerts.cel_meter import Meter, TooMuch
 from opsqueue.errors import ConditionFailed, InvalidRequest
 
 _ENVIRONMENT = celpy.Environment()
@@ -50,18 +52,21 @@ class Program:
         """The metrics that it names."""
         self._runner = _ENVIRONMENT.program(tree, functions={"size": _size})
 
-    def holds(self, metrics: Mapping[str, float], labels: Mapping[str, str], most: int) -> bool:
-        """Whether it holds, after at most so many steps; ConditionFailed when that cannot be told."""
-        meter = _Meter(most)
+    def holds(self, metrics: Mapping[str, float], labels: Mapping[str, str], meter: Meter) -> bool:
+        """Whether it holds, with what the meter allows; ConditionFailed when that cannot be told."""
+        context = _context(metrics, labels)
+        for value in context.values():
+            meter.given(value)
         try:
             activation = self._runner.new_activation()
-            found = _Metered(self._tree, activation, meter).evaluate(_context(metrics, labels))
-        except _TooMuch:
+            activation.functions = ChainMap(meter.functions(), activation.functions)
+            found = _Metered(self._tree, activation, meter).evaluate(context)
+        except TooMuch:
             found = None
         except Exception as error:  # noqa: BLE001  # the library lets through what Python raises, such as OverflowError
+            meter.check()
             raise ConditionFailed(_said(error)) from None
-        if meter.left < 0:
-            raise ConditionFailed(f"the condition took more than {most} steps: make it simpler")
+        meter.check()
         if not isinstance(found, celtypes.BoolType):
             raise ConditionFailed(f"a condition is true or false; this one is {type(found).__name__}")
         return bool(found)
@@ -91,24 +96,10 @@ def _word(node: Any, kind: str) -> str:
     return str(celstr(node.children[0]) if node.children[0].type == "STRING_LIT" else node.children[0])
 
 
-class _TooMuch(Exception):  # named for what happened
-    pass
-
-
-class _Meter:
-    def __init__(self, most: int) -> None:
-        self.left = most
-
-    def tick(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise _TooMuch
-
-
 class _Metered(Evaluator):
-    """Counts every node it visits, and those of macros; once too many, every further visit ends at once."""
+    """Counts every node it visits, those of macros too, and what they make; once too much, all further ends at once."""
 
-    def __init__(self, ast: Any, activation: Any, meter: _Meter) -> None:
+    def __init__(self, ast: Any, activation: Any, meter: Meter) -> None:
         super().__init__(ast, activation)
         self._meter = meter
 
@@ -117,7 +108,9 @@ class _Metered(Evaluator):
 
     def _visit_tree(self, tree: Any) -> Any:
         self._meter.tick()
-        return super()._visit_tree(tree)
+        made = super()._visit_tree(tree)
+        self._meter.made(made)
+        return made
 
 
 def _context(metrics: Mapping[str, float], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ _NO_LIMIT = 1 << 60
 """The first version writes a number near 2**63 where nothing is limited."""
 
 _FS = "/sys/fs/cgroup"
+_PATH_MOST = 4096
 
 TextOf = Callable[[str], str]
 """The text of a file by its path; empty when there is none."""
@@ -99,6 +100,8 @@ def _inactive(stat: str) -> int:
 
 def upwards(fs: str, path: str) -> Iterator[str]:
     """The folder of a group and all above it, up to the file system they stand in."""
+    if len(path) > _PATH_MOST:
+        raise ValueError(f"the path of a control group has at most {_PATH_MOST} characters; found {len(path)}")
     folder = f"{fs}/{path.strip('/')}"
     while len(folder) > len(fs):
         if not folder.endswith("/"):

@@ -141,8 +141,8 @@ def _sections(text: str, marker: str) -> dict[int, tuple[str, int, int]]:
     return found
 
 
-_BEGIN = re.compile(r"begin (\d+) 0 (\d+)\n")
-_END = re.compile(r"end (\d+) (\d+) (\d+)\n")
+_BEGIN = re.compile(r"begin (\d{1,9}) 0 (\d{1,12})\n")
+_END = re.compile(r"end (\d{1,9}) (\d{1,9}) (\d{1,12})\n")
 
 
 def _result(body: str, problem: str, code: int, seconds: int, limit: int) -> Result:

@@ -10,6 +10,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from opsqueue.model.fact import Fact, Script, unknown
@@ -69,10 +70,14 @@ exit "${code:-3}"
 # What is beyond the limit is read and dropped: a command that is cut off would end by SIGPIPE, not as it meant to.
 
 _RUNNING = {"RUNNING", "STARTING"}
-_PERFDATA = re.compile(r"(?:'([^']+)'|([^\s='|]+))=([^\s;]*)")
+# A label begins where none went on before, and gives nothing back: what is no label is read once.
+_PERFDATA = re.compile(r"(?:'([^']++)'|(?<![^\s='|])([^\s='|]++))=([^\s;]*+)")
 _PERFDATUM = re.compile(r"((?>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))(?![\d.,])([A-Za-z%]*)")
 _PERFDATA_MOST = 32
 _PERFDATUM_MOST = 80
+_DF_MOST = 16_384
+"""Characters of a line of df: two paths, and numbers."""
+_DF_NUMBER, _DF_PERCENT = re.compile(r"-|-?\d{1,20}"), re.compile(r"-|\d{1,20}%")
 _NOT_KNOWN = "U"
 """What a plugin says instead of a number that it does not know."""
 _TIMED_OUT = 124
@@ -184,12 +189,15 @@ def _disk(raw: Result) -> dict[str, Any]:
 
 def _df(section: str) -> tuple[str, int | None, int | None, int | None, str]:
     """Device, total, used, available and mount of the last line; names may hold blanks, numbers may be a dash."""
-    lines = section.strip().splitlines()
-    match = re.match(r"(.*?)\s+(\d+|-)\s+(\d+|-)\s+(-?\d+|-)\s+(\d+%|-)\s+(/.*)$", lines[-1] if lines else "")
-    if match is None:
-        return "", None, None, None, ""
-    numbers = [None if text == "-" else int(text) for text in match.group(2, 3, 4)]
-    return match[1], numbers[0], numbers[1], numbers[2], match[6]
+    line = (section.strip().splitlines() or [""])[-1]
+    # Words and not one pattern for all: what a host sends may be all blanks, and long.
+    words = list(re.finditer(r"\S+", line)) if len(line) <= _DF_MOST else []
+    for at in range(1, len(words) - 4):
+        total, used, free, percent, mount = (word[0] for word in words[at : at + 5])
+        if all(map(_DF_NUMBER.fullmatch, (total, used, free))) and _DF_PERCENT.fullmatch(percent) and mount[0] == "/":
+            one, two, three = (None if text == "-" else int(text) for text in (total, used, free))
+            return line[: words[at - 1].end()], one, two, three, line[words[at + 4].start() :]
+    return "", None, None, None, ""
 
 
 def _scaled(kilobytes: int | None) -> int | None:
@@ -217,12 +225,13 @@ def _command(raw: Result) -> dict[str, Any]:
         return unknown("the command did not end within its time limit")
     if raw.exit_code in {126, 127}:
         return unknown(f"the command cannot be run: {raw.output[:300] or 'not found'}")
-    output, _, _ = raw.stdout.partition("|")
+    kept = raw.stdout[:OUTPUT_MOST]
+    output, _, _ = kept.partition("|")
     return {
         "exit_code": raw.exit_code,
-        "output": raw.stdout[:OUTPUT_MOST].rstrip("\n"),
+        "output": kept.rstrip("\n"),
         "summary": (output.strip().splitlines() or [""])[0][:300],
-        **_perfdata(raw.stdout),
+        **_perfdata(kept),
     }
 
 
@@ -231,7 +240,7 @@ def _perfdata(stdout: str) -> dict[str, Any]:
     _, _, tail = (stdout.splitlines() or [""])[0].partition("|")
     found: dict[str, dict[str, Any]] = {}
     strange = []
-    for item in list(_PERFDATA.finditer(tail))[:_PERFDATA_MOST]:
+    for item in islice(_PERFDATA.finditer(tail), _PERFDATA_MOST):
         number = _PERFDATUM.match(item[3])
         if number and math.isfinite(float(number[1])):
             found[item[1] or item[2]] = {"value": float(number[1]), "unit": number[2]}

@@ -12,6 +12,7 @@ from opsqueue.model.fact import Fact, Script
 from opsqueue.model.plan import Result
 
 _LOOK_S = 60
+_LOGS_MOST = 10_000
 _WRITES = frozenset("123567")
 """The last octal digit of a descriptor's flags when it may write."""
 _APPEND = 0o2000
@@ -127,21 +128,26 @@ class Logs:
     """The process of the pid file."""
     deleted: tuple[Mapping[str, Any], ...]
     big: tuple[tuple[int, str], ...]
+    by_path: Mapping[str, Log]
+    """The first of each path."""
 
     def log(self, path: str) -> Log | None:
         """The log of this path."""
-        return next((one for one in self.logs if one.path == path), None)
+        return self.by_path.get(path)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Logs:
         """The answer of the fact `logs` as an object."""
-        logs = tuple(_log(one, answer) for one in answer["logs"])
+        # Once for each file, however many names it has.
+        openers = {inode: tuple(Opener(**one) for one in those) for inode, those in answer["open"].items() if inode}
+        logs = tuple(_log(one, answer, openers) for one in answer["logs"])
         return cls(
             now=answer["now"],
             moment=answer["moment"],
             user=answer["user"],
             tools=frozenset(answer["tools"]),
             logs=logs,
+            by_path={one.path: one for one in reversed(logs)},
             left_out=tuple((path, why) for path, why in answer["left_out"]),
             archive=tuple(answer["archive"]) if answer["archive"] else None,
             managed=frozenset(answer["managed"]),
@@ -151,28 +157,21 @@ class Logs:
         )
 
 
-def _log(one: Mapping[str, Any], answer: Mapping[str, Any]) -> Log:
-    made = (_generation(each, answer) for each in one["generations"])
+def _log(one: Mapping[str, Any], answer: Mapping[str, Any], openers: Mapping[str, tuple[Opener, ...]]) -> Log:
+    made = (Generation(**each, openers=openers.get(each["inode"], ())) for each in one["generations"])
     return Log(
         **{
             **one,
             "begun": tuple(one["begun"]),
-            "openers": _openers(one["inode"], answer),
+            "openers": openers.get(one["inode"], ()),
             "generations": tuple(sorted(made, key=lambda each: (each.moment, each.path))),
             "room": answer["directories"].get(one["path"].rpartition("/")[0], _NO_ROOM),
         }
     )
 
 
+_ByLog = dict[str, list[Sequence[str]]]
 _NO_ROOM = {"type": "", "block": 0, "free": 0, "total": 0, "inodes_free": 0, "inodes": 0}
-
-
-def _generation(one: Mapping[str, Any], answer: Mapping[str, Any]) -> Generation:
-    return Generation(**one, openers=_openers(one["inode"], answer))
-
-
-def _openers(inode: str, answer: Mapping[str, Any]) -> tuple[Opener, ...]:
-    return tuple(Opener(**one) for one in answer["open"].get(inode, ())) if inode else ()
 
 
 def logs(where: LogsWhere, *, wide: bool = True) -> Fact:
@@ -192,12 +191,15 @@ def _parse(result: Result) -> dict[str, Any]:
         words = line.split("\t")
         rows.setdefault(words[0], []).append(words[1:])
     ((moment, now, user),) = rows["now"]
+    if len(rows.get("log", ())) > _LOGS_MOST:
+        raise ValueError(f"more than {_LOGS_MOST} logs: name fewer of them")
+    generations, begun = (_by_log(rows.get(name, ())) for name in ("generation", "begun"))
     return {
         "now": int(now),
         "moment": moment,
         "user": user,
         "tools": [row[0] for row in rows.get("tool", ())],
-        "logs": [_live(row, rows) for row in rows.get("log", ())],
+        "logs": [_live(row, generations, begun) for row in rows.get("log", ())],
         "directories": dict(_rooms(rows.get("directory", ()))),
         "left_out": [[row[0], row[1]] for row in rows.get("left_out", ())],
         "open": _open(rows.get("open", ())),
@@ -209,7 +211,15 @@ def _parse(result: Result) -> dict[str, Any]:
     }
 
 
-def _live(row: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, Any]:
+def _by_log(rows: Sequence[Sequence[str]]) -> _ByLog:
+    """What belongs to each log, by its path: each is found once, and belongs to one log."""
+    found: _ByLog = {}
+    for path, *rest in rows:
+        found.setdefault(path, []).append(rest)
+    return found
+
+
+def _live(row: Sequence[str], generations: _ByLog, begun: _ByLog) -> dict[str, Any]:
     path, inode, size, links, owner, group, mode, actor = row
     return {
         "path": path,
@@ -220,8 +230,8 @@ def _live(row: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) -> di
         "group": group,
         "mode": mode,
         "actor": actor,
-        "generations": [_made(one[1:]) for one in rows.get("generation", ()) if one[0] == path and _dated(one[1])],
-        "begun": [one[1] for one in rows.get("begun", ()) if one[0] == path],
+        "generations": [_made(one) for one in generations.pop(path, ()) if _dated(one[0])],
+        "begun": [one[0] for one in begun.pop(path, ())],
     }
 
 

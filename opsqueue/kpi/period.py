@@ -16,6 +16,8 @@ from opsqueue.errors import InvalidRequest
 KINDS = ("day", "week", "month", "quarter")
 _LAST = "last-"
 _APART = ".."
+_FIRST, _LAST_YEAR = 1970, 2999
+"""Years: the period before must have a date too."""
 _MONTHS = 3
 _DECEMBER = 12
 _WANTED = (
@@ -112,6 +114,9 @@ def _midnight(day: date, zone: str) -> float:
 def _moment(text: str, zone: str) -> float:
     try:
         found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).timestamp()
+        at = (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).timestamp()
     except (ValueError, OverflowError):
         raise InvalidRequest(f"{_WANTED}; {text[:40]!r} is no date and no time") from None
+    if not _FIRST <= found.year <= _LAST_YEAR:
+        raise InvalidRequest(f"a period lies in the years {_FIRST} to {_LAST_YEAR}; found {text[:40]!r}")
+    return at

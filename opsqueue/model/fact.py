@@ -101,9 +101,13 @@ def why_unknown(answer: Any) -> str | None:
     return None
 
 
+_STRANGE = (ValueError, LookupError, TypeError, StopIteration, ArithmeticError, AttributeError, RecursionError)
+"""What a strange answer causes: one nested too deep the RecursionError, a number too great an OverflowError."""
+
+
 def read(fact: Fact, raw: Any) -> Any:
     """The parsed answer; a raw answer that cannot be parsed is unknown, with the reason."""
     try:
         return fact.parse(raw)
-    except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
+    except _STRANGE as error:
         return unknown(f"the answer to {fact.name} could not be read: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def summary(at: float, values: Sequence[float]) -> Point:
     """What these measured values of one step come to; all of it exact. There is at least one."""
     ordered = sorted(values)
     rank = max(0, -(-len(ordered) * 95 // 100) - 1)
-    mean = sum(ordered) / len(ordered)
+    mean = _mean([(value, 1) for value in ordered])
     return Point(at=at, mean=mean, low=ordered[0], high=ordered[-1], p95=ordered[rank], count=len(ordered))
 
 
@@ -67,12 +68,23 @@ def merged(at: float, points: Sequence[Point]) -> Point:
     count = sum(point.count for point in points)
     return Point(
         at=at,
-        mean=sum(point.mean * point.count for point in points) / count,
+        mean=_mean([(point.mean, point.count) for point in points]),
         low=min(point.low for point in points),
         high=max(point.high for point in points),
         p95=max(point.p95 for point in points),
         count=count,
     )
+
+
+def _mean(weighed: Sequence[tuple[float, int]]) -> float:
+    """Of values and how often each counts; where their sum is larger than any float, of their parts."""
+    count = sum(often for _value, often in weighed)
+    total = sum(value * often for value, often in weighed)
+    if math.isfinite(total):
+        return total / count
+    parts = sum(value * (often / count) for value, often in weighed)
+    # The last digit of that may lie beyond all of them.
+    return min(max(parts, min(weighed)[0]), max(weighed)[0])
 
 
 def stepped(points: Iterable[Point], step: float) -> tuple[Point, ...]:

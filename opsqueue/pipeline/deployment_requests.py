@@ -9,6 +9,8 @@ from typing import Any
 from opsqueue.errors import InvalidRequest, NotFound
 from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentState, Rollback
 from opsqueue.model.names import OperationPriority, OperationType
+from opsqueue.model.record import Operation
+from opsqueue.model.request import parse_request
 from opsqueue.pipeline.world import World
 from opsqueue.settings_parts import DeploymentSettings
 from opsqueue.store import deployments
@@ -75,6 +77,53 @@ def leading_back(world: World, connection: Connection, deployment: Deployment) -
         return asks and _with_words(deployment, asks, "")
     version = previous(world, connection, deployment)
     return None if version is None else _with_words(deployment, asks, version)
+
+
+def stranger(
+    world: World, connection: Connection, deployment: Deployment, check: Operation | None, rollback: Operation | None
+) -> tuple[str, str]:
+    """What is said of an operation that has the id of its check, and of one with that of its rollback, and is another.
+
+    Empty where there is none, or where it is the one that was asked for. Whoever knows the id of the event knows these
+    ids, and could say by them how a deployment ends.
+    """
+    asks = deployment.rollback
+    return (
+        "" if check is None or _is(check, deployment.check) else _other(check, "health check"),
+        ""
+        if rollback is None or (asks and any(_is(rollback, one) for one in _as_it_was(world, connection, deployment)))
+        else _other(rollback, "rollback"),
+    )
+
+
+def _as_it_was(world: World, connection: Connection, deployment: Deployment) -> Iterator[Mapping[str, Any]]:
+    """The requests that lead back as they may have been asked for: which version came before is not written down."""
+    asks = deployment.rollback
+    if asks is None:
+        return
+    yield asks
+    yield _with_words(deployment, asks, deployment.version)
+    if _PREVIOUS in str(asks["parameters"]):
+        for one in _before(world, connection, deployment):
+            yield _with_words(deployment, asks, one.version)
+
+
+def _is(operation: Operation, asks: Mapping[str, Any]) -> bool:
+    """Whether it is what was asked for; who asked, and the words about why, change nothing of that."""
+    wanted = parse_request(asks)
+    alike = ("name", "type", "priority", "parameters", "retry_count", "rollback_enabled")
+    return (
+        all(getattr(operation, name) == getattr(wanted, name) for name in alike)
+        and (operation.systems, operation.window) == (wanted.target_systems, wanted.maintenance_window)
+        and operation.channels == wanted.notification_channels
+        and ("timeout" not in wanted.model_fields_set or operation.timeout == wanted.timeout)
+    )
+
+
+def _other(operation: Operation, what: str) -> str:
+    who = f"{operation.type} by {operation.requested_by}"
+    look = f"a person must look: `opsqueue show {operation.id}`"
+    return f"the operation with the id of its {what} is another one ({who}): {look}"
 
 
 def _with_words(deployment: Deployment, asks: Mapping[str, Any], version: str) -> Mapping[str, Any]:

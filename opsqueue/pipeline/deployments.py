@@ -17,7 +17,15 @@ from opsqueue.model.deployment import Deployment, DeploymentEvent, DeploymentSta
 from opsqueue.model.record import Event, Operation
 from opsqueue.model.request import parse_request
 from opsqueue.pipeline import control
-from opsqueue.pipeline.deployment_requests import LED_BACK, as_it_would_be, fresh, hosts_of, leading_back, led_back
+from opsqueue.pipeline.deployment_requests import (
+    LED_BACK,
+    as_it_would_be,
+    fresh,
+    hosts_of,
+    leading_back,
+    led_back,
+    stranger,
+)
 from opsqueue.pipeline.submit import checked, refuse_unkept, submit
 from opsqueue.pipeline.world import World
 from opsqueue.store import deployments, events, operations, targets
@@ -98,7 +106,8 @@ def step(world: World, deployment_id: str) -> bool:
         if now_is.state.over:
             return False
         check, rollback = (_operation(connection, one) for one in (now_is.check_id, now_is.rollback_id))
-        if _waits_for(now_is, check):
+        another = stranger(world, connection, now_is, check, rollback)
+        if _waits_for(now_is, check) and not another[0]:
             return False
         measured, later = _measured(connection, now_is, check), _later(world, connection, now_is)
         if rollback is None:  # one that was asked for stays as it was then
@@ -106,6 +115,7 @@ def step(world: World, deployment_id: str) -> bool:
         often = led_back(world, connection, now_is) if rollback is None else 0
         touched = any(target.changed_at for target in targets.of(connection, now_is.rollback_id))
         comes = following(now_is, check, rollback, measured=measured, later=later, led_back=often, touched=touched)
+    comes = _own(now_is, comes, *another)
     comes = comes and _asked(world, now_is, comes)
     if comes is None:
         return False
@@ -120,6 +130,17 @@ def step(world: World, deployment_id: str) -> bool:
     word = "FAILED " if level == logging.WARNING else ""
     _log.log(level, "%sdeployment of %s %s: %s: %s", word, now_is.service, now_is.version, comes.state, comes.why)
     return True
+
+
+def _own(deployment: Deployment, comes: Next | None, check: str, rollback: str) -> Next | None:
+    """What comes next when an operation that it would go by is none of its own."""
+    back = DeploymentState.ROLLING_BACK
+    if check and deployment.status == "succeeded" and deployment.state is not back:
+        return Next(state=DeploymentState.UNKNOWN, why=check)
+    if rollback and (deployment.state is back or (comes and comes.state is back)):
+        why = comes.why if comes and deployment.state is not back else deployment.why
+        return Next(state=DeploymentState.ROLLBACK_FAILED, why=f"{why}; {rollback}")
+    return comes
 
 
 _QUIET = frozenset({DeploymentState.RECEIVED, DeploymentState.CHECKING, DeploymentState.HEALTHY})

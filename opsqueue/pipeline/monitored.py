@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ _FRESH = 5.0
 """Seconds for which what was read of the record is taken to be so."""
 _LONGEST = 64
 """Characters of the name of a check."""
+_MARK = 8
 _STRANGE = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9 ._/-]")
 """What no name of a check has."""
 _LEFT_OUT = (
@@ -93,12 +95,15 @@ class Monitored:
             return host
         given = {**host.parameters.get(_KIND, {})}
         checks = given.get("checks") or self._usual
+        taken = set[str]()
         for service, some in services.items():
-            every = _merged(checks, _named(service, some))
+            named = _named(service, some, taken)
+            every = _merged(checks, named)
             if why := self._wrong({**given, "checks": every}):
                 _log.warning(_LEFT_OUT, service, host.name, why, service, host.name)
             else:
                 checks = every
+                taken.update(one["name"] for one in named)
         return host.model_copy(update={"parameters": {**host.parameters, _KIND: {**given, "checks": checks}}})
 
     def _wrong(self, given: Mapping[str, Any]) -> str:
@@ -116,12 +121,20 @@ def _merged(checks: Sequence[Check], more: Sequence[Check]) -> list[Check]:
     return list({one["name"]: one for one in [*checks, *more]}.values())
 
 
-def _named(service: str, some: Sequence[Check]) -> list[Check]:
+def _named(service: str, some: Sequence[Check], taken: Collection[str]) -> list[Check]:
     """The checks of a service by names that no other service has: with its own name before each."""
     new = {one["name"]: _with_service(service, one["name"]) for one in some}
     if len(set(new.values())) < len(some):
-        return list(some)
-    return [_renamed(one, new) for one in some]
+        new = {name: name for name in new}
+    return [_renamed(one, {name: _free(service, named, taken) for name, named in new.items()}) for one in some]
+
+
+def _free(service: str, name: str, taken: Collection[str]) -> str:
+    """The name, or where another service has it already, one that only this service can have."""
+    if name not in taken:
+        return name
+    mark = hashlib.sha256(service.encode()).hexdigest()[:_MARK]
+    return f"{name[: _LONGEST - 1 - _MARK]}-{mark}"
 
 
 def _renamed(one: Check, new: Mapping[str, str]) -> Check:

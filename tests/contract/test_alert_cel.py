@@ -148,6 +148,49 @@ def test_an_evaluation_ends_after_so_many_steps(text):
         cel.holds(text, metrics=MANY, labels={})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["aaaaaaaaaa"]' + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 11 + ".size() > 0",
+        "[[1]]" + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 11 + ".size() > 0",
+        "[1]" + ".map(n, [n,n,n,n,n,n,n,n,n,n])" * 25 + ".all(n, n == n)",
+        "[1]" + ".map(n, [n,n,n,n,n,n,n,n,n,n])" * 25 + ".all(n, string(n) != '')",
+        "[1]" + ".map(n, {1: n, 2: n, 3: n, 4: n})" * 25 + ".all(n, n == n)",
+        "[b'aaaaaaaaaa']" + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 11 + ".size() > 0",
+        '["aaaaaaaaaa"]' + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 11 + ".exists(n, n == '') || true",
+        '["aaaaaaaaaa"]' + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 4 + ".all(n, n.contains('b') || n.contains('c')"
+        " || n.contains('d') || n.contains('e') || n.contains('f') || n.contains('g'))",
+        '["aaaaaaaaaa"]' + ".map(n, n+n+n+n+n+n+n+n+n+n)" * 5 + '.all(n, n in ["b"])',
+    ],
+)
+def test_an_evaluation_ends_when_what_it_makes_is_too_large(text):
+    with pytest.raises(ConditionFailed, match="500000 characters"):
+        holds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '("a" * int(9999999999)).size() > 0',
+        '(int(9999999999) * "a").size() > 0',
+        "([1] * int(9999999999)).size() > 0",
+        '("%9999999999d" % 1).size() > 0',
+        '(b"%9999999999d" % 1).size() > 0',
+        'double("' + "9" * 900 + '") > 1',
+    ],
+)
+def test_what_python_makes_large_in_one_step_is_no_cel(text):
+    with pytest.raises(ConditionFailed, match=r"overload|overflow|no matching"):
+        holds(text)
+
+
+def test_what_people_write_has_room():
+    many = {f"disk_usage:/srv/customers/volume-{number}": float(number % 90) for number in range(1000)}
+    assert cel.holds('metrics.filter(k, k.startsWith("disk_usage:")).size() == 1000', metrics=many, labels={})
+    assert cel.holds('!("swap_usage" in metrics) && metrics.all(k, metrics[k] < 90)', metrics=many, labels={})
+    assert cel.holds("metrics.filter(k, metrics[k] > 88).map(k, k + '!').size() == 11", metrics=many, labels={})
+
+
 def test_a_pattern_takes_no_time_without_end():
     assert holds('host.matches("(a+)+$")', host="a" * 5000 + "b") is False
 

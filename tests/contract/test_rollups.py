@@ -322,6 +322,22 @@ def test_a_gap_in_the_samples_is_a_gap_in_the_steps(store):
     same(read(store, 3600, ago=3 * DAY, now=START + 2.6 * DAY)["cpu"], summaries(values, 3600))
 
 
+LARGE = 1.7e308
+"""Two of them together are larger than any float."""
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [([LARGE] * 2, LARGE), ([LARGE] * 7, LARGE), ([-LARGE] * 3, -LARGE), ([LARGE, LARGE, -LARGE], LARGE / 3)],
+)
+def test_the_mean_of_large_numbers_is_a_number(values, mean):
+    made = summaries(((float(at), value) for at, value in enumerate(values)), 300)
+    halves = [*summaries([(0.0, values[0])], 300), *summaries([(1.0, value) for value in values[1:]], 300)]
+    for point in (*made, merged(0.0, made), merged(0.0, halves)):
+        assert point.mean == pytest.approx(mean)
+        assert point.low <= point.mean <= point.high
+
+
 def test_a_merged_summary_says_what_it_can():
     parts = [Point(at=0, mean=1, low=0, high=4, p95=3, count=1), Point(at=300, mean=5, low=4, high=9, p95=8, count=3)]
     assert merged(0, parts) == Point(at=0, mean=4, low=0, high=9, p95=8, count=4)

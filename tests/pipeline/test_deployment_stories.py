@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from uuid import UUID, uuid5
 
 import pytest
 from pydantic import Field
@@ -216,6 +217,43 @@ def test_a_rollback_that_fails_is_a_persons(shop):
     ended = go_on(shop, turns=30)
     assert ended.state == "rollback_failed"
     assert "a person must look" in ended.why
+
+
+def _squat(story, what, type="look_value", **other):
+    """Somebody's own operation, under the id that belongs to the check or the rollback of the event."""
+    story.ask(type, operation_id=uuid5(UUID(ID), what), requested_by="mallory", **other)
+    story.drive(str(uuid5(UUID(ID), what)))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_operation_that_only_has_the_id_of_the_rollback_led_nothing_back(shop, early):
+    shop.machines["h1"].value = 5
+    if early:
+        _squat(shop, "rollback")
+    tell(shop)
+    if not early:
+        _squat(shop, "rollback")
+    ended = go_on(shop)
+    assert ended.state == "rollback_failed"
+    assert "it is 5" in ended.why
+    assert "is another one (look_value by mallory)" in ended.why
+    assert shop.machines["h1"].value == 5
+
+
+def test_an_operation_that_has_the_id_of_a_rollback_that_nobody_needs_changes_nothing(shop):
+    _squat(shop, "rollback")
+    tell(shop)
+    assert go_on(shop).state == "healthy"
+
+
+@pytest.mark.parametrize("other", [{}, {"type": "health_check"}, {"type": "health_check", "parameters": CHECKS}])
+def test_an_operation_that_only_has_the_id_of_the_check_says_nothing_of_the_service(shop, other):
+    _squat(shop, "health_check", **other)
+    shop.machines["h1"].value = 5
+    tell(shop)
+    ended = go_on(shop)
+    assert (ended.state, "is another one" in ended.why) == ("unknown", True)
+    assert monitored(shop) == {}
 
 
 def test_the_rollback_passes_the_gates_like_any_other(shop):
@@ -521,6 +559,24 @@ def test_checks_of_different_services_may_have_one_name(seen):
     assert [name for _kind, name in seen.names("h1")][3:] == [
         "a-b/db", "a-b/web", "mail/web", "mail/db", "x" * 60 + "/web", "y" * 64
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("web", ports("db")), ("web/db", ports("web/db"))),
+        (("a-b", ports("db")), ("a:b", ports("db"))),
+        (("one", ports("y" * 64)), ("two", ports("y" * 64))),
+        (("a-b", ports("x", "db", depends_on=[])), ("a:b", [*ports("x"), *ports("db", depends_on=["x"])])),
+    ],
+)
+def test_no_service_takes_the_place_of_anothers_check(seen, first, second):
+    for service, checks in (first, second):
+        monitor(seen, "h1", service=service, checks=checks)
+    given = seen.directory()["h1"].parameters["health_check"]["checks"][3:]
+    names = [one["name"] for one in given]
+    assert len(set(names)) == len(names) == len(first[1]) + len(second[1])
+    assert all(need in names for one in given for need in one.get("depends_on") or ())
 
 
 @pytest.mark.parametrize(

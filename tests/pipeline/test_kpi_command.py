@@ -15,6 +15,7 @@ import pytest
 from opsqueue.cli.render import UNKNOWN
 from opsqueue.client import Operations
 from opsqueue.kpi.definitions import DEFINITIONS
+from opsqueue.kpi.period import parse
 from opsqueue.model.kind import Metric
 from opsqueue.pipeline.figures import as_json, told
 from opsqueue.settings import load
@@ -124,6 +125,28 @@ def test_the_figures_of_some_hosts(kept):
     assert one["availability_raw"] == 0
     assert 0 < both["availability_raw"] < 98
     assert none["availability_raw"] is None
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        "0001-01-01..0001-01-02",
+        "2026-01-01..9999-12-31",
+        "9999-12-30..9999-12-31",
+        "0001-01-01T00:00+23:59..2026-01-01",
+        "2999-12-31..3000-01-01",
+    ],
+)
+def test_a_period_far_from_now_is_refused_in_words(kept, period):
+    said = kept("kpi", "--period", period)
+    assert said.status == 2
+    assert "1970 to 2999" in said.err
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_longest_period_has_one_before_it(zone):
+    longest = parse("1970-01-01..2999-12-31", SUNDAY, zone)
+    assert longest.before.end == longest.start
 
 
 @pytest.mark.parametrize("words", [("--period", "year"), ("--period", "2026-13-01..x"), ("--format", "pdf")])

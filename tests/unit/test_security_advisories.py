@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import time
 import zipfile
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from opsqueue.facts.on_host import advisories_host as host
 from opsqueue.facts.security_shapes import ADVISORIES
 from opsqueue.facts.shape import shaped
 from opsqueue.operations.security import vulnerabilities
+from opsqueue.operations.security.params import SecurityScanParams
 
 LONG = {"until": float("inf")}
 SYSTEM = {"id": "debian", "version": "12"}
@@ -167,15 +170,19 @@ def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path
     (tmp_path / "requirements.txt").write_text(
         "# words\n-r other.txt\nC[extra]==3.1 ; python_version > '3' \\\n  --hash=sha256:00\nd>=1\ne\n"
     )
-    (tmp_path / "poetry.lock").write_text('[[package]]\nname = "F_g"\nversion = "2.0rc1"\n')
-    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/*.txt", f"{tmp_path}/*.lock"], **LONG}
+    (tmp_path / "poetry.lock").write_text('[[package]]\r\nname = "F_g"\r\nversion = "2.0rc1"\r\n')
+    given = {"python_paths": [str(site)], "manifests": [f"{tmp_path}/require*.txt", f"{tmp_path}/*.lock"], **LONG}
     found = host.python_packages(given)
     assert [(one["name"], one["version"]) for one in found["packages"]] == [
         ("a-b-c", "1.0"),
         ("f-g", "2.0rc1"),
         ("c", "3.1"),
     ]
-    assert [one["name"] for one in found["skipped"]] == ["b", "d", "e"]
+    assert [one["name"] for one in found["skipped"]] == [
+        "b",
+        "line 5 of requirements.txt",
+        "line 6 of requirements.txt",
+    ]
 
 
 def test_what_is_no_file_in_a_home_is_told_and_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,17 +192,17 @@ def test_what_is_no_file_in_a_home_is_told_and_never_opened(tmp_path: Path, monk
         (site / name).mkdir(parents=True)
     (site / "a-1.dist-info/METADATA").symlink_to("/dev/zero")
     os.mkfifo(site / "b-2.dist-info/METADATA")
-    os.mkfifo(tmp_path / "r.txt")
+    os.mkfifo(tmp_path / "requirements.txt")
     given = {
         "python_paths": [str(site)],
-        "manifests": [f"{tmp_path}/r.txt"],
+        "manifests": [f"{tmp_path}/requirements.txt"],
         "allow_network": True,
         "until": time.monotonic() + 60,
     }
     found = host.python_packages(given)
     assert found["packages"] == []
     assert [one["name"] for one in found["skipped"] if "no regular file" in one["why"]] == [
-        "a-1-dist-info", "b-2-dist-info", "r-txt",
+        "a-1-dist-info", "b-2-dist-info", "requirements-txt",
     ]  # fmt: skip
     ran = tmp_path / "ran"
     program = tmp_path / "pip-audit"
@@ -215,10 +222,70 @@ def test_what_somebody_calls_a_package_spoils_no_answer(tmp_path: Path) -> None:
     assert shaped({"packages": 0, "skipped": [one]}, ADVISORIES["python"])["skipped"][0]["name"] == "a\\x00"
 
 
+PASSWORDS = "hunter2-plainpassword\nroot:x:0\nzzsecret==1.0\nother==zzsecret\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "leads_to"),
+    [
+        ("pw", ""),
+        ("requirements.txt", "../pw"),
+        ("requirements/x.txt", "../../pw"),
+        ("poetry.lock", "pw"),
+        ("a.txt", ""),
+    ],
+)
+def test_of_a_file_that_is_no_manifest_nothing_is_read(tmp_path: Path, name: str, leads_to: str) -> None:
+    (tmp_path / "pw").write_text(PASSWORDS)
+    (tmp_path / "home/requirements").mkdir(parents=True)
+    path = tmp_path / "home" / name
+    path.symlink_to(tmp_path / "pw") if leads_to else path.write_text(PASSWORDS)
+    found = host.python_packages({"python_paths": ["/nowhere"], "manifests": [str(path)], **LONG})
+    assert found["packages"] == []
+    assert ["sort of name" in one["why"] for one in found["skipped"]] == [True]
+    assert not {"hunter2", "secret"} & set(re.findall("hunter2|secret", json.dumps(found)))
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "poetry.lock"])
+def test_what_a_manifest_holds_is_told_by_its_line(tmp_path: Path, name: str) -> None:
+    text = "hunter2\n==2.0.secret\nok==1.0 \\\n  --hash=x\nother==secret\n"
+    if name == "poetry.lock":
+        text = 'name = "ok"\nversion = "1.0"\n\n'
+        text += 'name = "hunter2"\nversion = "secret"\nname = "secret words"\nversion = "1"\n'
+    (tmp_path / name).write_text(text)
+    found = host.python_packages({"python_paths": ["/nowhere"], "manifests": [str(tmp_path / name)], **LONG})
+    assert [one["name"] for one in found["packages"]] == ["ok"]
+    lines = (1, 5) if name == "requirements.txt" else (4, 6)
+    assert [(one["name"], one["why"]) for one in found["skipped"]] == [
+        (f"line {number} of {name}", "it is not pinned") for number in lines
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/shadow", "/etc/*", "/srv/*.txt", "requirements.txt", "/srv/requirements.txt/x", "/a.lock.b"]
+)
+def test_what_is_called_otherwise_is_no_parameter(path: str) -> None:
+    with pytest.raises(ValidationError, match="requirements"):
+        SecurityScanParams(manifests=(path,))
+
+
+def test_manifests_are_parameters() -> None:
+    for path in (
+        "/srv/a/requirements.txt",
+        "/srv/*/requirements-[ab]*.txt",
+        "/a/requirements/*.txt",
+        "/a/*.lock",
+        "/uv.lock",
+    ):
+        assert SecurityScanParams(manifests=(path,)).manifests == (path,)
+
+
 def test_a_manifest_without_end_is_told(tmp_path: Path) -> None:
-    with (tmp_path / "r.txt").open("wb") as file:
+    with (tmp_path / "requirements.txt").open("wb") as file:
         file.truncate(1 << 40)
-    (one,) = host.python_packages({"python_paths": ["/nowhere"], "manifests": [f"{tmp_path}/r.txt"], **LONG})["skipped"]
+    (one,) = host.python_packages(
+        {"python_paths": ["/nowhere"], "manifests": [f"{tmp_path}/requirements.txt"], **LONG}
+    )["skipped"]
     assert "has more than" in one["why"]
 
 
@@ -228,10 +295,10 @@ def _fake_audit(tmp_path: Path, text: str, code: int, monkeypatch: pytest.Monkey
     program.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write({text!r})\nsys.exit({code})\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (tmp_path / "req.txt").write_text("jinja2==2.10\n")
+    (tmp_path / "requirements.txt").write_text("jinja2==2.10\n")
     given = {
         "allow_network": True,
-        "manifests": [f"{tmp_path}/req.txt"],
+        "manifests": [f"{tmp_path}/requirements.txt"],
         "python_paths": ["/nowhere"],
         "until": time.monotonic() + seconds,
     }

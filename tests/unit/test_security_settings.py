@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from opsqueue.facts.on_host import program, settings_host
+from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import State, judge
 from opsqueue.operations.security.rules_ssh import SUDO
 
@@ -157,6 +160,81 @@ SOURCES = [
 @pytest.mark.parametrize(("text", "bad"), SOURCES)
 def test_sources_that_nobody_signs(text: str, bad: bool) -> None:
     assert any(settings_host.TRUSTED.match(line) for line in text.splitlines()) is bad
+
+
+SHADOW = "root:*:1:0:99999:7:::\nalice:$y$j9T$zzSecretOfAHashzz:1:0:99999:7:::\n"
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in the place of /etc/ssh, beside a file of secrets."""
+    (tmp_path / "ssh/sshd_config.d").mkdir(parents=True)
+    (tmp_path / "shadow").write_text(SHADOW)
+    monkeypatch.setattr(settings_host, "SSH", str(tmp_path / "ssh"))
+    return tmp_path / "ssh"
+
+
+@pytest.mark.parametrize(
+    "name", ["../shadow", "ssh_host_ed25519_key", "sshd_config.d/../../shadow", "a.conf", "b/c.conf"]
+)
+def test_only_files_of_sshd_are_given_to_sshd(ssh: Path, name: str) -> None:
+    (ssh / "ssh_host_ed25519_key").write_text("zzSecretOfAHashzz\n")
+    (ssh / "a.conf").symlink_to("../shadow")
+    (ssh / "b").symlink_to(ssh.parent)
+    (ssh.parent / "c.conf").write_text("Port 22\n")
+    with pytest.raises(settings_host.Unanswered, match="no file of sshd's settings"):
+        settings_host.config_of_sshd(f"{ssh}/{name}")
+
+
+def test_a_file_of_sshd_that_is_not_roots_is_not_given_to_it(ssh: Path) -> None:
+    (ssh / "sshd_config").write_text("Port 22\n")
+    if os.geteuid() == 0:
+        assert settings_host.config_of_sshd(f"{ssh}/sshd_config") == f"{ssh}/sshd_config"
+        os.chown(ssh / "sshd_config", 1, 1)
+    with pytest.raises(settings_host.Unanswered, match="no file of root's"):
+        settings_host.config_of_sshd(f"{ssh}/sshd_config")
+    with pytest.raises(settings_host.Unanswered, match="No such file"):
+        settings_host.config_of_sshd(f"{ssh}/sshd_config.d/none.conf")
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("text", [SHADOW, "zzSecretOfAHashzz yes\n", "LogLevel zzSecretOfAHashzz\n"])
+def test_what_sshd_says_is_told_without_the_words_of_the_file(tmp_path: Path, text: str) -> None:
+    if not Path("/usr/sbin/sshd").exists():
+        pytest.skip("needs openssh-server")
+    (tmp_path / "sshd_config").write_text(text)
+    said = settings_host.run("/usr/sbin/sshd", "-T", "-f", str(tmp_path / "sshd_config"))[2]
+    assert "zzSecretOfAHashzz" in said
+    told = settings_host.said_by_sshd(said)
+    assert "zzSecret" not in told
+    assert "sshd_config line " in told
+
+
+def test_the_sort_of_a_mistake_is_told() -> None:
+    said = "/etc/ssh/sshd_config.d/1.conf: line 7: Bad configuration option: NoSuchWord\r\nfile: terminating\n"
+    assert settings_host.said_by_sshd(said) == "; /etc/ssh/sshd_config.d/1.conf line 7: Bad configuration option"
+    assert settings_host.said_by_sshd("sshd: no hostkeys available -- exiting.") == "; no hostkeys available"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/shadow",
+        "/etc/ssh/../shadow",
+        "/etc/ssh/ssh_host_rsa_key",
+        "/etc/sshd_config",
+        "/etc/ssh/a/../b.conf",
+        "/etc/ssh/",
+    ],
+)
+def test_what_is_no_file_of_sshd_is_no_parameter(path: str) -> None:
+    with pytest.raises(ValidationError, match="below /etc/ssh"):
+        SecurityScanParams(sshd_config=path)
+
+
+def test_files_of_sshd_are_parameters() -> None:
+    for path in ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config_sftp", "/etc/ssh/sshd_config.d/10-a.conf"):
+        assert SecurityScanParams(sshd_config=path).sshd_config == path
 
 
 def test_a_part_that_cannot_be_asked_costs_no_other() -> None:

@@ -10,6 +10,7 @@ from opsqueue.connectors.procfs.answer import Answer
 from opsqueue.connectors.reading import Options
 
 _ESCAPES = {"040": " ", "011": "\t", "012": "\n", "134": "\\"}
+_PATH = re.compile(r"[' ]/")
 _NUMBERS = 6
 """SIZE BLOCKS FREE AVAILABLE INODES INODES-FREE"""
 
@@ -18,19 +19,17 @@ def disk(answer: Answer, wanted: Options) -> dict[str, Any]:
     """The subject `disk`: one object for each device; one that did not answer has `unknown` with the reason."""
     mounted = _mounted(answer)
     parts = wanted_mounts(mounted, wanted.mounts())
-    found = _by_df(answer) | _by_stat(answer) | _by_number(answer, mounted)
+    found, complaints = _by_df(answer) | _by_stat(answer) | _by_number(answer, mounted), _complaints(answer)
     late: dict[str, Any] = {"unknown": f"no answer within {wanted.mount_timeout_s:g} s{answer.why}"}
-    return {
-        "mounts": [part | (found.get(part["mount"]) or _complaint(answer, part["mount"]) or late) for part in parts]
-    }
+    return {"mounts": [part | (found.get(part["mount"]) or complaints.get(part["mount"]) or late) for part in parts]}
 
 
 def _mounted(answer: Answer) -> list[Mount]:
-    real = _on_devices(answer)
+    real, root = _on_devices(answer), _root_device(answer)
     rows = ([_unescaped(word) for word in line.split(" ")[:4]] for line in answer.lines("/proc/self/mounts"))
     return [
         Mount(
-            device=_device(device, answer),
+            device=_device(device, root),
             mount=mount,
             fstype=fstype,
             options=options,
@@ -46,10 +45,10 @@ def _on_devices(answer: Answer) -> set[str]:
     return {fstype for device, fstype in rows if device != "nodev"} | {"zfs"}
 
 
-def _device(name: str, answer: Answer) -> str:
+def _device(name: str, root: str | None) -> str:
     if name == "none":
         return ""
-    return _root_device(answer) or name if name in {"/dev/root", "rootfs"} else name
+    return root or name if name in {"/dev/root", "rootfs"} else name
 
 
 def _root_device(answer: Answer) -> str | None:
@@ -99,10 +98,15 @@ def _from_df(total: int, used: int, available: int) -> dict[str, Any]:
     return usage(1024, total, total - used, available, 0, 0)
 
 
-def _complaint(answer: Answer, mount: str) -> dict[str, str] | None:
-    """What `stat` said of this mount."""
-    found = re.search(rf"[' ]{re.escape(mount)}'?: (.+)", answer.errors)
-    return {"unknown": found[1].strip()} if found else None
+def _complaints(answer: Answer) -> dict[str, dict[str, str]]:
+    """What `stat` said by mount, as in `stat: cannot read file system information for '/mnt': Stale file handle`."""
+    found: dict[str, dict[str, str]] = {}
+    for line in answer.errors.split("\n"):
+        begins = _PATH.search(line)
+        path, colon, why = line[begins.start() + 1 :].rpartition(": ") if begins else ("", "", "")
+        if colon and why.strip():
+            found.setdefault(path.removesuffix("'"), {"unknown": why.strip()})
+    return found
 
 
 def _last(said: str) -> str:

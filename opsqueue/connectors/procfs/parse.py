@@ -51,7 +51,10 @@ def _samples(answer: Answer, wanted: Options) -> tuple[Sample, ...]:
         only = Sample(at=0.0, counters=_counters(answer, answer.first, asked))
         return only, only
     times = _times(answer, wanted.gap_s)
-    steps = [_counters(answer, lines, [name for name in asked if name in PEAKS]) for lines in answer.between]
+    steps = [
+        _counters(answer, lines, [name for name in asked if name in PEAKS])
+        for lines in answer.between[: wanted.samples - 1]
+    ]
     between = [Sample(at=at, counters=counters) for at, counters in zip(times[1:], steps, strict=False)]
     first, second = _counters(answer, answer.first, asked), _counters(answer, answer.second, asked)
     if not wanted.top_processes and "processes" in second:

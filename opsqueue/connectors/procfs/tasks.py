@@ -38,11 +38,11 @@ def table_of(answer: Answer, lines: Lines) -> Table:
 
 def _texts(lines: Sequence[str]) -> dict[str, str]:
     """The text by pid; a name with a newline has made several lines of it."""
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
     for line in lines:
         pid, _blank, content = line.partition(" ")
-        texts[pid] = f"{texts[pid]}\n{content}" if pid in texts else content
-    return texts
+        texts.setdefault(pid, []).append(content)
+    return {pid: "\n".join(contents) for pid, contents in texts.items()}
 
 
 def _owners(lines: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:

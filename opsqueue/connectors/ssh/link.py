@@ -234,9 +234,9 @@ class Link:
         return answer
 
     def _greet(self, shell: _Waiting, out: bytes, marker: str) -> None:
-        if not shell.leader and (found := re.search(rf"@@{marker} hello (\d+)\n".encode(), out)):
+        if not shell.leader and (found := re.search(rf"@@{marker} hello (\d{{1,9}})\n".encode(), out)):
             shell.leader = int(found[1])
-        if not shell.acquainted and (found := re.search(rf"@@{marker} who (\d+) (.*)\n".encode(), out)):
+        if not shell.acquainted and (found := re.search(rf"@@{marker} who (\d{{1,12}}) (.*)\n".encode(), out)):
             shell.acquainted = True
             self.who = Who(user_id=int(found[1]), timeout=found[2].decode(errors="replace") or None)
 

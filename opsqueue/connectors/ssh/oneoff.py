@@ -83,7 +83,7 @@ class OneOff:
         text = remote.command(self.argv, self.env, self.seconds, marker)
         stream = self.link.open(remote.one_off(text))
         half = self.most // 2
-        begun = re.compile(rf"\n@@{marker} begun (\d+)\n".encode())
+        begun = re.compile(rf"\n@@{marker} begun (\d{{1,9}})\n".encode())
         out, err = _Output(Kept(half, half), begun), _Output(Kept(half, half), begun)
         try:
             self.still_wanted()

@@ -22,7 +22,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -35,6 +35,12 @@ MOST_FOUND = 5000
 HEAD = 8192
 MOST_TEXT = 8 << 20
 """Bytes of one manifest; lock files are large."""
+MANIFEST = re.compile(
+    r"/(?:[A-Za-z0-9._-]*[_.-])?(?:requirements|constraints)(?:[_.-][A-Za-z0-9._-]*)?\.(?:txt|in|pip)\Z"
+    r"|/requirements/[A-Za-z0-9_-][A-Za-z0-9._-]*\.(?:txt|in)\Z|/[A-Za-z0-9_-][A-Za-z0-9._-]*\.lock\Z"
+)
+"""Paths of files of requirements, and of lock files."""
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MOST_MEMORY = 512 << 20
 """Bytes of memory that this program may ask for."""
 DAY = 86400
@@ -207,10 +213,15 @@ def python_places(given: Entry) -> list[str]:
     return sorted({path for pattern in patterns for path in glob.glob(pattern) if os.path.isdir(path)})
 
 
-def beginning(path: str, most: int, follow: int = 0) -> bytes:
-    """How a regular file begins; nothing else is opened, for opening alone can reboot a host or wait for ever."""
+def beginning(path: str, most: int, follow: int = 0, named: Callable[[str], object] = bool) -> bytes:
+    """How a regular file begins, if its real path is `named` so.
+
+    Nothing else is opened, for opening alone can reboot a host or wait for ever.
+    """
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC | follow)
     try:
+        if not named(os.readlink(f"/proc/self/fd/{handle}")):
+            raise OSError(f"{path} leads to a file of another sort of name")
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is no regular file")
         with open(f"/proc/self/fd/{handle}", "rb") as file:
@@ -219,9 +230,9 @@ def beginning(path: str, most: int, follow: int = 0) -> bytes:
         os.close(handle)
 
 
-def text_of(path: str, most: int) -> str:
-    """What is in a regular file; OSError when it is more than that."""
-    found = beginning(path, most + 1)
+def text_of(path: str, most: int, named: Callable[[str], object] = bool) -> str:
+    """What is in a regular file of such a name; OSError when it is more than that."""
+    found = beginning(path, most + 1, named=named)
     if len(found) > most:
         raise OSError(f"{path} has more than {most} bytes")
     return found.decode("utf-8", "replace")
@@ -253,21 +264,48 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:1000]
 
 
+def is_manifest(path: str) -> bool:
+    """Whether the name is that of a file of requirements or a lock file: no other file is anybody's business here."""
+    return MANIFEST.search(path) is not None
+
+
 def manifest(path: str) -> Iterator[Entry]:
-    """The pinned packages of a file of requirements or a lock file; what is not pinned has no version."""
+    """The pinned packages of a file of requirements or a lock file.
+
+    Of what is not pinned to one version only the line is told: whatever a file holds stays there.
+    """
     try:
-        text = text_of(path, MOST_TEXT)
+        text = text_of(path, MOST_TEXT, is_manifest)
     except OSError as error:
         yield unread(path, error)
         return
-    if path.endswith(".lock"):
-        for name, version in re.findall(r'^name = "([^"]+)"\s*^version = "([^"]+)"', text, re.MULTILINE):
+    for number, name, version in locked(text) if path.endswith(".lock") else required(text):
+        if PEP440.fullmatch(version) and PACKAGE.fullmatch(name):
             yield {"name": canonical(name), "version": version, "where": path}
-        return
-    for line in text.replace("\\\n", " ").splitlines():
-        words = re.match(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*(==\s*([^\s;,#*]+))?", line)
+        else:
+            yield {"name": f"line {number} of {os.path.basename(path)}", "version": "", "where": path}
+
+
+def locked(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line, name and version of the packages in a lock file."""
+    number, last = 1, 0
+    for found in re.finditer(r'^name = "([^"\n]+)"\s*^version = "([^"\n]+)"', text, re.MULTILINE):
+        number, last = number + text.count("\n", last, found.start()), found.start()
+        yield number, found[1], found[2]
+
+
+def required(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line, name and version (empty: none) of the packages in a file of requirements."""
+    begun, parts = 1, list[str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        goes_on = line.endswith("\\")
+        parts.append(line[:-1] if goes_on else line)
+        if goes_on:
+            continue
+        words = re.match(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^]]*\])?\s*(==\s*([^\s;,#*]+))?", " ".join(parts))
         if words:
-            yield {"name": canonical(words[1]), "version": words[3] or "", "where": path}
+            yield begun, words[1], words[3] or ""
+        begun, parts = number + 1, []
 
 
 def python_packages(given: Entry) -> Entry:
@@ -642,7 +680,9 @@ def one_audit(program: str, way: tuple[str, ...], given: Entry, found: Entry) ->
         dependencies = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
         last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise Unanswered(f"pip-audit of {way[-1]} ended with {done.returncode}: {last[:200]}") from None
+        # What it says of a file of requirements quotes that file.
+        said = "" if way[-2] == "-r" else f": {last[:200]}"
+        raise Unanswered(f"pip-audit of {way[-1]} ended with {done.returncode}{said}") from None
     for one in dependencies:
         if "skip_reason" in one:
             found["skipped"].append({"name": one["name"], "where": way[-1], "why": str(one["skip_reason"])[:200]})

@@ -45,6 +45,18 @@ PAUSE = 3.0
 FREE = re.compile(r"\bNOPASSWD\s*:")
 INCLUDE = re.compile(r"^[@#]include(dir)?\s+(.+)$")
 MOST_FILES = 200
+SSH = "/etc/ssh"
+SSHD_CONFIG = re.compile(
+    r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/(?:sshd_config[A-Za-z0-9._-]*|[A-Za-z0-9_-][A-Za-z0-9._-]*\.conf)"
+)
+"""What a file of sshd's settings is called, below that directory: keys lie there too."""
+SAID_BY_SSHD = (
+    "Bad configuration option", "no argument after keyword", "missing argument", "unsupported option", "bad value",
+    "extra arguments", "is not allowed within a Match block", "no hostkeys available", "Permission denied",
+    "No such file or directory", "Missing privilege separation directory", "bad configuration options",
+)  # fmt: skip
+"""Words of sshd itself that may be told; the rest of what it says may be those of the file."""
+MOST_SAID = 3
 
 Entry = dict[str, Any]
 
@@ -177,14 +189,41 @@ def sshd(given: Entry) -> Entry:
     if not program:
         raise Absent("sshd is not installed")
     found: Entry = {}
+    config = config_of_sshd(given["sshd_config"])
     for who in ("root", "nobody"):
         asked = f"user={who},host=outside.invalid,addr=203.0.113.1,laddr=203.0.113.2,lport=22"
-        code, out, err = run(program, "-T", "-C", asked, "-f", given["sshd_config"])
+        code, out, err = run(program, "-T", "-C", asked, "-f", config)
         if code:
-            said = "; ".join(err.strip().splitlines()[-2:]) or f"it ended with {code}"
-            raise Unanswered(f"sshd -T: {said[:300]}")
+            raise Unanswered(f"sshd -T ended with {code}{said_by_sshd(err)}")
         found[who] = settings_of(out, set(given["sshd"]))
     return found
+
+
+def config_of_sshd(path: str) -> str:
+    """Where the file really lies; Unanswered unless that is a file of sshd's own, and root's.
+
+    Whatever else root can read would be read too, and sshd quotes what it does not understand.
+    """
+    real = os.path.realpath(path)
+    try:
+        about = os.stat(real)
+    except OSError as error:
+        raise Unanswered(f"{path} cannot be looked at: {error.strerror}") from None
+    if not SSHD_CONFIG.fullmatch(real[len(SSH) :]) or not real.startswith(SSH):
+        raise Unanswered(f"{path} is no file of sshd's settings below {SSH}")
+    if about.st_uid or not stat.S_ISREG(about.st_mode):
+        raise Unanswered(f"{path} is no file of root's")
+    return real
+
+
+def said_by_sshd(text: str) -> str:
+    """Where and what sort of mistake it is, without the words of the file."""
+    told = []
+    for line in text.strip().splitlines()[-MOST_SAID:]:
+        place = re.match(r"(/[A-Za-z0-9@%+=,._/-]{1,300}):? line (\d{1,9})\b", line)
+        sort = next((words for words in SAID_BY_SSHD if words.lower() in line.lower()), "")
+        told += [f"{place[1]} line {place[2]}: {sort or 'it is not understood'}"] if place else [sort] if sort else []
+    return "".join(f"; {one}" for one in dict.fromkeys(told))
 
 
 def settings_of(text: str, wanted: set[str]) -> Entry:

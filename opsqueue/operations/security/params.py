@@ -16,6 +16,22 @@ Path = Annotated[
     Field(max_length=1000, pattern=r"^/[^\x00-\x1f]*$"),
     in_words("an absolute path"),
 ]
+_SSHD = r"^/etc/ssh(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/(sshd_config[A-Za-z0-9._-]*|[A-Za-z0-9_-][A-Za-z0-9._-]*\.conf)$"
+SshdConfig = Annotated[
+    str,
+    Field(max_length=1000, pattern=_SSHD),
+    in_words("/etc/ssh/sshd_config, or another sshd_config or *.conf below /etc/ssh"),
+]
+_NAME = r"[A-Za-z0-9._*?\[\]-]*"
+_MANIFEST = (
+    rf"^/[^\x00-\x1f]*?({_NAME}(requirements|constraints){_NAME}\.(txt|in|pip)|requirements/{_NAME}\.(txt|in)"
+    rf"|{_NAME}\.lock)$"
+)
+Manifest = Annotated[
+    str,
+    Field(max_length=1000, pattern=_MANIFEST),
+    in_words("an absolute path of requirements*.txt, constraints*.txt, requirements/*.txt or *.lock"),
+]
 Word = Annotated[str, Field(min_length=1, max_length=300)]
 Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z][a-z0-9_]*$"), in_words("the code of a finding")]
 Check = Literal["vulnerabilities", "configuration", "permissions", "lynis", "integrity"]
@@ -56,8 +72,8 @@ class SecurityScanParams(Params):
     """Let pip-audit on the host ask the network."""
     python_paths: tuple[Path, ...] = Field(default=(), max_length=50)
     """Directories of Python packages (patterns); empty: those below /usr/local, /opt, /srv and homes."""
-    manifests: tuple[Path, ...] = Field(default=(), max_length=50)
-    """Files of requirements, and lock files (patterns), on the host."""
+    manifests: tuple[Manifest, ...] = Field(default=(), max_length=50)
+    """Files of requirements, and lock files (patterns), on the host, that are called so; no other file is read."""
     profile: Literal["auto", "cis_debian12", "none"] = "auto"
     """The compliance profile; `auto`: the one for the host's system, where there is one."""
     skip_rules: tuple[Code, ...] = Field(default=(), max_length=100)
@@ -70,8 +86,8 @@ class SecurityScanParams(Params):
         default=("/proc", "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containers", "/snap"), max_length=100
     )
     """Directories that are not entered."""
-    sshd_config: Path = "/etc/ssh/sshd_config"
-    """The file that sshd is started with; what is in effect is asked of sshd itself."""
+    sshd_config: SshdConfig = "/etc/ssh/sshd_config"
+    """The file that sshd is started with, below /etc/ssh and root's; what is in effect is asked of sshd itself."""
     sudoers: Path = "/etc/sudoers"
     """Read with all that it includes."""
     accept: tuple[Accepted, ...] = Field(default=(), max_length=200)
