@@ -154,10 +154,15 @@ def stand_in(tx: Connection, delivery: Delivery) -> None:
 
 def newest(connection: Connection, limit: int, *, every: bool) -> tuple[Delivery, ...]:
     """What waits or was given up, or every delivery, the newest message first."""
-    query = select(table).join(messages, messages.c.event == table.c.event)
+    return tuple(delivery for delivery, _, _ in titled(connection, limit, every=every))
+
+
+def titled(connection: Connection, limit: int, *, every: bool) -> tuple[tuple[Delivery, str, float], ...]:
+    """The same, with the title of each message and when it was written down."""
+    query = select(table, messages.c.title, messages.c.created_at).join(messages, messages.c.event == table.c.event)
     query = query if every else query.where(table.c.status.in_((*WAITING, "dead")))
     rows = connection.execute(query.order_by(messages.c.created_at.desc(), table.c.channel).limit(limit)).mappings()
-    return tuple(_delivery(row) for row in rows)
+    return tuple((_delivery(row), row["title"], row["created_at"]) for row in rows)
 
 
 def revive(tx: Connection, event: str, now: float) -> list[str]:
