@@ -14,6 +14,7 @@ from opsqueue.pipeline.postbox import event_of, row_of
 from opsqueue.pipeline.world import World
 from opsqueue.store import operations, targets, tellings
 from opsqueue.store.engine import Connection
+from opsqueue.telemetry import counted
 
 _LOOK_AGAIN = 60.0
 _MOST_SHORT = 160
@@ -35,20 +36,20 @@ def summary_ended(tx: Connection, world: World, event: str, outbox: Sequence[Del
     if not outbox or any(row.status not in _OVER for row in outbox):
         return
     now, members = world.now(), tellings.gathered(tx, summary=event)
-    parts = {event_of(row) for row in members}
-    note = f"told in one summary with {len(parts) - 1} others"
+    others = counted(len({event_of(row) for row in members}) - 1, "other")
     for row in members:
         for told in outbox:
             if told.channel == row.channel:
-                tellings.put_back(tx, _as(row, told, note, now))
+                tellings.put_back(tx, _as(row, told, others, now))
             else:
                 hop = replace(row, channel=told.channel, attempts=0)
-                tellings.stand_in(tx, _as(hop, told, f"{note}, {INSTEAD} {row.channel}", now))
+                tellings.stand_in(tx, _as(hop, told, f"{others}, {INSTEAD} {row.channel}", now))
     operations.wake(tx, [row.operation_id for row in members if row.operation_id], now)
 
 
-def _as(row: Delivery, told: Delivery, note: str, now: float) -> Delivery:
+def _as(row: Delivery, told: Delivery, others: str, now: float) -> Delivery:
     """A part of a summary as the summary itself stands with that recipient."""
+    how = "told" if told.status == "accepted" else "was to be told"
     return replace(
         row,
         status=told.status,
@@ -56,7 +57,7 @@ def _as(row: Delivery, told: Delivery, note: str, now: float) -> Delivery:
         at=now if told.at is None else told.at,
         error=told.error,
         fallback=told.fallback,
-        note=told.note if told.status == "suppressed" else note,
+        note=told.note if told.status == "suppressed" else f"{how} in one summary with {others}",
     )
 
 

@@ -345,6 +345,7 @@ def test_a_summary_that_cannot_be_told_goes_down_the_fallback_with_all_that_it_n
         assert states(telling, f"e{number}") == {"slack": ("dead", 1), "email": ("accepted", 1)}
         found = rows(telling, f"e{number}")
         assert (found["slack"].fallback, found["slack"].error) == ("email", "no such address")
+        assert found["slack"].note == "was to be told in one summary with 2 others"
         assert found["email"].note == "told in one summary with 2 others, instead of slack"
 
 
