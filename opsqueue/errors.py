@@ -9,7 +9,7 @@
     ├── Denied                       4   a gate, or a rule, says no
     ├── StillWaiting                 5   the wait ended before the operation did
     ├── Conflict                     9   same id for another request; stale digest; wrong state
-    ├── NotFound                    10   no such operation, host, type, window, freeze
+    ├── NotFound                    10   no such operation, host, type, window, freeze, message
     ├── BrokerUnreachable           11   Redis does not answer
     ├── DatabaseUnreachable         12   the database does not answer or cannot be written
     ├── HostUnreachable              3   a target cannot be reached (tried again)
@@ -84,7 +84,7 @@ class Conflict(OpsqueueError):
 
 
 class NotFound(OpsqueueError):
-    """There is no such operation, host, type, window or freeze."""
+    """There is no such operation, host, type, window, freeze or message."""
 
     exit_code = 10
     code = "not_found"

@@ -74,7 +74,7 @@ def operation(out: Out, data: Json) -> None:
     render_hosts.targets(out, data["targets"])
     steps(out, data["targets"])
     metrics(out, data["metrics"], short(data["operation_id"]))
-    render_hosts.findings(out, data["findings"])
+    render_hosts.findings(out, data["findings"], short(data["operation_id"]))
     notifications(out, data["notifications"])
 
 
@@ -158,7 +158,7 @@ def result(out: Out, data: Json) -> None:
         metrics(out, named, shown)
     else:
         out.text(f"all metrics of {len(named)} hosts: `opsqueue show {shown}`")
-    render_hosts.findings(out, data["findings"])
+    render_hosts.findings(out, data["findings"], shown)
     notifications(out, [one for one in data["notifications"] if one["status"] != "accepted"])
 
 

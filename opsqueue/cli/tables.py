@@ -10,7 +10,7 @@ from opsqueue.cli.text import clipped, coloured, columns_of, safe
 _LEAST_COLUMN = 8
 _GAP = "  "
 _INDENT = "    "
-_WHOLE = frozenset({"ID", "HOST", "STATUS", "STATE", "ENDED", "FROM", "UNTIL"})
+_WHOLE = frozenset({"ID", "HOST", "STATUS", "STATE", "ENDED", "FROM", "UNTIL", "WRITTEN"})
 """Columns that are shown whole or not at all: half an id, host or time is of no use."""
 
 

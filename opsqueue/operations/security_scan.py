@@ -8,7 +8,7 @@ counts as passed. The parts: `security/rules_*.py` (what should be so), `securit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +31,9 @@ _MOST_ENTRIES = 2000
 _MOST_WHY, _LONGEST = 10, 500
 """Reasons that are told of one part, and characters of one."""
 _COSTS = {Severity.CRITICAL: 20.0, Severity.WARNING: 4.0, Severity.INFO: 0.25}
+_NOTHING = ("could not be looked at", "Make it possible and scan again; until then nothing is known of it.")
+_IN_PART = ("looked at only in part", "Make it possible and scan again; until then nothing is known of the rest.")
+_NOT_TOLD = ("told only in part", "Mend what is told and scan again: then the rest is told.")
 _RULE_FACTS = {"vulnerabilities": "advisories", "configuration": "settings", "permissions": "files"}
 
 
@@ -105,7 +108,13 @@ class Scan:
         for part in dict.fromkeys(gap.part for gap in self.missing):
             gaps = [gap for gap in self.missing if gap.part == part]
             beyond = any(gap.beyond for gap in gaps)
-            yield _incomplete(part, [gap.why for gap in gaps], self._codes(part) if beyond else ())
+            yield _incomplete(part, gaps, self._how(part, gaps), self._codes(part) if beyond else ())
+
+    def _how(self, part: str, gaps: Sequence[Missing]) -> tuple[str, str]:
+        """How much of it is missing, and what to do."""
+        if found.known(self.facts, part) is None:
+            return _NOTHING
+        return _NOT_TOLD if all(gap.beyond for gap in gaps) else _IN_PART
 
     def _codes(self, part: str) -> tuple[str, ...]:
         """What may have been found there beyond what is told: the next scan cannot call it new."""
@@ -117,8 +126,8 @@ class Scan:
         return states.held(self.params, seen, self.weaknesses(seen.at), self.missing)
 
 
-def _incomplete(part: str, why: list[str], codes: tuple[str, ...]) -> Found:
-    why = list(dict.fromkeys(why))
+def _incomplete(part: str, gaps: Sequence[Missing], how: tuple[str, str], codes: tuple[str, ...]) -> Found:
+    why = list(dict.fromkeys(gap.why for gap in gaps))
     told = [one[:_LONGEST] for one in why[:_MOST_WHY]]
     more = f"; and {len(why) - _MOST_WHY} more" if len(why) > _MOST_WHY else ""
     return Found(
@@ -126,8 +135,8 @@ def _incomplete(part: str, why: list[str], codes: tuple[str, ...]) -> Found:
         subject=part,
         part="",
         severity=Severity.WARNING,
-        message=f"{part} was not looked at, or not wholly: {'; '.join(told)}{more}",
-        advice="Make it possible and scan again; until then nothing is known of it.",
+        message=f"{part}: {how[0]}: {'; '.join(told)}{more}",
+        advice=how[1],
         evidence={"why": told, "number": len(why), **({"codes": list(codes)} if codes else {})},
     )
 

@@ -35,14 +35,24 @@ def _down(
 ) -> None:
     if row.fallback and _stands(rows, row.fallback):
         return
-    for name in names[names.index(row.fallback) + 1 :] if row.fallback in names else names:
+    before = row.fallback
+    for name in names[names.index(before) + 1 :] if before in names else names:
         rows[row.channel] = replace(row, fallback=name)
+        _pass_on(rows, before, name)
         for recipient in recipients(name):
             note = f"{INSTEAD} {row.channel}"
             hop = Delivery(operation_id=row.operation_id, event=row.event, channel=recipient, next_at=now, note=note)
             rows.setdefault(recipient, hop)
         if _stands(rows, name):
             return
+        before = name
+
+
+def _pass_on(rows: dict[str, Delivery], before: str, name: str) -> None:
+    """A hop that was given up too says where it went on to: nobody has to act on it when that one was told."""
+    for hop in list(rows.values()):
+        if hop.channel.partition("#")[0] == before and hop.status == "dead" and not hop.fallback:
+            rows[hop.channel] = replace(hop, fallback=name)
 
 
 def _stands(rows: dict[str, Delivery], name: str) -> bool:

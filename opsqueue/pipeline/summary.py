@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from opsqueue.model.names import Severity
-from opsqueue.model.record import Delivery
+from opsqueue.model.record import INSTEAD, Delivery
 from opsqueue.notify.message import Message, compose
 from opsqueue.notify.policy import SUMMARY
 from opsqueue.notify.text import one_line
@@ -14,9 +14,11 @@ from opsqueue.pipeline.postbox import event_of, row_of
 from opsqueue.pipeline.world import World
 from opsqueue.store import operations, targets, tellings
 from opsqueue.store.engine import Connection
+from opsqueue.telemetry import counted
 
 _LOOK_AGAIN = 60.0
 _MOST_SHORT = 160
+_OVER = frozenset({"accepted", "suppressed", "dead"})
 
 
 def form_summaries(world: World) -> None:
@@ -30,19 +32,33 @@ def form_summaries(world: World) -> None:
 
 
 def summary_ended(tx: Connection, world: World, event: str, outbox: Sequence[Delivery]) -> None:
-    """What became of a summary became of all that it names, once it was accepted or given up everywhere."""
-    now = world.now()
-    if any(row.status in {"accepted", "suppressed"} for row in outbox):
-        status, error = "accepted", ""
-    elif all(row.status == "dead" for row in outbox):
-        status, error = "dead", "; ".join(f"{row.channel}: {row.error}" for row in outbox)
-    else:
+    """What became of a summary became of all that it names, channel by channel, once it waits nowhere any more."""
+    if not outbox or any(row.status not in _OVER for row in outbox):
         return
-    members = tellings.gathered(tx, summary=event)
+    now, members = world.now(), tellings.gathered(tx, summary=event)
+    others = counted(len({event_of(row) for row in members}) - 1, "other")
     for row in members:
-        note = f"told in one summary with {len(members) - 1} others"
-        tellings.put_back(tx, replace(row, status=status, error=error, at=now, attempts=row.attempts + 1, note=note))
+        for told in outbox:
+            if told.channel == row.channel:
+                tellings.put_back(tx, _as(row, told, others, now))
+            else:
+                hop = replace(row, channel=told.channel, attempts=0)
+                tellings.stand_in(tx, _as(hop, told, f"{others}, {INSTEAD} {row.channel}", now))
     operations.wake(tx, [row.operation_id for row in members if row.operation_id], now)
+
+
+def _as(row: Delivery, told: Delivery, others: str, now: float) -> Delivery:
+    """A part of a summary as the summary itself stands with that recipient."""
+    how = "told" if told.status == "accepted" else "was to be told"
+    return replace(
+        row,
+        status=told.status,
+        attempts=row.attempts + bool(told.attempts),
+        at=now if told.at is None else told.at,
+        error=told.error,
+        fallback=told.fallback,
+        note=told.note if told.status == "suppressed" else f"{how} in one summary with {others}",
+    )
 
 
 def _form(tx: Connection, channel: str, now: float) -> None:

@@ -110,6 +110,9 @@ def _send(world: World, delivery: Delivery) -> Delivery | None:
         if not tellings.save(tx, attempt, seen=delivery.attempts):
             return None
         begun(tx, world, attempt, message)
+        if attempt.status == "suppressed":
+            sends.lock(tx, attempt.event)
+            _lead_on(tx, world, attempt.event)
     if attempt.status != "sending":
         return attempt
     with world.heart.beating(lambda: _stretch(world, attempt), world.settings.worker.lease_seconds / 3):

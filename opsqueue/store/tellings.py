@@ -140,12 +140,29 @@ def put_back(tx: Connection, delivery: Delivery) -> None:
     tx.execute(change.values(values))
 
 
+def stand_in(tx: Connection, delivery: Delivery) -> None:
+    """Write that a summary came to somebody in place of another; who is told of it otherwise stays as it is."""
+    other = deliveries if delivery.operation_id else table
+    values = _row(delivery) if other is table else {**_row(delivery), "operation_id": delivery.operation_id}
+    if insert_new(tx, other, values) or delivery.status == "dead":
+        return
+    change = update(other).where(other.c.event == delivery.event, other.c.channel == delivery.channel)
+    if delivery.operation_id:
+        change = change.where(deliveries.c.operation_id == delivery.operation_id)
+    tx.execute(change.where(other.c.status == "dead").values(values))
+
+
 def newest(connection: Connection, limit: int, *, every: bool) -> tuple[Delivery, ...]:
     """What waits or was given up, or every delivery, the newest message first."""
-    query = select(table).join(messages, messages.c.event == table.c.event)
+    return tuple(delivery for delivery, _, _ in titled(connection, limit, every=every))
+
+
+def titled(connection: Connection, limit: int, *, every: bool) -> tuple[tuple[Delivery, str, float], ...]:
+    """The same, with the title of each message and when it was written down."""
+    query = select(table, messages.c.title, messages.c.created_at).join(messages, messages.c.event == table.c.event)
     query = query if every else query.where(table.c.status.in_((*WAITING, "dead")))
     rows = connection.execute(query.order_by(messages.c.created_at.desc(), table.c.channel).limit(limit)).mappings()
-    return tuple(_delivery(row) for row in rows)
+    return tuple((_delivery(row), row["title"], row["created_at"]) for row in rows)
 
 
 def revive(tx: Connection, event: str, now: float) -> list[str]:
@@ -154,6 +171,9 @@ def revive(tx: Connection, event: str, now: float) -> list[str]:
     found = list(tx.execute(select(table.c.channel).where(*dead).order_by(table.c.channel)).scalars())
 
     tx.execute(update(table).where(*dead).values(status="queued", attempts=0, next_at=now))
+    for other in (table, deliveries) if found else ():  # a summary's parts are again what becomes of it
+        parts = (other.c.summary == event, other.c.channel.in_(found), other.c.status == "dead")
+        tx.execute(update(other).where(*parts).values(status="summary", next_at=now))
     return found
 
 

@@ -376,9 +376,70 @@ def test_findings_name_their_host_and_equal_ones_stand_together(capsys):
         f"warning  web-1 … web-5 (5 hosts): {_down(1).removeprefix('web-1 (10.0.0.1:22) ')}  [unreachable]",
         "    `opsqueue hosts check web-1 web-2 web-3 web-4 web-5`",
         "warning  db-1: the same words  [other]",
-        "info  db-2: the same words  [other]",
         "warning  it took long  [slow]",
+        "info  db-2: the same words  [other]",
     ]
+
+
+def _scanned(number, severity, status, host="web-1"):
+    one = _finding(host, f"file {number} is open", severity, "file_open", "Close it.")
+    return {**one, "evidence": {"status": status}}
+
+
+def _told_of(capsys, given):
+    render_hosts.findings(Out(), given, "6f1c2d1e")
+    return [line for line in capsys.readouterr().out.splitlines()[2:] if not line.startswith("    ")]
+
+
+def test_findings_say_whether_they_are_new_and_what_is_new_and_worst_stands_first(capsys):
+    given = [
+        _scanned(1, "critical", "standing"),
+        _scanned(2, "info", "new"),
+        _scanned(3, "info", "fixed"),
+        _scanned(4, "warning", "unverified"),
+        _scanned(5, "critical", "new"),
+        _scanned(5, "critical", "standing", "web-2"),
+        _scanned(6, "warning", 500),
+    ]
+    assert _told_of(capsys, given) == [
+        "critical  new  web-1: file 5 is open  [file_open]",
+        "info  new  web-1: file 2 is open  [file_open]",
+        "critical  standing  web-1: file 1 is open  [file_open]",
+        "critical  standing  web-2: file 5 is open  [file_open]",
+        "warning  unverified  web-1: file 4 is open  [file_open]",
+        "warning  web-1: file 6 is open  [file_open]",
+        "info  web-1: file 3 is open  [file_open]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("new", "standing", "shown", "last"),
+    [
+        (10, 20, (10, 20), None),
+        (30, 0, (30, 0), None),
+        (1, 500, (1, 29), "471 more findings (471 warning): `opsqueue report 6f1c2d1e`"),
+        (31, 0, (30, 0), "1 more finding (1 critical, 1 of them new): `opsqueue report 6f1c2d1e`"),
+        (40, 500, (20, 10), "510 more findings (20 critical, 490 warning, 20 of them new): `opsqueue report 6f1c2d1e`"),
+        (40, 5, (25, 5), "15 more findings (15 critical, 15 of them new): `opsqueue report 6f1c2d1e`"),
+    ],
+)
+def test_of_many_findings_the_first_are_shown_and_where_the_others_are(capsys, new, standing, shown, last):
+    given = [_scanned(n, "warning", "standing") for n in range(standing)]
+    given += [_scanned(n, "critical", "new") for n in range(new)]
+    lines = _told_of(capsys, given)
+    assert (sum("  new  " in one for one in lines), sum("  standing  " in one for one in lines)) == shown
+    assert lines[sum(shown) :] == [last] * (last is not None)
+
+
+def test_findings_that_are_not_shown_are_counted_by_host(capsys):
+    given = [_scanned(n, "info", "standing", f"web-{host}") for n in range(31) for host in (1, 2)]
+    assert _told_of(capsys, given)[-1] == "2 more findings (2 info): `opsqueue report 6f1c2d1e`"
+
+
+@pytest.mark.parametrize("printed", [render.operation, render.result])
+def test_where_all_findings_are_is_said_with_the_id(capsys, printed):
+    printed(Out(), {**OPERATION, "findings": [_scanned(n, "info", "new") for n in range(40)]})
+    assert "10 more findings (10 info, 10 of them new): `opsqueue report 6f1c2d1e`" in capsys.readouterr().out
 
 
 def _ended(number, **metrics):

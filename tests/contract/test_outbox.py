@@ -170,6 +170,44 @@ def test_a_summary_gathers_from_operations_and_from_messages(store):
         assert [one.status for one in deliveries.of(tx, "op-1")] == ["accepted"]
 
 
+def test_who_is_told_a_summary_in_place_of_another_is_written_down_unless_it_was_told_already(store):
+    operation = Operation(id="op-1", name="n", type="t", priority=OperationPriority.NORMAL, created_at=AT)
+    hop = row("sms", status="accepted", attempts=1, summary="summary:slack:1")
+    add(store, None, row("email", status="accepted", note="alone"), row("sms", status="dead", error="gone"))
+    with store.begin() as tx:
+        operations.create(tx, operation, "digest")
+        for operation_id in ("", "op-1"):
+            tellings.stand_in(tx, replace(hop, operation_id=operation_id))
+            tellings.stand_in(tx, replace(hop, operation_id=operation_id, status="dead", error="busy"))
+        tellings.stand_in(tx, replace(hop, channel="email"))
+        [written] = deliveries.of(tx, "op-1")
+    assert {one.channel: (one.status, one.error, one.note, one.summary) for one in of(store)} == {
+        "email": ("accepted", "", "alone", ""),
+        "sms": ("accepted", "", "", "summary:slack:1"),
+    }
+    assert written == replace(hop, operation_id="op-1")
+
+
+def test_the_parts_of_a_summary_that_is_tried_again_wait_for_it_again(store):
+    operation = Operation(id="op-1", name="n", type="t", priority=OperationPriority.NORMAL, created_at=AT)
+    summary = "summary:slack:1"
+    with store.begin() as tx:
+        operations.create(tx, operation, "digest")
+        part = replace(row("slack", event="ended", status="dead", summary=summary), operation_id="op-1")
+        deliveries.save(tx, part)
+        deliveries.save(tx, replace(part, channel="email", status="accepted"))
+        deliveries.save(tx, replace(part, channel="sms", summary=""))
+    add(store, None, row("slack", status="dead", summary=summary), row("email", status="dead", summary=summary))
+    add(store, a_message(summary), row("slack", event=summary, status="dead"))
+    with store.begin() as tx:
+        assert tellings.revive(tx, summary, AT + 9) == ["slack"]
+        waits = tellings.gathered(tx, summary=summary)
+    assert [(one.operation_id, one.event, one.channel, one.next_at) for one in waits] == [
+        ("", "e1", "slack", AT + 9),
+        ("op-1", "ended", "slack", AT + 9),
+    ]
+
+
 def test_what_was_given_up_is_tried_again_from_the_beginning(store):
     add(store, None, row("email", status="dead", attempts=8), row("slack", status="accepted", attempts=1))
     with store.begin() as tx:
@@ -184,6 +222,8 @@ def test_what_waits_or_was_given_up_is_listed_newest_first(store):
     add(store, a_message("e2", created_at=AT + 1), row(event="e2"), row("slack", event="e2", status="accepted"))
     with store.read() as connection:
         assert [one.event for one in tellings.newest(connection, 9, every=False)] == ["e2", "e1"]
+        titled = tellings.titled(connection, 9, every=False)
+        assert [(one.event, title, written) for one, title, written in titled] == [("e2", "t", AT + 1), ("e1", "t", AT)]
         assert len(tellings.newest(connection, 9, every=True)) == 3
         assert len(tellings.newest(connection, 1, every=True)) == 1
 
@@ -268,8 +308,11 @@ def test_limits_summaries_and_fallbacks_on_every_database(story):
     to_telephone = [title for channel, _, title in story.told if channel == "sms"]
     assert "[opsqueue] 5 messages: 5 warning" in to_telephone
     with story.store.read() as connection:
-        found = {row.event: row.status for row in tellings.newest(connection, 99, every=True) if row.channel == "slack"}
-    assert {found[f"e{number}"] for number in range(6)} == {"accepted"}
+        found = {(row.event, row.channel): row.status for row in tellings.newest(connection, 99, every=True)}
+    assert [found[f"e{number}", "slack"] for number in range(6)] == ["accepted"] * 2 + ["dead"] * 4
+    for number in range(2, 6):
+        assert (found[f"e{number}", "email"], found[f"e{number}", "sms"]) == ("dead", "accepted")
+    assert notes(story.show(asked)) == {"slack": "dead", "email": "dead", "sms": "accepted"}
 
 
 @pytest.mark.parametrize("at", range(1, 7))
@@ -291,6 +334,10 @@ def test_who_dies_while_telling_is_followed_by_another_on_every_database(story, 
     counted = Counter(event for _, event, _ in story.told)
     assert set(counted) == {"e1:slack", "e1:email"}
     assert counted.total() <= 3
+
+
+def notes(shown):
+    return {one["channel"]: one["status"] for one in shown["notifications"]}
 
 
 def say(story, event, title, *channels):

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +16,10 @@ import pytest
 from aiosmtpd.controller import Controller
 from apprise.plugins.slack import NotifySlack
 from apprise.plugins.twilio import NotifyTwilio
+from sqlalchemy import select
 
 from opsqueue.cli.main import main
+from opsqueue.cli.times import stamp
 from opsqueue.model.names import Severity
 from opsqueue.notify.message import Message
 from opsqueue.notify.sms import cost
@@ -24,7 +27,9 @@ from opsqueue.pipeline.assemble import assemble, tell
 from opsqueue.pipeline.telling import enqueue, send_due
 from opsqueue.settings import Settings
 from opsqueue.store import tellings
+from opsqueue.store.schema import messages
 from opsqueue.store.upgrade import upgrade
+from opsqueue.telemetry import iso
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOSTILE = "a <!channel> <https://evil.example|here> & <script>alert(1)</script> @everyone"
@@ -312,20 +317,31 @@ def test_what_was_given_up_is_listed_and_tried_again(tmp_path, hook, made, capsy
     assert "there is no record yet" in capsys.readouterr().err
     world = made(settings(tmp_path, hook, channels={"webhook": f"http://127.0.0.1:{hook.server_port}/404"}))
     with world.store.begin() as tx:
-        enqueue(tx, world, MESSAGE, event_id="e1", channels=["webhook"])
+        enqueue(tx, world, replace(MESSAGE, title="[opsqueue] disk full"), event_id="e1", channels=["webhook"])
+        began = tx.execute(select(messages.c.created_at)).scalar_one()
     while send_due(world):
         pass
     assert main(["--config", str(config), "notify", "list", "--output", "json"]) == 0
     [row] = json.loads(capsys.readouterr().out)["messages"]
     assert (row["event"], row["status"], row["attempts"], row["next_at"]) == ("e1", "dead", 1, None)
+    assert (row["title"], row["written_at"]) == ("[opsqueue] disk full", iso(began))
     assert main(["--config", str(config), "notify", "list"]) == 0
-    assert "answered 404" in capsys.readouterr().out
+    headers, line = capsys.readouterr().out.splitlines()
+    assert headers.split() == ["WRITTEN", "RECIPIENT", "STATUS", "ATTEMPTS", "NEXT", "SUBJECT", "WHY", "EVENT"]
+    assert line.startswith(f"{stamp(iso(began))}  webhook")
+    assert "  disk full  " in line
+    assert "answered 404" in line
+    assert line.endswith("  e1")
     main(["--config", str(config), "doctor", "--output", "json"])
     checks = {one["check"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["messages"]["state"] == "warn"
     assert "1 without an operation were given up; the newest: webhook: " in checks["messages"]["message"]
-    assert main(["--config", str(config), "notify", "retry", "nothing"]) == 2
+    capsys.readouterr()
+    assert main(["--config", str(config), "notify", "retry", "nothing"]) == 10
+    assert "there is no message 'nothing': `opsqueue notify list`" in capsys.readouterr().err
     assert main(["--config", str(config), "notify", "retry", "e1"]) == 0
+    assert main(["--config", str(config), "notify", "retry", "e1"]) == 9
+    assert "nothing of 'e1' was given up: webhook queued" in capsys.readouterr().err
     tries = len(hook.got)
     assert send_due(world) == 1
     assert len(hook.got) == tries + 1

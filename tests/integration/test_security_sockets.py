@@ -114,7 +114,8 @@ def test_what_is_cut_is_said_and_not_fixed() -> None:
     answer = _listening(f"{many}kept = [udp(port) for port in range(2000, 3010)]")
     assert (len(answer["sockets"]), answer["left_out"]) == (500, 510)
     second = _analysed(answer, first)
-    assert "510 more sockets" in "".join(one.message for one in second.findings if one.code == "scan_incomplete")
+    told = "\n".join(one.message for one in second.findings if one.code == "scan_incomplete")
+    assert "settings.listening: told only in part: 510 more sockets" in told
     numbers = {one.name: one.value for one in second.metrics}
     assert (numbers["findings_unverified"], numbers["findings_fixed"]) == (10, 0)
     assert "fixed" not in _states(_scan(answer, first)).values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -212,7 +213,8 @@ def test_what_is_given_up_goes_down_the_list_and_each_hop_is_recorded(telling):
     pass_time(telling, 30)
     assert states(telling) == {"slack": ("dead", 1), "email": ("dead", 1), "sms": ("accepted", 1)}
     found = rows(telling)
-    assert (found["slack"].fallback, found["sms"].note) == ("sms", "instead of slack")
+    assert (found["slack"].fallback, found["email"].fallback) == ("sms", "sms")
+    assert found["sms"].note == "instead of slack"
     assert [event for channel, event, _ in told(telling) if channel == "sms"] == ["e1:sms"]
 
 
@@ -223,6 +225,14 @@ def test_an_operation_whose_channel_is_given_up_closes_when_its_fallback_was_tol
     assert (shown["stage"], shown["outcome"]) == ("closed", "succeeded")
     assert notes(shown) == {"slack": ("dead", 1), "email": ("accepted", 1), "log": ("accepted", 1)}
     assert shown["stages"][-1]["why"] == "told: slack (given up, email instead), log, email"
+
+
+def test_an_operation_closes_when_the_last_of_several_fallbacks_was_told(telling):
+    rules(telling, slack={"fallback": ["email", "sms", "webhook"]})
+    telling.receipts |= {"slack": DEAD, "email": DEAD, "sms": DEAD}
+    shown = telling.drive(telling.ask(notification_channels=["slack"]))
+    assert notes(shown) == {**dict.fromkeys(("slack", "email", "sms"), ("dead", 1)), "webhook": ("accepted", 1)}
+    assert shown["stage"] == "closed"
 
 
 def test_an_operation_stays_open_when_the_fallback_fails_too_and_a_person_says_that_they_know(telling):
@@ -341,7 +351,86 @@ def test_a_summary_that_cannot_be_told_goes_down_the_fallback_with_all_that_it_n
         say(telling, f"e{number}", "slack")
     pass_time(telling, 320, step=5)
     assert "[opsqueue] 3 messages: 3 warning" in {title for _, _, title in told(telling, "email")}
-    assert {states(telling, f"e{number}")["slack"] for number in range(3)} == {("accepted", 1)}
+    for number in range(3):
+        assert states(telling, f"e{number}") == {"slack": ("dead", 1), "email": ("accepted", 1)}
+        found = rows(telling, f"e{number}")
+        assert (found["slack"].fallback, found["slack"].error) == ("email", "no such address")
+        assert found["slack"].note == "was to be told in one summary with 2 others"
+        assert found["email"].note == "told in one summary with 2 others, instead of slack"
+
+
+def test_an_operation_in_a_summary_that_went_down_says_so_and_closes(telling):
+    rules(telling, slack={"digest_above": 1, "fallback": ["sms", "email"]})
+    say(telling, "first", "slack")
+    pass_time(telling, 5)
+    telling.receipts |= {"slack": DEAD, "sms": DEAD}
+    ids = [telling.ask(systems=[host], notification_channels=["slack"]) for host in ("h1", "h2")]
+    for one in ids:
+        once(telling, one)
+    pass_time(telling, 360, step=5)
+    wanted = {"slack": ("dead", 1), "sms": ("dead", 1), "email": ("accepted", 1)}
+    for one in ids:
+        shown = telling.drive(one)
+        assert (shown["stage"], notes(shown)) == ("closed", wanted)
+        assert "slack (given up, email instead)" in shown["stages"][-1]["why"]
+    assert len(told(telling, "email")) == 1, "it was told alone too, beside the summary"
+
+
+def test_a_part_waits_until_each_fallback_of_its_summary_is_over_and_keeps_what_it_had_there(telling, monkeypatch):
+    made, two = telling.world, ("email#ann@example.org", "email#bob@example.org")
+    split = lambda name: two if name == "email" else (name,)  # noqa: E731 - said once
+    monkeypatch.setattr(telling, "world", lambda *given: replace(made(*given), recipients=split))
+    rules(telling, slack={"digest_above": 1, "fallback": ["email"]})
+    say(telling, "first", "slack")
+    pass_time(telling, 5)
+    telling.receipts |= {"slack": DEAD, "email#bob@example.org": FAILS}
+    say(telling, "e1", "slack", "email#ann@example.org")
+    say(telling, "e2", "slack")
+    pass_time(telling, 305)
+    assert states(telling, "e2") == {"slack": ("summary", 0)}
+    del telling.receipts["email#bob@example.org"]
+    pass_time(telling, 30)
+    assert {one: state for one, (state, _) in states(telling, "e2").items()} == {
+        "slack": "dead",
+        "email#ann@example.org": "accepted",
+        "email#bob@example.org": "accepted",
+    }
+    assert rows(telling)["email#ann@example.org"].note == "", "it was told there alone"
+
+
+def test_a_summary_that_says_the_same_as_the_one_before_is_over_for_its_parts_too(telling):
+    rules(telling, slack={"digest_above": 1, "digest_minutes": 1, "same_within": 3600})
+    say(telling, "first", "slack", message=a_message("begin"))
+    pass_time(telling, 5)
+    for turn in range(2):
+        for number in range(2):
+            say(telling, f"e{turn}{number}", "slack", message=a_message(alike=f"{turn}{number}"))
+            say(telling, f"f{turn}{number}", "slack", message=a_message(alike=f"f{turn}{number}"))
+            pass_time(telling, 2)
+        pass_time(telling, 70, step=5)
+    assert states(telling, "e00")["slack"] == ("accepted", 1)
+    found = rows(telling, "e11")["slack"]
+    assert (found.status, found.attempts) == ("suppressed", 0)
+    assert found.note.startswith("the same as summary:slack:")
+
+
+def test_the_parts_of_a_summary_that_is_told_again_by_hand_are_told_with_it(telling):
+    rules(telling, slack={"digest_above": 1})
+    say(telling, "first", "slack")
+    pass_time(telling, 5)
+    telling.receipts["slack"] = DEAD
+    operation_id = telling.ask(notification_channels=["slack"])
+    once(telling, operation_id)
+    say(telling, "e1", "slack")
+    pass_time(telling, 320, step=5)
+    assert telling.drive(operation_id)["stage"] == "notify"
+    del telling.receipts["slack"]
+    [summary] = [event for event in known(telling) if event.startswith("summary:slack:")]
+    with telling.store.begin() as tx:
+        assert tellings.revive(tx, summary, telling.clock.at) == ["slack"]
+    pass_time(telling, 9)
+    assert (states(telling)["slack"][0], rows(telling)["slack"].error) == ("accepted", "")
+    assert telling.drive(operation_id)["stage"] == "closed"
 
 
 def test_a_summary_that_nobody_took_leaves_its_members_given_up(telling):

@@ -14,6 +14,7 @@ from opsqueue.operations.security import compliance
 from opsqueue.operations.security.catalogue import CODES, Control, controls, percent, rules
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, State, judge
+from opsqueue.operations.security.rules_host import KERNEL
 from opsqueue.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs/operations/security_scan.md"
@@ -42,6 +43,13 @@ def test_the_page_has_the_severity_of_every_rule() -> None:
     rows = _rows()
     for rule in rules():
         assert rule.severity.value in rows[rule.code][1], rule.code
+
+
+def test_the_page_says_what_should_be_so_in_the_words_of_the_rules() -> None:
+    rows = _rows()
+    for rule in KERNEL:
+        assert rows[rule.code][2] == rule.title
+    assert not [cells[2] for cells in rows.values() if "not so that" in cells[2]]
 
 
 def test_rules_are_whole() -> None:

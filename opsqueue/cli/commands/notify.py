@@ -18,10 +18,10 @@ from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.client import actor
-from opsqueue.errors import InvalidRequest
+from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.instant import utc_text
 from opsqueue.model.names import Severity
-from opsqueue.model.record import WAITING
+from opsqueue.model.record import WAITING, Delivery
 from opsqueue.notify.message import Message
 from opsqueue.notify.policy import quiet_until
 from opsqueue.notify.sms import cost
@@ -33,13 +33,13 @@ from opsqueue.telemetry import iso
 
 TESTED = ("RECIPIENT", "STATUS", "SECONDS", "ERROR")
 PLANNED = ("RECIPIENT", "FALLBACK", "QUIET UNTIL", "SMS PARTS")
-UNTOLD = ("EVENT", "RECIPIENT", "STATUS", "ATTEMPTS", "NEXT", "WHY")
+UNTOLD = ("WRITTEN", "RECIPIENT", "STATUS", "ATTEMPTS", "NEXT", "SUBJECT", "WHY", "EVENT")
 _SIDE_BY_SIDE = 16
 
 
 def options(parser: Parser) -> None:
     """What it takes."""
-    parser.ends((0, 2, 3, 12), "opsqueue notify test", "opsqueue notify list", "opsqueue notify stats")
+    parser.ends((0, 2, 3, 9, 10, 12), "opsqueue notify test", "opsqueue notify list", "opsqueue notify stats")
     below = verbs(parser)
     test = add_verb(below, "test", "send a marked message now, and say what each recipient's side answered")
     test.add_argument("channels", nargs="*", metavar="CHANNEL", help="a channel, or one recipient of it (default: all)")
@@ -54,7 +54,7 @@ def options(parser: Parser) -> None:
     stats.ends((0, 2, 12), "opsqueue notify stats --since 30d", "opsqueue notify stats --output json")
     again = add_verb(below, "retry", "try again to deliver what was given up")
     again.add_argument("event", metavar="EVENT", help="as `notify list` shows it")
-    again.ends((0, 2, 12), "opsqueue notify retry channel-failed:slack:0")
+    again.ends((0, 2, 9, 10, 12), "opsqueue notify retry channel-failed:slack:0")
 
 
 def run(given: Namespace) -> int:
@@ -136,31 +136,35 @@ def _list(out: Out, settings: Settings, *, every: bool, limit: int) -> int:
             hint = no_record(settings)
         else:
             with store.read() as connection:
-                rows = [
-                    {
-                        "event": row.event,
-                        "recipient": row.channel,
-                        "status": row.status,
-                        "attempts": row.attempts,
-                        "next_at": iso(row.next_at) if row.status in WAITING else None,
-                        "at": iso(row.at),
-                        "error": row.error or None,
-                        "fallback": row.fallback or None,
-                        "note": row.note or None,
-                    }
-                    for row in tellings.newest(connection, limit, every=every)
-                ]
-    out.listing("messages", rows, UNTOLD, _untold, Narrow(beneath=("WHY",), drops=("ATTEMPTS",)))
+                rows = [_message(*found) for found in tellings.titled(connection, limit, every=every)]
+    out.listing("messages", rows, UNTOLD, _untold, Narrow(beneath=("EVENT", "WHY"), drops=("ATTEMPTS", "NEXT")))
     if not rows:
         note(hint)
     return 0
 
 
+def _message(row: Delivery, title: str, written: float) -> dict[str, Any]:
+    return {
+        "event": row.event,
+        "title": title,
+        "written_at": iso(written),
+        "recipient": row.channel,
+        "status": row.status,
+        "attempts": row.attempts,
+        "next_at": iso(row.next_at) if row.status in WAITING else None,
+        "at": iso(row.at),
+        "error": row.error or None,
+        "fallback": row.fallback or None,
+        "note": row.note or None,
+    }
+
+
 def _untold(row: Mapping[str, Any]) -> tuple[object, ...]:
     went = f"went to {row['fallback']}" if row["fallback"] else ""
     why = "; ".join(filter(None, (row["error"], went, row["note"])))
-    when = times.stamp(row["next_at"]) if row["next_at"] else ""
-    return row["event"], row["recipient"], row["status"], row["attempts"], when, why
+    subject = row["title"].removeprefix("[opsqueue] ")
+    written, when = times.stamp(row["written_at"]), times.stamp(row["next_at"])
+    return written, row["recipient"], row["status"], row["attempts"], when, subject, why, row["event"]
 
 
 def _stats(out: Out, settings: Settings, since: str) -> int:
@@ -177,9 +181,12 @@ def _stats(out: Out, settings: Settings, since: str) -> int:
 
 def _retry(out: Out, settings: Settings, event: str) -> int:
     with needed(settings) as store, store.begin() as tx:
-        again = tellings.revive(tx, event, time.time())
+        again, rows = tellings.revive(tx, event, time.time()), tellings.of(tx, event)
+    if not rows:
+        raise NotFound(f"there is no message {event[:80]!r}: `opsqueue notify list` shows those that were given up")
     if not again:
-        raise InvalidRequest(f"no message {event[:80]!r} was given up: `opsqueue notify list` shows those that were")
+        stands = ", ".join(f"{row.channel} {row.status}" for row in rows)
+        raise Conflict(f"nothing of {event[:80]!r} was given up: {stands}")
     if out.json:
         out.entry({"event": event, "again": again})
     else:

@@ -72,7 +72,13 @@ class TcpCheck(NetworkCheck):
     port: Port
     send: str = Field(default="", max_length=1024)
     expect: str = Field(default="", max_length=256)
-    """A text that must come, as it is."""
+    """A text that must come, as it is; without it nothing is read, and conditions have no [BODY]."""
+
+    @model_validator(mode="after")
+    def _reads_what_it_looks_at(self) -> TcpCheck:
+        if self.looks_at("BODY") and not self.expect:
+            raise ValueError("nothing is read without `expect`, so that conditions have no [BODY]")
+        return self
 
 
 class TlsCheck(NetworkCheck):

@@ -29,24 +29,24 @@ _ADVICE = {
     "reset": "The other side cut the connection: look at its log.",
     "unreachable": "Look at the route and the firewall between the worker and the target.",
 }
+_NO_TLS = "See whether that port speaks TLS, and which certificate and protocol versions its server is set up with."
 
 
 def _network(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
     if not answer["ok"]:
-        yield _no_answer(answer)
+        yield _no_answer(check, answer)  # no condition holds of what did not answer: that is no further news
+        return
     for text in answer.get("failed_conditions", ()):
-        yield critical("condition_failed", f"{text}: not so" if answer["ok"] else f"so also not: {text}")
-    if answer["ok"]:
-        yield from _slow(check, answer)
+        yield critical("condition_failed", f"{text}: not so")
+    yield from _slow(check, answer)
 
 
-def _no_answer(answer: Mapping[str, Any]) -> Problem:
+def _no_answer(check: NetworkCheck, answer: Mapping[str, Any]) -> Problem:
     word, phase = answer.get("error", "failed"), answer.get("failed_phase", "start")
     tries = answer.get("attempts", 1)
     times = f" in {tries} attempts" if tries > 1 else ""
-    return critical(
-        "no_answer", f"{word} at {phase}{times}: {answer.get('detail', 'no detail')}", _ADVICE.get(word, "")
-    )
+    advice = _NO_TLS if word == "tls_failed" and isinstance(check, TlsCheck) else _ADVICE.get(word, "")
+    return critical("no_answer", f"{word} at {phase}{times}: {answer.get('detail', 'no detail')}", advice)
 
 
 def _slow(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
@@ -92,7 +92,9 @@ def _dns(check: DnsCheck, answer: Mapping[str, Any]) -> Problems:
         return
     if answer["rcode"] != "NOERROR":
         if not check.looks_at("DNS_RCODE"):
-            yield critical("dns_answer_unexpected", f"[DNS_RCODE] ({answer['rcode']}) == NOERROR for {check.query}")
+            yield critical(
+                "dns_answer_unexpected", f"[DNS_RCODE] ({answer['rcode']}) == NOERROR for {check.query}: not so"
+            )
     elif not answer["answers"] and not check.looks_at("BODY"):
         yield critical("dns_answer_unexpected", f"{check.query} exists, but has no {check.rtype} records")
     elif not answer.get("expected", True):

@@ -89,5 +89,5 @@ def above(code: str, what: str, found: float | None, limits: tuple[float, float]
     warn, crit = limits
     for limit, make in ((crit, critical), (warn, warning)):
         if found is not None and found >= limit:
-            yield make(code, f"{what} ({found:.4g}{unit}) < {limit:g}{unit}")
+            yield make(code, f"{what} ({found:.4g}{unit}) < {limit:g}{unit}: not so")
             return

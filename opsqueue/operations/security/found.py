@@ -38,7 +38,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A part that was not looked at, or not wholly."""
+    """A part that was not looked at, or only in part."""
 
     part: str
     why: str
@@ -123,7 +123,7 @@ def known(facts: Facts, part: str) -> Any:
 
 
 def missing(params: SecurityScanParams, facts: Facts, judged: Iterable[Judged]) -> Iterator[Missing]:
-    """What was not looked at, or not wholly; what a host does not have is not missing."""
+    """What was not looked at, or only in part; what a host does not have is not missing."""
     wanted = {
         "vulnerabilities": ("advisories",),
         "configuration": ("settings",),
@@ -164,7 +164,7 @@ def _of_files(facts: Facts) -> Iterator[Missing]:
     if not walked:
         return
     if walked["cut"]:
-        yield Missing(part="files", why=f"not all files were looked at, {walked['files']} were: {walked['cut']}")
+        yield Missing(part="files", why=f"it ended after {walked['files']} files: {walked['cut']}")
     for kind, number in walked["left_out"].items():
         why = f"{number} more were found than are told, which are the worst"
         yield Missing(part=f"files.{kind}", why=why, beyond=True)

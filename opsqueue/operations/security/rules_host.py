@@ -30,9 +30,10 @@ def _values(wanted: Mapping[str, Sequence[str]], why: str, answer: Answer) -> It
 
 
 class _Setting(NamedTuple):
-    """Values of the kernel that belong together, and what it means when they are others."""
+    """Values of the kernel that belong together, what should be so by them, and what it means when they are others."""
 
     code: str
+    good: str
     why: str
     keys: Sequence[str]
     wanted: Sequence[str]
@@ -45,7 +46,7 @@ def _kernel(row: _Setting) -> Rule:
     lines = ", ".join(f"{key} = {row.wanted[0]}" for key in each)
     return Rule(
         code=row.code,
-        title=f"it is not so that {row.why}",
+        title=row.good,
         part="settings.kernel",
         severity=row.severity,
         judge=partial(_values, each, row.why),
@@ -61,42 +62,53 @@ def _both(version: str, name: str) -> tuple[str, str]:
 
 _OFF = ("0",)
 _SETTINGS = (
-    _Setting("aslr_off", "programs lie at addresses that can be guessed", ["kernel.randomize_va_space"], ["2"],
-            cis="1.5.1", severity=CRITICAL),
-    _Setting("ptrace_open", "programs may look into others of the same user", ["kernel.yama.ptrace_scope"],
-            ["1", "2", "3"], cis="1.5.2"),
-    _Setting("suid_dumps", "programs that run as root leave core dumps", ["fs.suid_dumpable"], _OFF, cis="1.5.3",
+    _Setting("aslr_off", "programs lie at addresses that nobody can guess",
+            "programs lie at addresses that can be guessed", ["kernel.randomize_va_space"], ["2"], cis="1.5.1",
+            severity=CRITICAL),
+    _Setting("ptrace_open", "programs may not look into any other of the same user",
+            "programs may look into others of the same user", ["kernel.yama.ptrace_scope"], ["1", "2", "3"],
+            cis="1.5.2"),
+    _Setting("suid_dumps", "programs that run as root leave no core dumps",
+            "programs that run as root leave core dumps", ["fs.suid_dumpable"], _OFF, cis="1.5.3", severity=WARNING),
+    _Setting("ip_forwarding", "the host passes no packets on",
+            "the host passes packets on", ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"], _OFF, cis="3.3.1",
             severity=WARNING),
-    _Setting("ip_forwarding", "the host passes packets on", ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
-            _OFF, cis="3.3.1", severity=WARNING),
-    _Setting("send_redirects", "the host tells others where to send packets", _both("ipv4", "send_redirects"), _OFF,
-            cis="3.3.2"),
-    _Setting("bogus_icmp", "broken answers fill the log", ["net.ipv4.icmp_ignore_bogus_error_responses"], ["1"],
-            cis="3.3.3"),
-    _Setting("broadcast_icmp", "the host answers pings to everybody", ["net.ipv4.icmp_echo_ignore_broadcasts"], ["1"],
-            cis="3.3.4", severity=WARNING),
-    _Setting("accept_redirects", "others may tell the host where to send packets",
+    _Setting("send_redirects", "the host tells nobody where to send packets",
+            "the host tells others where to send packets", _both("ipv4", "send_redirects"), _OFF, cis="3.3.2"),
+    _Setting("bogus_icmp", "broken answers do not fill the log",
+            "broken answers fill the log", ["net.ipv4.icmp_ignore_bogus_error_responses"], ["1"], cis="3.3.3"),
+    _Setting("broadcast_icmp", "the host does not answer pings to everybody",
+            "the host answers pings to everybody", ["net.ipv4.icmp_echo_ignore_broadcasts"], ["1"], cis="3.3.4",
+            severity=WARNING),
+    _Setting("accept_redirects", "nobody else tells the host where to send packets",
+            "others may tell the host where to send packets",
             [*_both("ipv4", "accept_redirects"), *_both("ipv6", "accept_redirects")], _OFF, cis="3.3.5",
             severity=WARNING),
-    _Setting("secure_redirects", "gateways may tell the host where to send packets",
-            _both("ipv4", "secure_redirects"), _OFF, cis="3.3.6"),
-    _Setting("rp_filter", "packets with a forged sender are taken", _both("ipv4", "rp_filter"), ["1", "2"],
-            cis="3.3.7"),
-    _Setting("source_route", "senders may choose the way of packets",
+    _Setting("secure_redirects", "not even its gateways tell the host where to send packets",
+            "gateways may tell the host where to send packets", _both("ipv4", "secure_redirects"), _OFF, cis="3.3.6"),
+    _Setting("rp_filter", "packets with a forged sender are dropped",
+            "packets with a forged sender are taken", _both("ipv4", "rp_filter"), ["1", "2"], cis="3.3.7"),
+    _Setting("source_route", "senders do not choose the way of packets",
+            "senders may choose the way of packets",
             [*_both("ipv4", "accept_source_route"), *_both("ipv6", "accept_source_route")], _OFF, cis="3.3.8",
             severity=WARNING),
-    _Setting("log_martians", "packets that cannot be are not logged", _both("ipv4", "log_martians"), ["1"],
-            cis="3.3.9"),
-    _Setting("syncookies", "half-open connections can fill the host", ["net.ipv4.tcp_syncookies"], ["1"], cis="3.3.10",
+    _Setting("log_martians", "packets with impossible addresses are logged",
+            "packets with impossible addresses are not logged", _both("ipv4", "log_martians"), ["1"], cis="3.3.9"),
+    _Setting("syncookies", "half-open connections cannot fill the host",
+            "half-open connections can fill the host", ["net.ipv4.tcp_syncookies"], ["1"], cis="3.3.10",
             severity=WARNING),
-    _Setting("accept_ra", "others may say what the host's IPv6 network is", _both("ipv6", "accept_ra"), _OFF,
-            cis="3.3.11"),
-    _Setting("protected_links", "links in /tmp can be turned against root",
-            ["fs.protected_hardlinks", "fs.protected_symlinks"], ["1"], severity=WARNING),
-    _Setting("kernel_addresses", "addresses of the kernel can be read", ["kernel.kptr_restrict"], ["1", "2"]),
-    _Setting("kernel_log", "everybody can read the log of the kernel", ["kernel.dmesg_restrict"], ["1"]),
-    _Setting("unprivileged_bpf", "everybody may load programs into the kernel", ["kernel.unprivileged_bpf_disabled"],
-            ["1", "2"], severity=WARNING),
+    _Setting("accept_ra", "nobody else says what the host's IPv6 network is",
+            "others may say what the host's IPv6 network is", _both("ipv6", "accept_ra"), _OFF, cis="3.3.11"),
+    _Setting("protected_links", "links in /tmp cannot be turned against root",
+            "links in /tmp can be turned against root", ["fs.protected_hardlinks", "fs.protected_symlinks"], ["1"],
+            severity=WARNING),
+    _Setting("kernel_addresses", "addresses of the kernel cannot be read",
+            "addresses of the kernel can be read", ["kernel.kptr_restrict"], ["1", "2"]),
+    _Setting("kernel_log", "only root reads the log of the kernel",
+            "everybody can read the log of the kernel", ["kernel.dmesg_restrict"], ["1"]),
+    _Setting("unprivileged_bpf", "only root loads programs into the kernel",
+            "everybody may load programs into the kernel", ["kernel.unprivileged_bpf_disabled"], ["1", "2"],
+            severity=WARNING),
 )  # fmt: skip
 KERNEL = tuple(map(_kernel, _SETTINGS))
 KERNEL_KEYS = tuple(sorted({key for row in _SETTINGS for key in row.keys}))
