@@ -112,6 +112,40 @@ def test_the_configuration_is_checked(empty):
     assert "set notification_urls.slack" in empty("config", "check").out
 
 
+def test_secrets_that_cannot_be_read_are_told_and_those_that_can_are_not_shown(empty, tmp_path, monkeypatch):
+    monkeypatch.delenv("OQ_NO_SUCH", raising=False)
+    key, good = tmp_path / "key", tmp_path / "good"
+    for file, mode in ((key, 0o644), (good, 0o600)):
+        file.write_text("hush")
+        file.chmod(mode)
+    asked = {"repository": "/srv/backups", "password": {"$secret": "env:OQ_NO_SUCH"}}
+    empty.set(
+        notification_channels={"webhook": "http://127.0.0.1:9/x"},
+        notification_rules={"webhook": {"signing_key": {"$secret": f"file:{key}"}}},
+        alerts={"receive_token": {"$secret": f"file:{tmp_path}/none"}},
+        ssh={"key_passphrase": {"$secret": f"file:{good}"}},
+        hosts={
+            "h1": {"connector": "local", "parameters": {"backup_operation": asked}},
+            "h2": {"connector": "worker", "parameters": {"backup_operation": asked}},
+        },
+    )
+    checked = empty("config", "check", "--output", "json")
+    assert {doubt.partition(": ")[0] for doubt in checked.json["doubts"]} == {
+        "notification_rules.webhook.signing_key",
+        "alerts.receive_token",
+        "hosts.h1.parameters.backup_operation.password",
+    }
+    told = " ".join(checked.json["doubts"])
+    assert [word for word in ("chmod 600", "No such file", "OQ_NO_SUCH", "the workers") if word not in told] == []
+    found = [one for one in empty("doctor", "--output", "json").json["checks"] if one["check"] == "secrets"]
+    assert {(one["state"], one["message"]) for one in found} == {("warn", doubt) for doubt in checked.json["doubts"]}
+    assert "hush" not in checked.out + str(found)
+    key.chmod(0o600)
+    empty.set(alerts={}, hosts={"h1": {"connector": "local"}})
+    assert empty("config", "check", "--output", "json").json["doubts"] == []
+    assert "ok    secrets: 2 references, and each can be read" in empty("doctor").out
+
+
 def _states(said):
     return {one["check"]: one["state"] for one in said.json["checks"]}
 
