@@ -491,6 +491,15 @@ def test_the_period_before_a_stretch_of_days_has_as_many_days():
     st.integers(0, 20_000),
     st.integers(0, 86_399),
 )
+def test_the_last_days_until_now_are_as_long_as_they_say_and_compared_with_as_long_a_time_before():
+    found = parse("7d", BEGIN, "Europe/Berlin")
+    assert (found.start, found.end, found.kind) == (BEGIN - 7 * DAY, BEGIN, "")
+    assert (found.before.start, found.before.end) == (BEGIN - 14 * DAY, BEGIN - 7 * DAY)
+    assert parse("1h30m", BEGIN, "UTC").seconds == 5400
+    with pytest.raises(InvalidRequest, match="7d"):
+        parse("7", BEGIN, "UTC")
+
+
 def test_periods_follow_each_other_without_a_gap(zone, kind, day, second):
     now = (datetime(2000, 1, 1, tzinfo=ZoneInfo("UTC")) + timedelta(days=day, seconds=second)).timestamp()
     found = parse(kind, now, zone)

@@ -15,6 +15,7 @@ from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration
 from opsqueue.model.record import Freeze
 from opsqueue.pipeline import control
 from opsqueue.pipeline.views import freeze_json
@@ -79,7 +80,7 @@ def _say(out: Out, data: Mapping[str, Any], text: str) -> None:
 def _ends_at(given: Namespace, settings: Settings) -> float | None:
     now = time.time()
     if given.lasting is not None:
-        return now + times.duration(given.lasting)
+        return now + duration(given.lasting)
     if given.until is None:
         return None
     at = times.moment(given.until, now=now, zone=settings.timezone)
