@@ -126,7 +126,7 @@ def _incomplete(part: str, why: list[str], codes: tuple[str, ...]) -> Found:
         subject=part,
         part="",
         severity=Severity.WARNING,
-        message=f"{part} was not looked at, or not wholly: {'; '.join(told)}{more}",
+        message=f"{part}: not wholly looked at: {'; '.join(told)}{more}",
         advice="Make it possible and scan again; until then nothing is known of it.",
         evidence={"why": told, "number": len(why), **({"codes": list(codes)} if codes else {})},
     )

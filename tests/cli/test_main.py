@@ -27,7 +27,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("history", "--sytem", "h1"), 2, "nothing here takes '--sytem'; did you mean '--system'?"),
         (("history", "--sys", "h1"), 2, "nothing here takes '--sys'; did you mean"),
         (("history", "more"), 2, "nothing here takes 'more'. `opsqueue history --help`"),
-        (("history", "--status", "succeded"), 2, "did you mean 'succeeded'?; known are: succeeded, "),
+        (("history", "--status", "succeded"), 2, "did you mean 'succeeded'? Known are: succeeded, "),
         (("history", "--limit", "0"), 2, "wanted a whole number from 1 to 100000, found '0'"),
         (("history", "--limit", "1e3"), 2, "wanted a whole number from 1 to 100000, found '1e3'"),
         (("history", "--limit", "٣"), 2, "wanted a whole number"),

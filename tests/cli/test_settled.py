@@ -52,6 +52,12 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
     listed = empty("types", "--output", "json").json["types"]
     assert {one["name"] for one in listed} == set(catalogue())
     assert {one["risk"] for one in listed} <= {"read_only", "reversible", "destructive", "by parameters"}
+    risks = {one["name"]: (one["sort"], one["risk"]) for one in listed}
+    assert risks["performance_tuning"] == ("changing", "by parameters")
+    assert risks["health_check"] == ("looking", "read_only")
+    assert not [name for name, (sort, risk) in risks.items() if sort == "changing" and risk == "read_only"]
+    assert "sort changing, risk by parameters\n" in empty("types", "performance_tuning").out
+    assert "sort changing, risk reversible at least\n" in empty("types", "service_restart").out
     for name in catalogue():
         one = empty("types", name, "--output", "json").json
         assert all(field["type"] != "anything" for field in one["parameters"]), name

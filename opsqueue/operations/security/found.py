@@ -164,7 +164,7 @@ def _of_files(facts: Facts) -> Iterator[Missing]:
     if not walked:
         return
     if walked["cut"]:
-        yield Missing(part="files", why=f"not all files were looked at, {walked['files']} were: {walked['cut']}")
+        yield Missing(part="files", why=f"{walked['files']} files were looked at, and then {walked['cut']}")
     for kind, number in walked["left_out"].items():
         why = f"{number} more were found than are told, which are the worst"
         yield Missing(part=f"files.{kind}", why=why, beyond=True)
