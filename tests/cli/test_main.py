@@ -82,6 +82,23 @@ REQUEST = ("--name", "n", "--systems", "h1")
             2,
             "prot: there is nothing of this name; did you mean 'port'?",
         ),
+        (
+            (
+                "execute",
+                *REQUEST,
+                "--type",
+                "health_check",
+                "--parameters",
+                '{"checks": [{"kind": "http", "url": "http://a.test/", "headers": {"Authorization": "x"}}]}',
+            ),
+            2,
+            "reads its secret on the host. `opsqueue types",
+        ),
+        (
+            ("execute", *REQUEST, "--type", "system_monitoring", "--parameters", '{"metrics": []}'),
+            2,
+            "metrics: wanted at least 1 of them, found 0. `opsqueue types",
+        ),
         (("history", "--type", "helth_check"), 10, "no operation type 'helth_check'; did you mean 'health_check'?"),
         (("history", "--system", "h3"), 10, "there is no host, group or tag 'h3'; did you mean 'h"),
         (("execute", "--name", "n", "--type", "health_check", "--systems", "h9"), 10, "no host, group or tag 'h9'"),

@@ -10,9 +10,14 @@ import pytest
 
 from opsqueue.cli.commands.windows import window_json
 from opsqueue.cli.reference import markdown
+from opsqueue.model.deployment import Deployment
 from opsqueue.model.window import parse_window
 from opsqueue.operations import catalogue
+from opsqueue.settings import load
+from opsqueue.store import deployments
+from opsqueue.store.engine import Store
 
+ID = "6f1c0de0-0000-4000-8000-00000000000"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -171,6 +176,27 @@ def test_the_doctor_reports_a_configuration_that_cannot_be_read(empty):
     empty.config.write_text("{")
     said = empty("doctor", "--output", "json")
     assert (said.status, _states(said)) == (3, {"configuration": "fail"})
+
+
+def test_a_service_that_was_never_deployed_is_told_from_a_misspelt_one(empty):
+    empty("db", "upgrade")
+    nothing = empty("deployments", "list", "--service", "shp")
+    assert (nothing.status, "no deployment of shp was told of" in nothing.err) == (0, True)
+    empty.set(deployments={"api": {}})
+    store = Store(load(str(empty.config)).database)
+    one = Deployment(
+        id=f"{ID}1", service="shop", version="2", systems=("h1",), status="succeeded", requested_by="ci", reason="",
+        check={}, rollback=None, created_at=1.0,
+    )  # fmt: skip
+    with store.begin() as tx:
+        deployments.create(tx, one, "digest")
+    store.close()
+    assert "shop" in empty("deployments", "list", "--service", "shop").out
+    assert "no deployment of api was told of" in empty("deployments", "list", "--service", "api").err
+    said = empty("deployments", "list", "--service", "shp")
+    assert (said.status, said.out) == (10, "")
+    assert "there is no service 'shp', deployed or configured; did you mean 'shop'?" in said.err
+    assert "there are: api, shop" in empty("deployments", "list", "--service", "zzz").err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

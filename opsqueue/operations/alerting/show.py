@@ -120,7 +120,7 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             code="rule_not_tried",
             message=f"there is nothing over which the alert rule {rule} could be tried here: {_why_not(tried, days)}",
             evidence={"rule": rule},
-            advice="A rule without numbers never fires; `opsqueue metrics` lists those that come.",
+            advice="A rule without numbers never fires; `opsqueue metrics HOST` lists those that come.",
         )
         return
     if why := tried["unanswered"]:
