@@ -54,7 +54,7 @@ class SecretRef(BaseModel):
         except OSError as error:
             raise InvalidConfig(f"the secret {self.ref} cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:  # its own words hold a part of what was read
-            raise InvalidConfig(f"the secret {self.ref} cannot be read: it is no text in UTF-8") from None
+            raise InvalidConfig(f"the secret {self.ref} cannot be read: it is no text in ASCII or UTF-8") from None
 
     def problem(self) -> str:
         """Why this process cannot read it now; empty when it can. Nothing is taken out of a pipe."""

@@ -126,7 +126,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("types", "backp"), 10, "there is no operation type 'backp'"),
         (("hosts", "show", "h3"), 10, "did you mean 'h2'?"),
         (("monitor", "--systems", "web"), 10, "there is no host, group or tag 'web'"),
-        (("completion", "fish"), 2, "known are: bash, zsh, tcsh"),
+        (("completion", "fish"), 2, "Known are: bash, zsh, tcsh"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_status(empty, words, status, says):

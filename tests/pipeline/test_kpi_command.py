@@ -130,9 +130,9 @@ def test_the_figures_of_some_hosts(kept):
 
 
 def test_a_host_that_nobody_knows_and_the_record_has_not_is_refused(kept):
-    said = kept("kpi", "--period", DAY, "--system", "h1", "--system", "h33")
+    said = kept("kpi", "--period", DAY, "--system", "h1", "--system", "h11")
     assert (said.status, said.out) == (10, "")
-    assert "there is no host, group or tag 'h33'; did you mean" in said.err
+    assert "there is no host, group or tag 'h11'; did you mean" in said.err
     assert "the record has nothing of it" in said.err
 
 

@@ -60,7 +60,7 @@ GOOD = {
     "a rollback": rollback("service_restart", service_name="shop"),
     "a rollback of a version": rollback(
         "health_check",
-        checks=[{"kind": "http", "url": "http://h/{previous_version}", "conditions": ["[STATUS] == 200"]}],
+        checks=[{"kind": "http", "name": "a", "url": "http://h/{previous_version}", "conditions": ["[STATUS] == 200"]}],
     ),
     "a rollback whose host says the rest": {**rollback("service_restart"), **WITH_SERVICE},
 }

@@ -149,7 +149,7 @@ def time_of(figures: Mapping[str, Any]) -> str:
     if known > _NEARLY * seconds:
         return f"{seconds / _DAY:g} days"
     unit, size = next((one for one in _UNITS if known >= 2 * one[1]), _UNITS[-1])
-    return f"the {known / size:.0f} {unit} that are known of {seconds / _DAY:g} days"
+    return f"{known / size:.0f} {unit}, all that is known of {seconds / _DAY:g} days"
 
 
 def _why_not(tried: Mapping[str, Any], days: float) -> str:
