@@ -39,7 +39,7 @@ def options(parser: Parser) -> None:
     end.add_argument("--for", dest="lasting", metavar="DURATION", help="how long: 90m, 2h, 3d")
     end.add_argument("--until", metavar="TIME", help="when it ends: 2026-03-01T14:30, in the configured time zone")
     end.add_argument("--open-ended", action="store_true", help="until somebody lifts it")
-    add.ends((0, 2, 10, 12), "opsqueue freeze add --scope web-server-1 api-server-1 --reason 'release 4.2' --for 2h")
+    add.ends((0, 2, 10, 12), "opsqueue freeze add --scope web db-server-1 --reason 'release 4.2' --for 2h")
     lists = add_verb(below, "list", "the freezes that stand or are to come")
     lists.add_argument("--all", action="store_true", help="those that ended, too")
     lists.ends((0, 2, 12), "opsqueue freeze list --all")
