@@ -42,8 +42,9 @@ class Reading:
     def kpi(self, period: str = "month", *, system: str | Sequence[str] = ()) -> dict[str, Any]:
         """The key figures of a period, in the keys of `opsqueue kpi --output json`.
 
-        `period` is day, week, month or quarter (so far), with `last-` before it the one before, or START..END;
-        `system` one or several hosts, groups or tags, none: all. InvalidRequest when either cannot be meant.
+        `period` is day, week, month or quarter (so far), with `last-` before it the one before, how long until now
+        such as `7d`, or START..END; `system` one or several hosts, groups or tags, none: all. InvalidRequest for a
+        period that cannot be meant, NotFound for a system that neither the inventory nor the record knows.
         """
         # The inventory and the reckoning cost 0.1 s to import, and most who use the client ask for no figures.
         from opsqueue.pipeline import figures  # noqa: PLC0415

@@ -53,6 +53,18 @@ class SecretRef(BaseModel):
             raise InvalidConfig(f"the secret {self.ref} cannot be read: {missing}") from None
         except OSError as error:
             raise InvalidConfig(f"the secret {self.ref} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:  # its own words hold a part of what was read
+            raise InvalidConfig(f"the secret {self.ref} cannot be read: it is no text in ASCII or UTF-8") from None
+
+    def problem(self) -> str:
+        """Why this process cannot read it now; empty when it can. Nothing is taken out of a pipe."""
+        source, _, name = self.ref.partition(":")
+        try:
+            if source == "file" and _flows(name):
+                return ""
+            return "" if self.resolve() else f"the secret {self.ref} is empty"
+        except InvalidConfig as error:
+            return error.message
 
 
 def literal_secrets(data: Mapping[str, Any], path: str = "") -> list[str]:
@@ -78,6 +90,12 @@ def _is_secret(value: str, path: str) -> bool:
     if _SECRET_KEY.search(key) or _SECRET_URL.match(value):
         return True
     return path.startswith("notification_urls") and value.partition("://")[0].lower() not in _PLAIN_SCHEMES
+
+
+def _flows(name: str) -> bool:
+    """Whether what is read there is gone: a pipe, a socket, a terminal."""
+    path = Path(name)
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _from_file(name: str) -> str:

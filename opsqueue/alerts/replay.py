@@ -19,6 +19,8 @@ class Replayed:
     """What a rule would have done."""
 
     readings: int = 0
+    first: float | None = None
+    """The time of the oldest of them; None without any."""
     transitions: list[Transition] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
     """Why it had no answer, and how often."""
@@ -38,6 +40,7 @@ def replay(rule: AlertRule, readings: Iterable[Reading], limits: Limits) -> Repl
         if not covers(rule, reading.host):
             continue
         found.readings += 1
+        found.first = reading.at if found.first is None else min(found.first, reading.at)
         try:
             seen = observe(rule, reading, found.alerts)
         except ConditionFailed as error:

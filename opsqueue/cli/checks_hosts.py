@@ -1,13 +1,16 @@
-"""What `doctor` looks at of the inventory: that it can be read, and that the keys of its hosts are pinned."""
+"""What `doctor` looks at of the inventory: that it, the pinned keys of its hosts and all secrets can be read."""
 
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 
 from opsqueue.cli.look import Check, Looks
+from opsqueue.cli.secrets_seen import references, unreadable
 from opsqueue.connectors.inventory.directory import THIS_MACHINE, read_inventory
 from opsqueue.connectors.ssh.trust import pinned
 from opsqueue.errors import HostNotTrusted, InvalidConfig
+from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.settings import Settings
 from opsqueue.telemetry import counted
@@ -16,13 +19,27 @@ _SHOWN = 3
 
 
 def hosts(settings: Settings) -> Looks:
-    """The inventory, and the keys of those of its hosts that are reached over SSH."""
+    """The inventory, the keys of those of its hosts that are reached over SSH, and the secrets that are asked for."""
     try:
         inventory = read_inventory(settings)
     except InvalidConfig as error:
         mend = "what it names; `opsqueue hosts list` reads it again"
-        return (Check(check="inventory", state="fail", message=error.message, mend=mend),)
-    return (_inventory(inventory), *_names(inventory), *_keys(settings, inventory))
+        return (Check(check="inventory", state="fail", message=error.message, mend=mend), *_secrets(settings, ()))
+    return (
+        _inventory(inventory),
+        *_names(inventory),
+        *_keys(settings, inventory),
+        *_secrets(settings, inventory.values()),
+    )
+
+
+def _secrets(settings: Settings, inventory: Iterable[Host]) -> Looks:
+    named = references(settings, inventory)
+    mend = "as said, or what the setting names"
+    if doubts := unreadable(named):
+        return tuple(Check(check="secrets", state="warn", message=doubt, mend=mend) for doubt in doubts)
+    message = f"{counted(len(named), 'reference')}, and each can be read"
+    return (Check(check="secrets", state="ok", message=message),) if named else ()
 
 
 def _names(inventory: Inventory) -> Looks:

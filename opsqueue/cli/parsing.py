@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the usage error."""
-        end = "" if message.endswith("?") else "."
+        end = "" if message.endswith(("?", ".")) else "."
         raise InvalidRequest(f"{message}{end} `{self.prog} --help` shows what it takes.")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -54,7 +54,9 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             name = "/".join(action.option_strings) or action.metavar or action.dest
             known = [str(choice) for choice in action.choices]
-            self.error(f"{name}: there is no {value!r}{nearest(str(value), known)}; known are: {', '.join(known)}")
+            near = nearest(str(value), known)
+            every = f"{' Known are' if near else '; known are'}: {', '.join(known)}"
+            self.error(f"{name}: there is no {value!r}{near}{every}")
 
     def ends(self, statuses: Sequence[int], *examples: str) -> None:
         """Let the help end with what the exit status may be, and with examples."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opsqueue.cli import render_hosts, times
-from opsqueue.cli.output import Out
+from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.scripts import Scripts
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe, safe_lines
@@ -100,7 +100,7 @@ def heading(out: Out, data: Json) -> None:
         "description": data["description"],
         "systems": ", ".join(data["systems"]),
         "waves": waves(data["rollout"], len(data["targets"])),
-        "parameters": " ".join(f"{key}={value!r}" for key, value in data["parameters"].items()),
+        "parameters": " ".join(f"{key}={dumps(value)}" for key, value in data["parameters"].items()),
         "asked by": data["requested_by"],
         "reason": data["reason"],
         "created": times.stamp(data["created_at"]),

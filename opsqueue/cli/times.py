@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration, is_duration
 from opsqueue.model.instant import utc_text
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_PARTS = re.compile(r"([0-9]{1,9})([smhdw])")
-_WHOLE = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
-_LONGEST = 100 * 365 * 86_400
-
-
-def duration(text: str) -> int:
-    """Seconds in `90s`, `30m`, `2h`, `1h30m`, `7d`, `2w`; InvalidRequest for anything else, and for nothing."""
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
-    if not _WHOLE.fullmatch(text) or not 0 < seconds < _LONGEST:
-        raise InvalidRequest(f"a duration is written as 90s, 30m, 2h, 1h30m, 7d or 2w; found {text[:40]!r}")
-    return seconds
 
 
 def moment(text: str, *, now: float, zone: str) -> float:
     """UNIX seconds of an ISO date or time (in `zone` unless it says another), or of a duration before now."""
-    if _WHOLE.fullmatch(text):
+    if is_duration(text):
         return now - duration(text)
     try:
         found = datetime.fromisoformat(text)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TextIO
 
 from opsqueue.errors import DatabaseUnreachable
+
+_BEGINNING = 60.0
+"""Seconds in which a file without a lock may be that of a system that begins."""
 
 
 @contextmanager
@@ -37,6 +43,35 @@ def first_of_its_kind(state_dir: Path) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+@contextmanager
+def among_others(state_dir: Path) -> Iterator[list[tuple[int, float]]]:
+    """The other lasting systems on this directory, each as its process and since when; this one is one until the end.
+
+    Whether one lives is told by the lock on its file, which ends with it however it ends.
+    """
+    place = state_dir / "up"
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own = place / f"{os.getpid()}.{secrets.token_hex(4)}"
+    with own.open("x") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield sorted(found for path in place.iterdir() if path != own for found in _living(path))
+        finally:
+            own.unlink(missing_ok=True)
+
+
+def _living(path: Path) -> Iterator[tuple[int, float]]:
+    with suppress(FileNotFoundError, ValueError), path.open("r") as file:
+        since = os.fstat(file.fileno()).st_mtime
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield int(path.name.partition(".")[0]), since
+            return
+        if time.time() - since > _BEGINNING:  # younger it may only be about to take its lock
+            path.unlink(missing_ok=True)
 
 
 class LastCall:

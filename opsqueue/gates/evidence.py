@@ -32,6 +32,8 @@ class Evidence:
     coordinators: tuple[CoordinatorAnswer, ...] = ()
     windows: tuple[Window, ...] = ()
     """All windows of the configuration."""
+    desk: bool = False
+    """Whether the type changes the record alone, so that windows of hosts do not count."""
     own_window: Window | None = None
     """The window that the operation itself asks for."""
     freezes: tuple[Freeze, ...] = ()

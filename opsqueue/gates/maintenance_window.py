@@ -24,7 +24,8 @@ def maintenance_window(evidence: Evidence) -> Verdict:
     needs, now = _needs(evidence), evidence.now
     closed = [windows for windows in needs if not _open(windows, now)]
     if not closed:
-        return Pass("inside its windows" if any(needs) else "no window is set for these hosts")
+        none = "it changes no host" if evidence.desk else "no window is set for these hosts"
+        return Pass("inside its windows" if any(needs) else none)
     refusing = [each for each in closed if all(window.policy == "reject" for window in each)]
     if refusing:
         return Deny("; ".join(f"{_closed(needs, each, now)}; its policy is reject" for each in refusing))

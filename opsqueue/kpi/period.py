@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration, is_duration
 
 KINDS = ("day", "week", "month", "quarter")
 _LAST = "last-"
@@ -22,7 +23,8 @@ _MONTHS = 3
 _DECEMBER = 12
 _WANTED = (
     "a period is day, week, month or quarter (the present one so far), last-day, last-week, last-month or last-quarter "
-    "(the one before), or START..END such as 2026-03-01..2026-04-01, END not included"
+    "(the one before), how long until now such as 7d or 24h, or START..END such as 2026-03-01..2026-04-01, END not "
+    "included"
 )
 
 
@@ -71,6 +73,8 @@ def parse(text: str, now: float, zone: str) -> Period:
     if kind in KINDS:
         present = _calendar(kind, _date(now, zone), zone)
         return present.before if text.startswith(_LAST) else present
+    if is_duration(text):
+        return Period(kind="", start=now - duration(text), end=now, zone=zone)
     begin, apart, end = text.partition(_APART)
     if not apart:
         raise InvalidRequest(f"{_WANTED}; found {text[:60]!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
@@ -117,11 +118,12 @@ def explain(error: ValidationError, what: str, model: type[BaseModel] | None = N
 
 def wrong_with(item: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
     """What is wrong in one of the errors of a ValidationError, with the field of `model` that was meant."""
-    said = str(item["msg"]).removeprefix("Value error, ")
+    said = _COUNT.sub(r"wanted at \1 \2 of them, found \3", str(item["msg"]).removeprefix("Value error, "))
     wrong = _WORDS.get(item["type"]) or f"{said[:1].lower()}{said[1:]}"
     return wrong + (meant(model, item["loc"]) if item["type"] == "extra_forbidden" else "")
 
 
+_COUNT = re.compile(r"\w+ should have at (least|most) (\d+) items? after validation, not (\w+)")
 _WORDS = {
     "extra_forbidden": "there is nothing of this name",
     **dict.fromkeys(("tuple_type", "list_type"), "input should be a list"),

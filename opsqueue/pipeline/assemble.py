@@ -100,6 +100,8 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     rules = settings.rules(channel)
     try:
         key = rules.signing_key.resolve() if rules.signing_key else ""
+        if rules.signing_key and not key:
+            raise InvalidConfig(f"the secret {rules.signing_key.ref} is empty")  # noqa: TRY301 - as one that is not there
     except InvalidConfig as error:  # unsigned it would be refused, or believed by who should not
         return refused(f"notification_rules.{channel}.signing_key: {error.message}", permanent=True)
     way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)

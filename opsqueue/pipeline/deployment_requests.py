@@ -128,7 +128,7 @@ def _other(operation: Operation, what: str) -> str:
 
 def _with_words(deployment: Deployment, asks: Mapping[str, Any], version: str) -> Mapping[str, Any]:
     words = {"version": deployment.version, "previous_version": version, "service": deployment.service}
-    return {**asks, "parameters": _filled(asks["parameters"], words)}
+    return {**asks, "parameters": filled(asks["parameters"], words)}
 
 
 def previous(world: World, connection: Connection, deployment: Deployment) -> str | None:
@@ -165,15 +165,15 @@ def _common(deployment: Deployment, given: DeploymentSettings, name: str) -> dic
     }
 
 
-def _filled(value: Any, words: Mapping[str, str]) -> Any:
+def filled(value: Any, words: Mapping[str, str]) -> Any:
     """A value of JSON with `{word}` filled in, in its texts."""
     if isinstance(value, str):
         for word, text in words.items():
             value = value.replace(f"{{{word}}}", text)
         return value
     if isinstance(value, Mapping):
-        return {key: _filled(one, words) for key, one in value.items()}
-    return [_filled(one, words) for one in value] if isinstance(value, list | tuple) else value
+        return {key: filled(one, words) for key, one in value.items()}
+    return [filled(one, words) for one in value] if isinstance(value, list | tuple) else value
 
 
 def hosts_of(world: World, systems: tuple[str, ...]) -> frozenset[str]:

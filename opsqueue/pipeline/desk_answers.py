@@ -181,6 +181,7 @@ def _replay(look: Look, options: Mapping[str, Any]) -> dict[str, Any]:
         "rule": rule.name,
         "asks": _asks(rule.model_dump(mode="json")),
         "seconds": seconds,
+        "known_s": 0.0 if found.first is None else look.now - found.first,
         "about": covers(rule, look.host),
         "readings": found.readings,
         "fired": found.fired,

@@ -35,6 +35,7 @@ def gather(
         hosts=tuple(_host(world, name, desk=desk) for name in names),
         coordinators=tuple(CoordinatorAnswer(**answer) for answer in operation.coordinators),
         windows=() if desk else world.windows,
+        desk=desk,
         own_window=_own_window_now(world.settings, operation.window),
         freezes=() if operation.looking else holds.active_freezes(connection, world.now()),
         limits=limits(world.settings, operation.type),

@@ -10,6 +10,7 @@ from typing import Any
 
 from opsqueue.beat_schedule import build
 from opsqueue.connectors.inventory.directory import read_inventory, searched
+from opsqueue.errors import InvalidRequest, NotFound
 from opsqueue.kpi.availability import of_parts, worst_of
 from opsqueue.kpi.definitions import BY_NAME
 from opsqueue.kpi.incidents import FOLLOWS_WITHIN
@@ -18,12 +19,13 @@ from opsqueue.kpi.reckon import Facts, Figure, Terms, reckon
 from opsqueue.kpi.spans import clipped
 from opsqueue.model.host import Host
 from opsqueue.model.instant import local_text
+from opsqueue.model.inventory import Inventory
 from opsqueue.model.names import OperationType
 from opsqueue.model.observed import Span
 from opsqueue.model.window import Window
 from opsqueue.settings import Settings
 from opsqueue.store import figures as store_figures
-from opsqueue.store import fired, looks
+from opsqueue.store import fired, history, looks
 from opsqueue.store.engine import Connection, Store
 from opsqueue.telemetry import iso
 
@@ -54,7 +56,10 @@ class Told:
 
 
 def told(store: Store, settings: Settings, *, period: str, systems: Sequence[str] = (), now: float) -> Told:
-    """Reckon with the record as it stands; InvalidRequest for a period or a host that cannot be meant."""
+    """Reckon with the record as it stands.
+
+    InvalidRequest for a period that cannot be meant, NotFound for a system that nobody knows and the record has not.
+    """
     wanted = parse(period, now, settings.timezone)
     hosts = tuple(dict.fromkeys(host for word in systems for host in searched(settings, word)))
     terms = _terms(settings)
@@ -63,6 +68,7 @@ def told(store: Store, settings: Settings, *, period: str, systems: Sequence[str
     then = min(before.end, before.start + until - wanted.start)  # as much of it as of the present one
     with store.read() as connection:
         planned = Planned(settings)
+        _refuse_strangers(planned.inventory, connection, systems)
         facts = _facts(connection, planned, hosts, terms, wanted.start, until)
         earlier = _facts(connection, planned, hosts, terms, before.start, then)
         later = store_figures.added_later(connection, wanted.start, until) if until < now else 0
@@ -76,6 +82,19 @@ def told(store: Store, settings: Settings, *, period: str, systems: Sequence[str
         added_later=later,
         objective=terms.objective,
     )
+
+
+def _refuse_strangers(inventory: Inventory, connection: Connection, systems: Sequence[str]) -> None:
+    """No figures of a host that is only misspelt, for they would look as if all were well."""
+    for word in systems:
+        try:
+            inventory.select([word])
+        except InvalidRequest:
+            continue  # a group that is empty at the moment
+        except NotFound as error:
+            if not history.ever(connection, host=word) and not store_figures.measured(connection, word):
+                said = f"{error.message.removesuffix('.')}, and the record has nothing of it."
+                raise NotFound(said, **error.details) from None
 
 
 def _terms(settings: Settings) -> Terms:
@@ -120,12 +139,12 @@ class Planned:
 
     def __init__(self, settings: Settings) -> None:
         self._windows = settings.windows()
-        self._inventory: Mapping[str, Host] = read_inventory(settings)
+        self.inventory = read_inventory(settings)
         self._known: dict[tuple[Window, float, float], list[Span]] = {}
 
     def of(self, name: str, since: float, until: float) -> list[Span]:
         """The spans of one host; they may overlap."""
-        host = self._inventory.get(name) or Host(name=name)
+        host = self.inventory.get(name) or Host(name=name)
         return [span for window in self._of_host(host) for span in self._spans(window, since, until)]
 
     def _of_host(self, host: Host) -> Iterable[Window]:

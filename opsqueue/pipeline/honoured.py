@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from croniter import croniter
 from pydantic import ValidationError
 
 from opsqueue.beat_schedule import Entry, build, built_in_names
 from opsqueue.errors import InvalidConfig, InvalidRequest, NotFound
+from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
 from opsqueue.model.request import explain
 from opsqueue.pipeline.alert_rules import wrong_with
+from opsqueue.pipeline.deployment_requests import filled
 from opsqueue.settings import Settings
 
 _FIELDS = 5
 _MOST = 12
 """Of what is wrong, so much is told."""
+_AS_IF = dict.fromkeys(("version", "previous_version", "service"), "1.0.0")
+"""Stands for the words of a deployment that is not known yet."""
 
 
 def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> None:
@@ -32,7 +37,8 @@ def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: 
         *_windows(settings, inventory),
         *_schedule(settings, kinds, inventory),
         *_alerts(settings, kinds),
-        *_deployments(settings, kinds),
+        *_rule_hosts(settings, inventory),
+        *_deployments(settings, kinds, inventory),
     ]
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
@@ -51,6 +57,19 @@ def _alerts(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[
         for channel in (*route.channels, *(channel for step in route.escalation for channel in step.channels)):
             if channel not in channels:
                 yield _no(f"alerts.routes.{route.name}", "notification channel", channel, channels)
+
+
+def _rule_hosts(settings: Settings, inventory: Inventory) -> Iterator[str]:
+    """Rules take hosts by name, else only what says which sort it is: each other word would match nobody."""
+    sorts = {"group": inventory.groups, "tag": inventory.tags}
+    exact = ["all", *inventory, *(f"{sort}:{name}" for sort, known in sorts.items() for name in known)]
+    known = set(exact)
+    for rule in settings.alerts.rules:
+        for word in rule.hosts:
+            if word not in known:
+                sort = next((f"{sort}:{word}" for sort, named in sorts.items() if word in named), "")
+                near = f"; it is a {sort.partition(':')[0]}: write {sort}" if sort else nearest(word, exact)
+                yield f"alerts.rules.{rule.name}.hosts: there is no host {word[:80]!r}{near}"
 
 
 def _types(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
@@ -104,12 +123,14 @@ def _entry(entry: Entry, kinds: Mapping[str, OperationKind], inventory: Inventor
     types = {*kinds, *(each.value for each in OperationType)}
     if entry.type not in types:
         yield _no(f"{where}.type", "operation type", entry.type, types)
+    hosts: tuple[Host, ...] = ()
     try:
-        inventory.select(entry.systems)
+        hosts = inventory.select(entry.systems)
     except InvalidRequest:
         pass  # nobody is there at the moment, as in a group that is empty
     except NotFound as error:
         yield f"{where}.systems: {error.message}"
+    yield from _unaccepted(kinds.get(entry.type), entry.parameters, hosts, f"{where}.parameters")
     if entry.cron is not None and (problem := _never(entry.cron)):
         yield f"{where}.cron: {problem}"
 
@@ -125,7 +146,26 @@ def _never(cron: str) -> str:
     return ""
 
 
-def _deployments(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+def _unaccepted(
+    kind: OperationKind | None, given: Mapping[str, Any], hosts: Iterable[Host], where: str
+) -> Iterator[str]:
+    """Why no host's operation can have these parameters, with the host's own defaults under them."""
+    if kind is None:
+        return  # said already
+    own = {repr(defaults): defaults for host in hosts if (defaults := host.parameters.get(kind.name))}
+    wrong: ValidationError | None = None
+    for defaults in ({}, *own.values()):
+        try:
+            kind.params.model_validate({**defaults, **given})
+        except ValidationError as error:
+            wrong = wrong or error
+        else:
+            return
+    if wrong:
+        yield explain(wrong, where, kind.params)
+
+
+def _deployments(settings: Settings, kinds: Mapping[str, OperationKind], inventory: Inventory) -> Iterator[str]:
     channels = {"log", *settings.notification_channels, *settings.notification_urls}
     health_check = kinds.get(OperationType.HEALTH_CHECK.value)
     for name, given in settings.deployments.items():
@@ -138,6 +178,9 @@ def _deployments(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iter
                 health_check.params.model_validate(dict(given.health_check))
             except ValidationError as error:
                 yield explain(error, f"{where}.health_check", health_check.params)
+        if back := given.rollback:
+            words = filled(back.parameters, _AS_IF)
+            yield from _unaccepted(kinds.get(back.type), words, inventory.values(), f"{where}.rollback.parameters")
 
 
 def _no(where: str, what: str, word: str, known: Collection[str]) -> str:

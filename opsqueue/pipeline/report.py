@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,6 +80,11 @@ def _without(title: str, why: str) -> Section:
     return Section(title=title, text=(f"Not shown. {why}",))
 
 
+def _as_asked(value: Any) -> str:
+    """As one would write it after --parameters."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _asked(operation: Operation, now: float) -> Section:
     rows: dict[str, Cell] = {
         "operation": operation.id,
@@ -87,7 +93,7 @@ def _asked(operation: Operation, now: float) -> Section:
         "priority": operation.priority.value,
         "description": operation.description,
         "systems": ", ".join(operation.systems),
-        "parameters": " ".join(f"{key}={value!r}" for key, value in operation.parameters.items()),
+        "parameters": " ".join(f"{key}={_as_asked(value)}" for key, value in operation.parameters.items()),
         "asked by": operation.requested_by,
         "reason": operation.reason,
         "asked at": iso(operation.created_at),

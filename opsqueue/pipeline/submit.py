@@ -99,7 +99,7 @@ def params_for(kind: OperationKind, parameters: Mapping[str, Any], host: Host) -
         return kind.params.model_validate(given)
     except ValidationError as error:
         said = explain(error, "parameters", kind.params)
-        end = "" if said.endswith("?") else "."
+        end = "" if said.endswith(("?", ".")) else "."
         raise InvalidRequest(f"{said}{end} `opsqueue types {kind.name}` lists them.") from None
 
 

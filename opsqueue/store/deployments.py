@@ -63,6 +63,11 @@ def listed(connection: Connection, *, service: str | None = None, limit: int = 5
     return [_deployment(row) for row in connection.execute(query).mappings()]
 
 
+def services(connection: Connection) -> list[str]:
+    """Every service that was ever deployed."""
+    return [str(name) for name in connection.execute(select(table.c.service).distinct()).scalars()]
+
+
 def going_on(connection: Connection, limit: int = 200, *, after: Deployment | None = None) -> list[Deployment]:
     """Those that are not over, the oldest first: the first page of them, or the one after the last that is known."""
     query = select(table).where(table.c.finished_at.is_(None)).order_by(table.c.created_at, table.c.id).limit(limit)

@@ -42,6 +42,11 @@ def responses(connection: Connection, hosts: Sequence[str], since: float, until:
     return Responses(times=tuple(times), failed=failed)
 
 
+def measured(connection: Connection, host: str) -> bool:
+    """Whether anything was ever measured of a host."""
+    return connection.execute(select(series.c.id).where(series.c.host == host).limit(1)).first() is not None
+
+
 def _counted() -> Select[Any]:
     return select(series.c.host, series.c.metric, func.count())
 

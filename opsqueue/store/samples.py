@@ -91,6 +91,12 @@ def _known_places(connection: Connection, hosts: Sequence[str]) -> dict[tuple[st
     return found
 
 
+def units(connection: Connection, host: str) -> dict[str, str]:
+    """Every metric that was ever measured of a host, and its unit."""
+    rows = connection.execute(select(series.c.metric, series.c.unit).where(series.c.host == host))
+    return {str(metric): str(unit or "") for metric, unit in rows}
+
+
 def read(connection: Connection, host: str, metric: str, since: float) -> list[tuple[float, float]]:
     """One series from `since` on, oldest first, as (UNIX time, value)."""
     rows = connection.execute(

@@ -20,7 +20,8 @@ from pathlib import Path
 from opsqueue import telemetry
 from opsqueue.embedded.keeper import Child, Keeper
 from opsqueue.embedded.redis import EmbeddedRedis
-from opsqueue.embedded.users import LastCall, first_of_its_kind
+from opsqueue.embedded.users import LastCall, among_others, first_of_its_kind
+from opsqueue.model.instant import utc_text
 from opsqueue.pipeline.assemble import check
 from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
@@ -56,10 +57,22 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
             children.append(flower_child(config))
             _tell(f"Flower: http://{settings.flower.address}:{settings.flower.port}")
         if not transient:
+            if words := company(stack.enter_context(among_others(settings.state_dir))):
+                _tell(words)
             _tell(f"logs: {settings.log_dir}\nopsqueue runs; Ctrl-C ends all of it")
         end = partial(_end_if_unused, last_call) if transient else None
         _keep(settings, children, end=end, revive=redis.revive if redis else None)
     return 0
+
+
+def company(others: Sequence[tuple[int, float]]) -> str:
+    """That other systems run on the same state directory, and what that means; empty when there are none."""
+    who = ", ".join(f"process {pid} since {utc_text(since)}" for pid, since in others)
+    words = (
+        f"another `opsqueue up` runs on this state directory already: {who}. All share the work, and each entry of "
+        "the schedule still runs once; Ctrl-C ends this one alone."
+    )
+    return words if others else ""
 
 
 def worker(

@@ -125,10 +125,7 @@ def the_token(settings: Settings, file: str | None) -> str:
     ref = SecretRef.model_validate({"$secret": f"file:{Path(file)}"}) if file else settings.alerts.receive_token
     if ref is None:
         return ""
-    try:
-        token = ref.resolve().strip()
-    except UnicodeDecodeError:
-        token = ""
+    token = ref.resolve().strip()
     if len(token) < LEAST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         raise InvalidConfig(
             f"the token of {ref.ref} has at least {LEAST_TOKEN} ASCII characters and no space: "

@@ -94,8 +94,10 @@ def test_a_host_with_a_past_is_planned_for_and_one_without_is_not_guessed(lived,
     listed = lived.ops("capacity", "--output", "json")
     first = listed.json["resources"][0]
     assert (first["host"], first["metric"], first["earliest"]) == (HOST, "disk_usage:/", earliest)
-    assert "2 hosts planned for; at the earliest a threshold is reached on 1 within 30 days" in listed.err
-    assert lived.ops("capacity", "--within", "5", "--output", "json").json == {"resources": []}
+    assert listed.json["without_date"] == ["web-server-2"]
+    short = told["operation_id"][:8]
+    assert f"2 hosts planned for, 1 without a forecast (`opsqueue report {short}` says why); at the earli" in listed.err
+    assert lived.ops("capacity", "--within", "5", "--output", "json").json["resources"] == []
     assert "> 365" in lived.ops("capacity", "--systems", HOST).out
 
     file = tmp_path / "capacity.html"

@@ -27,7 +27,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("history", "--sytem", "h1"), 2, "nothing here takes '--sytem'; did you mean '--system'?"),
         (("history", "--sys", "h1"), 2, "nothing here takes '--sys'; did you mean"),
         (("history", "more"), 2, "nothing here takes 'more'. `opsqueue history --help`"),
-        (("history", "--status", "succeded"), 2, "did you mean 'succeeded'?; known are: succeeded, "),
+        (("history", "--status", "succeded"), 2, "did you mean 'succeeded'? Known are: succeeded, "),
         (("history", "--limit", "0"), 2, "wanted a whole number from 1 to 100000, found '0'"),
         (("history", "--limit", "1e3"), 2, "wanted a whole number from 1 to 100000, found '1e3'"),
         (("history", "--limit", "٣"), 2, "wanted a whole number"),
@@ -82,6 +82,23 @@ REQUEST = ("--name", "n", "--systems", "h1")
             2,
             "prot: there is nothing of this name; did you mean 'port'?",
         ),
+        (
+            (
+                "execute",
+                *REQUEST,
+                "--type",
+                "health_check",
+                "--parameters",
+                '{"checks": [{"kind": "http", "url": "http://a.test/", "headers": {"Authorization": "x"}}]}',
+            ),
+            2,
+            "reads its secret on the host. `opsqueue types",
+        ),
+        (
+            ("execute", *REQUEST, "--type", "system_monitoring", "--parameters", '{"metrics": []}'),
+            2,
+            "metrics: wanted at least 1 of them, found 0. `opsqueue types",
+        ),
         (("history", "--type", "helth_check"), 10, "no operation type 'helth_check'; did you mean 'health_check'?"),
         (("history", "--system", "h3"), 10, "there is no host, group or tag 'h3'; did you mean 'h"),
         (("execute", "--name", "n", "--type", "health_check", "--systems", "h9"), 10, "no host, group or tag 'h9'"),
@@ -109,7 +126,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("types", "backp"), 10, "there is no operation type 'backp'"),
         (("hosts", "show", "h3"), 10, "did you mean 'h2'?"),
         (("monitor", "--systems", "web"), 10, "there is no host, group or tag 'web'"),
-        (("completion", "fish"), 2, "known are: bash, zsh, tcsh"),
+        (("completion", "fish"), 2, "Known are: bash, zsh, tcsh"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_status(empty, words, status, says):

@@ -179,7 +179,7 @@ type         service_restart
 priority     high
 status       partial
 systems      web-1, web-2
-parameters   service_name='nginx'
+parameters   service_name="nginx"
 asked by     ann@desk
 reason       slow\\x1b[2J
 created      2020-01-01 02:00:00Z

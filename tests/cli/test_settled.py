@@ -10,9 +10,14 @@ import pytest
 
 from opsqueue.cli.commands.windows import window_json
 from opsqueue.cli.reference import markdown
+from opsqueue.model.deployment import Deployment
 from opsqueue.model.window import parse_window
 from opsqueue.operations import catalogue
+from opsqueue.settings import load
+from opsqueue.store import deployments
+from opsqueue.store.engine import Store
 
+ID = "6f1c0de0-0000-4000-8000-00000000000"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,6 +57,12 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
     listed = empty("types", "--output", "json").json["types"]
     assert {one["name"] for one in listed} == set(catalogue())
     assert {one["risk"] for one in listed} <= {"read_only", "reversible", "destructive", "by parameters"}
+    risks = {one["name"]: (one["sort"], one["risk"]) for one in listed}
+    assert risks["performance_tuning"] == ("changing", "by parameters")
+    assert risks["health_check"] == ("looking", "read_only")
+    assert not [name for name, (sort, risk) in risks.items() if sort == "changing" and risk == "read_only"]
+    assert "sort changing, risk by parameters\n" in empty("types", "performance_tuning").out
+    assert "sort changing, risk reversible at least\n" in empty("types", "service_restart").out
     for name in catalogue():
         one = empty("types", name, "--output", "json").json
         assert all(field["type"] != "anything" for field in one["parameters"]), name
@@ -112,6 +123,40 @@ def test_the_configuration_is_checked(empty):
     assert "set notification_urls.slack" in empty("config", "check").out
 
 
+def test_secrets_that_cannot_be_read_are_told_and_those_that_can_are_not_shown(empty, tmp_path, monkeypatch):
+    monkeypatch.delenv("OQ_NO_SUCH", raising=False)
+    key, good = tmp_path / "key", tmp_path / "good"
+    for file, mode in ((key, 0o644), (good, 0o600)):
+        file.write_text("hush")
+        file.chmod(mode)
+    asked = {"repository": "/srv/backups", "password": {"$secret": "env:OQ_NO_SUCH"}}
+    empty.set(
+        notification_channels={"webhook": "http://127.0.0.1:9/x"},
+        notification_rules={"webhook": {"signing_key": {"$secret": f"file:{key}"}}},
+        alerts={"receive_token": {"$secret": f"file:{tmp_path}/none"}},
+        ssh={"key_passphrase": {"$secret": f"file:{good}"}},
+        hosts={
+            "h1": {"connector": "local", "parameters": {"backup_operation": asked}},
+            "h2": {"connector": "worker", "parameters": {"backup_operation": asked}},
+        },
+    )
+    checked = empty("config", "check", "--output", "json")
+    assert {doubt.partition(": ")[0] for doubt in checked.json["doubts"]} == {
+        "notification_rules.webhook.signing_key",
+        "alerts.receive_token",
+        "hosts.h1.parameters.backup_operation.password",
+    }
+    told = " ".join(checked.json["doubts"])
+    assert [word for word in ("chmod 600", "No such file", "OQ_NO_SUCH", "the workers") if word not in told] == []
+    found = [one for one in empty("doctor", "--output", "json").json["checks"] if one["check"] == "secrets"]
+    assert {(one["state"], one["message"]) for one in found} == {("warn", doubt) for doubt in checked.json["doubts"]}
+    assert "hush" not in checked.out + str(found)
+    key.chmod(0o600)
+    empty.set(alerts={}, hosts={"h1": {"connector": "local"}})
+    assert empty("config", "check", "--output", "json").json["doubts"] == []
+    assert "ok    secrets: 2 references, and each can be read" in empty("doctor").out
+
+
 def _states(said):
     return {one["check"]: one["state"] for one in said.json["checks"]}
 
@@ -131,6 +176,27 @@ def test_the_doctor_reports_a_configuration_that_cannot_be_read(empty):
     empty.config.write_text("{")
     said = empty("doctor", "--output", "json")
     assert (said.status, _states(said)) == (3, {"configuration": "fail"})
+
+
+def test_a_service_that_was_never_deployed_is_told_from_a_misspelt_one(empty):
+    empty("db", "upgrade")
+    nothing = empty("deployments", "list", "--service", "shp")
+    assert (nothing.status, "no deployment of shp was told of" in nothing.err) == (0, True)
+    empty.set(deployments={"api": {}})
+    store = Store(load(str(empty.config)).database)
+    one = Deployment(
+        id=f"{ID}1", service="shop", version="2", systems=("h1",), status="succeeded", requested_by="ci", reason="",
+        check={}, rollback=None, created_at=1.0,
+    )  # fmt: skip
+    with store.begin() as tx:
+        deployments.create(tx, one, "digest")
+    store.close()
+    assert "shop" in empty("deployments", "list", "--service", "shop").out
+    assert "no deployment of api was told of" in empty("deployments", "list", "--service", "api").err
+    said = empty("deployments", "list", "--service", "shp")
+    assert (said.status, said.out) == (10, "")
+    assert "there is no service 'shp', deployed or configured; did you mean 'shop'?" in said.err
+    assert "there are: api, shop" in empty("deployments", "list", "--service", "zzz").err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

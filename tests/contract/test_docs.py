@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from opsqueue import errors, settings_alerts, settings_channels, settings_parts
+from opsqueue.beat_schedule import built_in_names
 from opsqueue.cli import schema
 from opsqueue.kpi.definitions import DEFINITIONS
 from opsqueue.model.alert_rule import AlertRule, RemediationPolicy, Route
@@ -366,3 +367,15 @@ def test_systemd_understands_the_units(part: str, tmp_path: Path) -> None:
     unit.write_text(text(f"deploy/{unit.name}").replace("/opt/opsqueue/bin/opsqueue", "/bin/true"))
     found = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_every_built_in_entry_of_the_schedule_is_listed() -> None:
+    listed = re.findall(r"^- `([a-z-]+)`,", section("docs/configuration.md", "schedule"), re.MULTILINE)
+    assert sorted(listed) == sorted(built_in_names(Settings()))
+
+
+def test_the_short_ids_of_the_examples_mean_one_operation() -> None:
+    """Whoever follows one page after the other has all of these in one record."""
+    given = re.findall(r"--operation-id ([0-9a-f]{8}-[0-9a-f-]{27})", "".join(page.read_text() for page in PAGES))
+    assert len(given) > 1
+    assert len({one[:4] for one in given}) == len(set(given))

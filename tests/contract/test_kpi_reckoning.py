@@ -485,6 +485,15 @@ def test_the_period_before_a_stretch_of_days_has_as_many_days():
     assert (hours.before.seconds, hours.before.end) == (2 * HOUR, hours.start)
 
 
+def test_the_last_days_until_now_are_as_long_as_they_say_and_compared_with_as_long_a_time_before():
+    found = parse("7d", BEGIN, "Europe/Berlin")
+    assert (found.start, found.end, found.kind) == (BEGIN - 7 * DAY, BEGIN, "")
+    assert (found.before.start, found.before.end) == (BEGIN - 14 * DAY, BEGIN - 7 * DAY)
+    assert parse("1h30m", BEGIN, "UTC").seconds == 5400
+    with pytest.raises(InvalidRequest, match="7d"):
+        parse("7", BEGIN, "UTC")
+
+
 @given(
     st.sampled_from(["Europe/Berlin", "America/New_York", "UTC", "Australia/Lord_Howe", "America/Sao_Paulo"]),
     st.sampled_from(["day", "week", "month", "quarter"]),

@@ -166,3 +166,9 @@ def test_what_runs_on_the_same_systems_is_not_forgotten(store):
     with store.begin() as tx:
         assert deployments.prune(tx, AT + 1) == 2
     assert {one.id for one in read(store, deployments.listed)} == {rows[1].id, elsewhere.id}
+
+
+def test_the_services_that_were_deployed_are_known(store):
+    assert read(store, deployments.services) == []
+    create(store, ONE, replace(ONE, id=f"{ID}2", version="3"), replace(ONE, id=f"{ID}3", service="api"))
+    assert sorted(read(store, deployments.services)) == ["api", "shop"]

@@ -160,10 +160,11 @@ def test_an_unsigned_webhook_carries_no_signature(tmp_path, hook):
 
 def test_a_key_that_cannot_be_read_sends_nothing(tmp_path, hook, key):
     given = settings(tmp_path, hook, notification_rules={"webhook": {"signing_key": key[0]}})
-    key[1].unlink()
-    receipt = tell(given, "webhook", MESSAGE, "e")
-    assert (receipt.status, hook.got) == ("dead", [])
-    assert "signing_key" in receipt.error
+    for spoil in (lambda: key[1].write_text("\n"), key[1].unlink):
+        spoil()
+        receipt = tell(given, "webhook", MESSAGE, "e")
+        assert (receipt.status, hook.got) == ("dead", []), "unsigned it would be believed"
+        assert "signing_key" in receipt.error
 
 
 def test_a_public_name_that_leads_to_this_machine_is_not_asked(tmp_path, hook, monkeypatch):

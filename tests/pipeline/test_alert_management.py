@@ -166,7 +166,7 @@ def test_a_rule_is_made_changed_and_removed(desked):
     desked.see(9)
     request = {"name": "dry", "type": OPERATION.name, "target_systems": ["h1"], "parameters": CREATE}
     (shown,) = preview(desked.story.world(), parse_request(request))["targets"]
-    assert "it would have fired 1 times in 7 days" in shown["note"]
+    assert "it would have fired 1 times in 1 min, all that is known of 7 days" in shown["note"]
     assert desked.do(CREATE)["outcome"] == "succeeded"
     assert desked.rules["swap"].threshold == 7
     assert desked.do(CREATE)["outcome"] == "unchanged"

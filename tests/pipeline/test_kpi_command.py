@@ -118,13 +118,29 @@ def test_a_file_that_cannot_be_written_is_told(kept, tmp_path):
 
 def test_the_figures_of_some_hosts(kept):
     look(kept, "h2", *((SUNDAY + 60 * n, False) for n in range(60)))
-    both, one, none = (
+    look(kept, "gone", (SUNDAY, True))
+    kept.set(hosts={**json.loads(kept.config.read_text())["hosts"], "h3": {"connector": "local"}})
+    every, one, none, gone = (
         values(kept("kpi", "--period", DAY, *words, "--format", "json").json)
-        for words in ((), ("--system", "h2"), ("--system", "elsewhere"))
+        for words in ((), ("--system", "h2"), ("--system", "h3"), ("--system", "gone"))
     )
     assert one["availability_raw"] == 0
-    assert 0 < both["availability_raw"] < 98
+    assert 0 < every["availability_raw"] < 98
     assert none["availability_raw"] is None
+    assert gone["availability_raw"] == 100
+
+
+def test_a_host_that_nobody_knows_and_the_record_has_not_is_refused(kept):
+    said = kept("kpi", "--period", DAY, "--system", "h1", "--system", "h11")
+    assert (said.status, said.out) == (10, "")
+    assert "there is no host, group or tag 'h11'; did you mean" in said.err
+    assert "the record has nothing of it" in said.err
+
+
+def test_the_last_days_until_now(kept):
+    data = kept("kpi", "--period", "7d", "--format", "json").json
+    assert (data["period"]["hours"], data["so_far"]) == (7 * 24, False)
+    assert data["compared_with"]["until"] == data["period"]["from"]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from opsqueue.cli.commands import capacity
 from opsqueue.cli.html import page
 from opsqueue.cli.main import main
 from opsqueue.cli.svg import svg
 from opsqueue.model.kind import Analysis, Finding, Metric
 from opsqueue.model.names import Severity
+from opsqueue.model.record import Target
 from opsqueue.model.report import Band, Chart, Grid, Line, Mark, Report, Section
 from opsqueue.model.sample import SeriesWanted
 from opsqueue.pipeline.report import Reporter
@@ -305,8 +307,25 @@ def test_an_operation_that_nobody_knows_is_10(line, tmp_path):
 
 def test_capacity_without_a_record_and_without_a_planning_says_what_makes_one(empty):
     said = empty("capacity", "--output", "json")
-    assert (said.status, said.json) == (0, {"resources": []})
+    assert (said.status, said.json) == (0, {"resources": [], "without_date": []})
     assert "there is no record yet" in said.err
     empty("db", "upgrade")
     assert "no host was planned for: `opsqueue execute" in empty("capacity").err
     assert empty("capacity", "--systems", "nobody").status == 10
+
+
+def test_capacity_says_of_how_many_hosts_nothing_can_be_foretold():
+    def target(host, **metrics):
+        kept = {name.replace("__", ":"): {"value": 1.0, "unit": ""} for name in metrics}
+        return Target(operation_id="6f1c8a52-8d0e-4f0e-9b57-2d1f60a3c0de", host=host, metrics=kept)
+
+    silent, paced = target("h1", cpus=2.0), target("h2", growth_per_day__cpu=1.0)
+    dated = [{"host": "h3", "earliest": 20}]
+    assert capacity.said([], [silent]) == (
+        "1 host planned for, 1 without a forecast (`opsqueue report 6f1c8a52` says why)"
+    )
+    assert capacity.said(dated, [silent, paced, target("h3")]) == (
+        "3 hosts planned for, 1 without a forecast, 1 with a growth, and no date yet (`opsqueue report 6f1c8a52` says "
+        "why); at the earliest a threshold is reached on 1 within 30 days, 1 within 90 days"
+    )
+    assert capacity.said(dated, [target("h3")]).startswith("1 host planned for; at the earliest")

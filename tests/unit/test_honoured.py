@@ -32,6 +32,15 @@ def judge(**given):
     )
 
 
+def rule(*hosts):
+    return {"alerts": {"rules": [{"name": "r", "condition": "cpu_usage > 1", "hosts": hosts}]}}
+
+
+def rollback(kind, **parameters):
+    return {"deployments": {"shop": {"rollback": {"type": kind, "parameters": parameters}}}}
+
+
+WITH_SERVICE = {"hosts": {**HOSTS, "b": {"parameters": {"service_restart": {"service_name": "nginx"}}}}}
 GOOD = {
     "nothing": {},
     "a window for a host": window(hosts=["web-1"]),
@@ -45,6 +54,15 @@ GOOD = {
     "a cron": entry(cron="30 2 * * mon-fri"),
     "Sunday as 7": entry(cron="0 0 * * 7"),
     "a built-in entry turned off": {"schedule": {"backup": False}},
+    "a schedule with parameters": entry(every=60, parameters={"checks": []}),
+    "a schedule whose host says the rest": {**entry(every=60, type="service_restart", systems=["b"]), **WITH_SERVICE},
+    "a rule for a host, a group, a tag and all": {**rule("web-1", "group:web", "tag:x", "all"), **TAGGED},
+    "a rollback": rollback("service_restart", service_name="shop"),
+    "a rollback of a version": rollback(
+        "health_check",
+        checks=[{"kind": "http", "name": "a", "url": "http://h/{previous_version}", "conditions": ["[STATUS] == 200"]}],
+    ),
+    "a rollback whose host says the rest": {**rollback("service_restart"), **WITH_SERVICE},
 }
 WRONG = {
     "a window for no type": (window(types=["service_restat"]), "did you mean 'service_restart'"),
@@ -70,6 +88,24 @@ WRONG = {
     "a cron with seconds": (entry(cron="* * * * * *"), "5 fields"),
     "a cron that never comes": (entry(cron="0 0 31 2 *"), "never comes"),
     "a cron beyond the clock": (entry(cron="60 * * * *"), "cannot be read"),
+    "a schedule with parameters that are none": (
+        entry(every=60, parameters={"chekcs": []}),
+        "schedule.mine.parameters cannot be accepted: chekcs: there is nothing of this name; did you mean 'checks'",
+    ),
+    "a schedule without what is needed": (entry(every=60, type="service_restart"), "service_name: must be given"),
+    "a schedule whose other host says the rest": (
+        {**entry(every=60, type="service_restart", systems=["web-1"]), **WITH_SERVICE},
+        "service_name: must be given",
+    ),
+    "a rollback with parameters that are none": (
+        rollback("system_monitoring", metricz=[]),
+        "deployments.shop.rollback.parameters cannot be accepted: metricz: there is nothing of this name; did you mean",
+    ),
+    "a rule for no host": (rule("web-"), "alerts.rules.r.hosts: there is no host 'web-'; did you mean 'web-1'"),
+    "a rule for a group that does not say so": (
+        {**rule("web"), **TAGGED},
+        "there is no host 'web'; it is a group: write group:web",
+    ),
     "an unknown entry turned off": ({"schedule": {"backups": False}}, "did you mean 'backup'"),
 }
 

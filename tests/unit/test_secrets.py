@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -116,3 +118,27 @@ def test_the_settings_of_the_worker_are_handed_to_no_operation(monkeypatch):
     with pytest.raises(InvalidConfig, match="OPSQUEUE_BROKER_URL") as caught:
         revealed({"REDISCLI_AUTH": "env:OPSQUEUE_BROKER_URL"})
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_stands_against_a_reference_is_told_and_never_what_it_holds(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    good, open_to_all, empty, binary = (tmp_path / name for name in ("good", "open", "empty", "binary"))
+    for file, held, mode in (
+        (good, b"hunter2", 0o600), (open_to_all, b"hunter2", 0o644), (empty, b"\n", 0o600), (binary, b"\xff", 0o600),
+    ):  # fmt: skip
+        file.write_bytes(held)
+        file.chmod(mode)
+    said = {name: SecretRef(ref=ref).problem() for name, ref in {
+        "good": f"file:{good}", "open": f"file:{open_to_all}", "empty": f"file:{empty}", "binary": f"file:{binary}",
+        "missing": f"file:{tmp_path}/none", "folder": f"file:{tmp_path}", "env": "env:NO_SUCH",
+    }.items()}  # fmt: skip
+    assert said.pop("good") == ""
+    wanted = {"open": "chmod 600", "empty": "is empty", "binary": "UTF-8", "missing": "No such file", "env": "NO_SUCH"}
+    assert [name for name, word in wanted.items() if word not in said[name]] == []
+    assert said["folder"]
+    assert not any("hunter2" in text or "0xff" in text for text in said.values())
+
+
+def test_a_pipe_is_not_emptied_by_a_look_at_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert SecretRef(ref=f"file:{tmp_path / 'pipe'}").problem() == ""

@@ -12,6 +12,7 @@ from opsqueue.cli.render import UNKNOWN, number
 from opsqueue.cli.tables import table
 from opsqueue.cli.text import clipped, coloured, columns_of, safe, safe_lines
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration
 from opsqueue.model.names import Outcome
 
 
@@ -69,14 +70,14 @@ def test_colours_only_where_wanted():
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("7d", 604_800), ("2w", 1_209_600)]
 )
 def test_durations(text, seconds):
-    assert times.duration(text) == seconds
+    assert duration(text) == seconds
     assert times.moment(text, now=2e9, zone="UTC") == 2e9 - seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2h ", "2H", "1.5h", "0s", "999999999w", "٣h", "2h\n"])
 def test_no_durations(text):
     with pytest.raises(InvalidRequest, match="90s, 30m, 2h"):
-        times.duration(text)
+        duration(text)
 
 
 @pytest.mark.parametrize(

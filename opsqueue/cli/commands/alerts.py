@@ -12,6 +12,7 @@ from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.client import Operations, actor
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration
 from opsqueue.model.request import strict_json
 from opsqueue.pipeline import alert_desk, alert_people, alert_rules
 from opsqueue.settings import Settings, load
@@ -129,7 +130,7 @@ def _ack(out: Out, settings: Settings, given: Namespace) -> int:
             known = alert_people.unack(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
             show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: nobody looks after it now")
             return 0
-        seconds = times.duration(given.lasting)
+        seconds = duration(given.lasting)
         known = alert_people.ack(
             store, given.alert, by=actor(), now=time.time(), seconds=seconds, comment=given.comment
         )
@@ -154,7 +155,7 @@ def _silence(out: Out, settings: Settings, given: Namespace) -> int:
         if given.lasting is None:
             raise InvalidRequest("say how long with --for, such as --for 2h")
         made = alert_people.silence(
-            store, given.matchers, now=now, seconds=times.duration(given.lasting), by=actor(), comment=given.comment
+            store, given.matchers, now=now, seconds=duration(given.lasting), by=actor(), comment=given.comment
         )
     show.said(out, alert_desk.silence_json(made, now), f"{made.id} stands for {given.lasting}")
     return 0

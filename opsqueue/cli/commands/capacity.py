@@ -24,6 +24,7 @@ _LOOKED_THROUGH = 200
 """So many plannings back the last one of a host is looked for."""
 _SOON = (30, 90)
 _FIRST = "days_to_threshold_earliest:"
+_PACE = "growth_per_day:"
 
 
 def options(parser: Parser) -> None:
@@ -37,12 +38,16 @@ def options(parser: Parser) -> None:
 def run(given: Namespace) -> int:
     """List them, the soonest first."""
     out, settings = Out.of(given), load(given.config)
-    rows, planned = _rows(settings, given.systems)
+    planned = _planned(settings, given.systems)
+    rows = [row for one in planned or () for row in _resources(one)]
     shown = [row for row in rows if given.within is None or _days(row) <= given.within]
-    out.listing(
-        "resources", sorted(shown, key=lambda row: (_days(row), row["host"], row["metric"])), HEADERS, _cells, NARROW
-    )
-    _say(settings, rows, planned)
+    shown.sort(key=lambda row: (_days(row), row["host"], row["metric"]))
+    if out.form == "json":
+        unsaid = [one.host for one in unforetold(rows, planned or ())]
+        out.entry({"resources": shown, "without_date": sorted(unsaid)})
+    else:
+        out.listing("resources", shown, HEADERS, _cells, NARROW)
+    note(no_record(settings) if planned is None else said(rows, planned))
     return 0
 
 
@@ -50,12 +55,12 @@ def _days(row: Mapping[str, Any]) -> float:
     return float("inf") if row["earliest"] is None else float(row["earliest"])
 
 
-def _rows(settings: Settings, systems: Sequence[str] | None) -> tuple[list[dict[str, Any]], int | None]:
-    """A row for each resource whose outlook is known, and how many hosts were planned for; None without a record."""
+def _planned(settings: Settings, systems: Sequence[str] | None) -> list[Target] | None:
+    """The last planning of each host; None without a record."""
     wanted = _hosts(settings, systems) if systems else None
     with opened(settings) as store:
         if store is None:
-            return [], None
+            return None
         with store.read() as connection:
             chosen = Wanted(type=OperationType.CAPACITY_PLANNING, system=wanted, limit=_LOOKED_THROUGH)
             every = [one for planned in ended(connection, chosen) for one in targets.of(connection, planned.id)]
@@ -63,7 +68,7 @@ def _rows(settings: Settings, systems: Sequence[str] | None) -> tuple[list[dict[
     for one in every:  # the newest first
         if one.verified_at and (not wanted or one.host in wanted):
             last.setdefault(one.host, one)
-    return [row for one in last.values() for row in _resources(one)], len(last)
+    return list(last.values())
 
 
 def _hosts(settings: Settings, systems: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +86,7 @@ def _resources(target: Target) -> Iterator[dict[str, Any]]:
             metric = name.removeprefix(_FIRST)
             parts = {"earliest": "_earliest", "likely": "", "latest": "_latest"}
             days = {key: metrics[f"days_to_threshold{part}:{metric}"]["value"] for key, part in parts.items()}
-            growth = metrics.get(f"growth_per_day:{metric}", {"value": None, "unit": ""})
+            growth = metrics.get(f"{_PACE}{metric}", {"value": None, "unit": ""})
             yield about | {"metric": metric, **days, "growth_per_day": growth["value"], "unit": growth["unit"]}
 
 
@@ -92,12 +97,26 @@ def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
     return (row["host"], row["metric"], *days, pace, times.stamp(row["at"]), render.short(row["operation_id"]))
 
 
-def _say(settings: Settings, rows: Sequence[Mapping[str, Any]], planned: int | None) -> None:
-    if planned is None:
-        note(no_record(settings))
-    elif not planned:
-        note("no host was planned for: `opsqueue execute --name capacity --type capacity_planning --systems all`")
-    else:
-        soon = [len({row["host"] for row in rows if _days(row) <= days}) for days in _SOON]
-        said = ", ".join(f"{count} within {days} days" for count, days in zip(soon, _SOON, strict=True))
-        note(f"{counted(planned, 'host')} planned for; at the earliest a threshold is reached on {said}")
+def said(rows: Sequence[Mapping[str, Any]], planned: Sequence[Target]) -> str:
+    """How many hosts were planned for, of how many nothing can be foretold yet, and on how many it is soon."""
+    if not planned:
+        return "no host was planned for: `opsqueue execute --name capacity --type capacity_planning --systems all`"
+    soon = [len({row["host"] for row in rows if _days(row) <= days}) for days in _SOON]
+    counts = ", ".join(f"{count} within {days} days" for count, days in zip(soon, _SOON, strict=True))
+    reached = f"; at the earliest a threshold is reached on {counts}" if rows else ""
+    return f"{counted(len(planned), 'host')} planned for{_unsaid(unforetold(rows, planned))}{reached}"
+
+
+def unforetold(rows: Sequence[Mapping[str, Any]], planned: Sequence[Target]) -> list[Target]:
+    """Those of whom no day can be told yet, which is not that all is well."""
+    told = {row["host"] for row in rows}
+    return [one for one in planned if one.host not in told]
+
+
+def _unsaid(unsaid: Sequence[Target]) -> str:
+    if not unsaid:
+        return ""
+    paced = sum(any(name.startswith(_PACE) for name in one.metrics) for one in unsaid)
+    parts = ((len(unsaid) - paced, "without a forecast"), (paced, "with a growth, and no date yet"))
+    counts = ", ".join(f"{count} {what}" for count, what in parts if count)
+    return f", {counts} (`opsqueue report {render.short(unsaid[0].operation_id)}` says why)"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from opsqueue.cli.channels import unreachable_channels
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
+from opsqueue.cli.secrets_seen import references, unreadable
 from opsqueue.cli.text import safe
 from opsqueue.pipeline.assemble import check as honourable
 from opsqueue.settings import Settings, load
@@ -42,7 +43,8 @@ def run(given: Namespace) -> int:
                 out.line(f"{key} = {dumps(value)}")
         return 0
     inventory = honourable(settings)
-    doubts = [*unreachable_channels(settings), *inventory.doubts()]
+    secrets = unreadable(references(settings, inventory.values()))
+    doubts = [*unreachable_channels(settings), *secrets, *inventory.doubts()]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0

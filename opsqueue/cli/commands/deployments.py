@@ -8,17 +8,20 @@ from typing import Any
 
 from opsqueue.cli import render, times
 from opsqueue.cli.acting import acting
+from opsqueue.cli.nearest import nearest
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs, whole_number
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.cli.text import safe
 from opsqueue.client import actor
+from opsqueue.errors import NotFound
 from opsqueue.pipeline.deployments import as_json, forget
 from opsqueue.settings import Settings, load
 from opsqueue.store import deployments
 
 HEADERS = ("ID", "AT", "SERVICE", "VERSION", "STATE", "SYSTEMS", "BY", "WHY")
+_NAMED = 20
 NARROW = Narrow(beneath=("WHY",), drops=("BY", "SYSTEMS", "AT"))
 
 
@@ -29,7 +32,7 @@ def options(parser: Parser) -> None:
     lists = add_verb(below, "list", "the newest first")
     lists.add_argument("--service", metavar="NAME", help="only those of this service")
     lists.add_argument("--limit", type=whole_number(1, 100_000), default=50, metavar="N", help="at most (default: 50)")
-    lists.ends((0, 2, 12), "opsqueue deployments list --service shop --output json")
+    lists.ends((0, 2, 10, 12), "opsqueue deployments list --service shop --output json")
     show = add_verb(below, "show", "one deployment")
     show.add_argument("deployment", metavar="ID", help="of its event; the beginning is enough")
     show.ends((0, 2, 9, 10, 12), "opsqueue deployments show 6f1c --output json")
@@ -70,8 +73,13 @@ def _listed(settings: Settings, given: Namespace) -> list[dict[str, Any]]:
             return []
         with store.read() as connection:
             found = deployments.listed(connection, service=given.service, limit=given.limit)
+            services = [] if found else sorted({*deployments.services(connection), *settings.deployments})
+    if not found and given.service and services and given.service not in services:
+        near = nearest(given.service, services) or f"; there are: {', '.join(services[:_NAMED])}"
+        raise NotFound(f"there is no service {given.service[:80]!r}, deployed or configured{near}", known=services)
     if not found:
-        note("no deployment was told of; docs/deployments.md says how")
+        whose = f" of {given.service}" if given.service else ""
+        note(f"no deployment{whose} was told of; docs/deployments.md says how")
     return [as_json(one) for one in found]
 
 

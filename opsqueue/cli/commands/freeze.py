@@ -15,6 +15,7 @@ from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.tables import Narrow
 from opsqueue.client import actor
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.duration import duration
 from opsqueue.model.record import Freeze
 from opsqueue.pipeline import control
 from opsqueue.pipeline.views import freeze_json
@@ -38,7 +39,7 @@ def options(parser: Parser) -> None:
     end.add_argument("--for", dest="lasting", metavar="DURATION", help="how long: 90m, 2h, 3d")
     end.add_argument("--until", metavar="TIME", help="when it ends: 2026-03-01T14:30, in the configured time zone")
     end.add_argument("--open-ended", action="store_true", help="until somebody lifts it")
-    add.ends((0, 2, 10, 12), "opsqueue freeze add --scope web db-1 --reason 'release 4.2' --for 2h")
+    add.ends((0, 2, 10, 12), "opsqueue freeze add --scope web db-server-1 --reason 'release 4.2' --for 2h")
     lists = add_verb(below, "list", "the freezes that stand or are to come")
     lists.add_argument("--all", action="store_true", help="those that ended, too")
     lists.ends((0, 2, 12), "opsqueue freeze list --all")
@@ -79,7 +80,7 @@ def _say(out: Out, data: Mapping[str, Any], text: str) -> None:
 def _ends_at(given: Namespace, settings: Settings) -> float | None:
     now = time.time()
     if given.lasting is not None:
-        return now + times.duration(given.lasting)
+        return now + duration(given.lasting)
     if given.until is None:
         return None
     at = times.moment(given.until, now=now, zone=settings.timezone)

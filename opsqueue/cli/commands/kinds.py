@@ -16,6 +16,8 @@ from opsqueue.model.names import TYPE_ALIASES, Risk
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.world import no_kind
 
+_DEPENDS = "by parameters"
+
 
 def options(parser: Parser) -> None:
     """What it takes."""
@@ -46,9 +48,11 @@ def least_risk(kind: OperationKind) -> str:
     if kind.looking:
         return Risk.READ_ONLY.value
     try:
-        return kind.risk(kind.params.model_construct()).value
+        least = kind.risk(kind.params.model_construct())
     except AttributeError:  # it depends on a parameter without a default
-        return "by parameters"
+        return _DEPENDS
+    # A type that changes hosts is not one that only reads because its parameters can make it do so.
+    return _DEPENDS if least is Risk.READ_ONLY else least.value
 
 
 def _one(out: Out, kind: OperationKind) -> None:
@@ -57,7 +61,8 @@ def _one(out: Out, kind: OperationKind) -> None:
         out.entry({**_brief(kind), "parameters": fields})
         return
     out.line(f"{kind.name}: {safe(kind.summary)}")
-    out.line(f"sort {kind.sort.value}, risk {least_risk(kind)} at least")
+    least = least_risk(kind)
+    out.line(f"sort {kind.sort.value}, risk {least if least == _DEPENDS or kind.looking else f'{least} at least'}")
     if fields:
         out.title("parameters")
     for field in fields:

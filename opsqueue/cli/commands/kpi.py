@@ -29,7 +29,8 @@ def options(parser: Parser) -> None:
         default="month",
         metavar="PERIOD",
         help="day, week, month, quarter: the present one so far; last-day, last-week, last-month, last-quarter; "
-        "or START..END such as 2026-03-01..2026-04-01, END not included (default: month)",
+        "how long until now, such as 7d or 24h; or START..END such as 2026-03-01..2026-04-01, END not included "
+        "(default: month)",
     )
     parser.add_argument(
         "--system", action="append", default=[], metavar="SYSTEM", help="only this host, group or tag; may be repeated"
@@ -37,8 +38,9 @@ def options(parser: Parser) -> None:
     parser.add_argument("--format", choices=FORMATS, help="how they are written (default: as --output says)")
     parser.add_argument("--to", type=Path, metavar="FILE", help="write them to this file, whole or not at all")
     parser.ends(
-        (0, 2, 12),
+        (0, 2, 10, 12),
         "opsqueue kpi --period last-month",
+        "opsqueue kpi --period 7d",
         "opsqueue kpi --period 2026-03-01..2026-04-01 --system web-server-1 --format csv",
         "opsqueue kpi --period quarter --format html --to kpi.html",
     )

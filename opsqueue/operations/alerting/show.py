@@ -14,6 +14,8 @@ _NOISY_MOST = 3
 _NOISY_AT_LEAST = 5
 _NEVER_DAYS = 90
 _DAY = 86_400.0
+_UNITS = (("days", _DAY), ("h", 3600.0), ("min", 60.0))
+_NEARLY = 0.95
 
 
 def measure(hand: Hand) -> Iterator[Metric]:
@@ -83,7 +85,7 @@ def _noisy(figures: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 severity=Severity.WARNING,
                 code="noisy_rule",
-                message=f"the alert rule {rule} fired {fired} times in {days:g} days",
+                message=f"the alert rule {rule} fired {fired} times in {time_of(figures)}",
                 evidence={"rule": rule, "fired": fired},
                 advice=f"Mend the cause, or try another threshold or `for_s`: action test, name {rule}.",
             )
@@ -118,7 +120,7 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             code="rule_not_tried",
             message=f"there is nothing over which the alert rule {rule} could be tried here: {_why_not(tried, days)}",
             evidence={"rule": rule},
-            advice="A rule without numbers never fires; `opsqueue metrics` lists those that come.",
+            advice="A rule without numbers never fires; `opsqueue metrics HOST` lists those that come.",
         )
         return
     if why := tried["unanswered"]:
@@ -127,7 +129,7 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding(
         severity=Severity.INFO,
         code="would_have_fired",
-        message=f"the alert rule {rule} would have fired {tried['fired']} times in {days:g} days",
+        message=f"the alert rule {rule} would have fired {tried['fired']} times in {time_of(tried)}",
         evidence={"rule": rule, "fired": tried["fired"], "readings": tried["readings"]},
     )
     if better := tried["suggested"]:
@@ -138,6 +140,16 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             evidence={"rule": rule, **better},
             advice="A hundredth of the numbers of that time lies beyond it.",
         )
+
+
+def time_of(figures: Mapping[str, Any]) -> str:
+    """The time that was asked about, or as much of it as the record knows: `7 days`, `10 min`."""
+    seconds = figures["seconds"]
+    known = min(seconds, figures.get("known_s", seconds))  # an answer of an older version does not say
+    if known > _NEARLY * seconds:
+        return f"{seconds / _DAY:g} days"
+    unit, size = next((one for one in _UNITS if known >= 2 * one[1]), _UNITS[-1])
+    return f"{known / size:.0f} {unit}, all that is known of {seconds / _DAY:g} days"
 
 
 def _why_not(tried: Mapping[str, Any], days: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from opsqueue.model.plan import Command, Plan, Step
 from opsqueue.operations.alerting.hand import Hand
+from opsqueue.operations.alerting.show import time_of
 
 _STOOD = frozenset({"pending", "active", "expired"})
 
@@ -131,8 +132,9 @@ def replayed(hand: Hand) -> str:
         return f"it cannot be tried over the past: {hand.facts['replay']['unknown']}" if "replay" in hand.facts else ""
     if not found["about"]:
         return f"it is not about {hand.host}, or turned off"
-    days = found["seconds"] / 86_400
-    said = f"on {hand.host} it would have fired {found['fired']} times in {days:g} days ({found['readings']} readings)"
+    said = (
+        f"on {hand.host} it would have fired {found['fired']} times in {time_of(found)} ({found['readings']} readings)"
+    )
     last = [f"{one['at']} {one['what']}" for one in found["transitions"][-4:]]
     return f"{said}; last: {', '.join(last)}" if last else said
 

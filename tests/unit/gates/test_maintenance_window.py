@@ -27,6 +27,7 @@ LATER = window("16:00-17:00", "later")
 # The clock stands at Sunday 2026-03-08 12:00 UTC.
 ROWS = [
     ("no windows at all", {}, Pass, "no window is set", None),
+    ("a desk", {"desk": True}, Pass, "it changes no host", None),
     ("none covers these hosts", {"windows": (window("02:00-04:00", hosts=("mail",)),)}, Pass, "no window is set", None),
     ("none covers this type", {"windows": (window("02:00-04:00", types=("backup",)),)}, Pass, "no window is set", None),
     ("inside", {"windows": (NOON,)}, Pass, "inside its windows", None),
