@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
-from opsqueue.alerts.evaluate import judged, no_data, unheard, without_data
+from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
@@ -148,9 +148,11 @@ def _gone(seen: View, alert: Alert) -> str:
         return "rule_deleted"
     if not rule.enabled:
         return "rule_disabled"
-    # Hosts of alerts from elsewhere are none of our inventory.
-    known = not alert.host or alert.host in seen.hosts or rule.name == EXTERNAL.name
-    return "" if known else "host_gone"
+    if not alert.host or rule.name == EXTERNAL.name:  # hosts of alerts from elsewhere are none of our inventory
+        return ""
+    if alert.host not in seen.hosts:
+        return "host_gone"
+    return "" if covers(rule, seen.hosts[alert.host]) else "rule_changed"
 
 
 def _heard(alert: Alert) -> bool:

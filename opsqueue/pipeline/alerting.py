@@ -129,7 +129,8 @@ def known(world: World, connection: Connection, hosts: Collection[str]) -> Known
     for (rule, _), number in counts.items():
         totals[rule] += number
     return Known(
-        rules=tuple(rules_now(world.settings, connection).values()),
+        # What another system decided, nothing that we see of a host ends.
+        rules=tuple(one for one in rules_now(world.settings, connection).values() if one.name != EXTERNAL.name),
         alerts=alerts.of_hosts(connection, hosts),
         counts=counts,
         totals=totals,
@@ -179,7 +180,7 @@ def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
 
 def _note_health(tx: Connection, judged: Judged, found: Evaluated) -> None:
     host = judged.reading.host.name
-    mended = [rule for rule in judged.unwell if rule in found.sound]
+    mended = [rule for rule in judged.unwell if rule not in found.errors]  # or it is not about this host any more
     if found.errors or mended:
         alerts.note_health(tx, host, mended, found.errors, judged.reading.at)
     for rule, why in found.errors.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -174,8 +176,11 @@ def _call(
 
 
 def _command(wanted: RunOperation, alert: Alert) -> str:
-    # Parameters may hold a reference to a secret; a message shows none.
-    return f"opsqueue execute --name {alert.rule!r} --type {wanted.type} --systems {alert.host} --parameters …"
+    # A rule holds no secret, only references to them, so that its parameters can be shown.
+    words = ["opsqueue", "execute", "--name", f"remediate {alert.rule}"[:200], "--type", wanted.type]
+    words += ["--systems", alert.host, "--parameters", json.dumps(dict(wanted.parameters))]
+    words += ["--priority", wanted.priority.value, "--timeout", str(wanted.timeout)]
+    return shlex.join(words)
 
 
 # Asking for it
