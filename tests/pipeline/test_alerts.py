@@ -649,6 +649,29 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
     assert "exhausted" in room.kinds
 
 
+@pytest.mark.parametrize(
+    ("more", "given", "said"),
+    [
+        ({}, {}, "No repair now: set_value is not in alerts.remediation.allowed"),
+        ({"require_window": True}, {"allowed": ["set_value"]}, "No repair now: no maintenance window of h1 is open"),
+        ({}, {"allowed": ["set_value"]}, None),
+    ],
+)
+def test_people_are_told_why_no_repair_comes(room, more, given, said):
+    at = datetime.fromtimestamp(room.story.clock.at, UTC)
+    closed = {
+        "name": "closed",
+        "days": "daily",
+        "start": f"{(at.hour + 6) % 24:02}:00",
+        "end": f"{(at.hour + 7) % 24:02}:00",
+    }
+    room.story.settings["maintenance_windows"] = [closed]
+    room.given |= {"rules": [mending(**more)], "remediation": given}
+    room.see(9, wait=30)
+    (body,) = [one["body"] for one in room.messages if one["title"].endswith("high on h1: 1 firing")]
+    assert [line.strip() for line in body.splitlines() if "repair" in line] == ([said] if said else [])
+
+
 def test_what_nothing_is_to_be_done_about_costs_no_transaction(room, monkeypatch):
     room.given |= {"rules": [mending()], "remediation": {"allowed": []}}
     for _ in range(3):

@@ -11,6 +11,7 @@ from opsqueue.cli.channels import unreachable_channels
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.text import safe
+from opsqueue.pipeline.alert_rules import never_asked_for
 from opsqueue.pipeline.assemble import check as honourable
 from opsqueue.settings import Settings, load
 from opsqueue.settings_file import find_config
@@ -42,7 +43,8 @@ def run(given: Namespace) -> int:
                 out.line(f"{key} = {dumps(value)}")
         return 0
     inventory = honourable(settings)
-    doubts = [*unreachable_channels(settings), *inventory.doubts()]
+    unasked = filter(None, (never_asked_for(rule, settings) for rule in settings.alerts.rules))
+    doubts = [*unreachable_channels(settings), *unasked, *inventory.doubts()]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0
