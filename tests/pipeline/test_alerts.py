@@ -659,13 +659,8 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
 )
 def test_people_are_told_why_no_repair_comes(room, more, given, said):
     at = datetime.fromtimestamp(room.story.clock.at, UTC)
-    closed = {
-        "name": "closed",
-        "days": "daily",
-        "start": f"{(at.hour + 6) % 24:02}:00",
-        "end": f"{(at.hour + 7) % 24:02}:00",
-    }
-    room.story.settings["maintenance_windows"] = [closed]
+    closed = f"{(at.hour + 6) % 24:02}:00-{(at.hour + 7) % 24:02}:00"
+    room.story.settings["maintenance_windows"] = {"closed": closed}
     room.given |= {"rules": [mending(**more)], "remediation": given}
     room.see(9, wait=30)
     (body,) = [one["body"] for one in room.messages if one["title"].endswith("high on h1: 1 firing")]
