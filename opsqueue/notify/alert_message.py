@@ -28,7 +28,7 @@ GROUP = "alerts"
 
 
 def of_group(notice: Notice, rules: Mapping[str, AlertRule], repairs: Mapping[str, str] | None = None) -> Message:
-    """The message of a group: what fires, what flaps, what is over; `repairs`: why no repair comes, by fingerprint."""
+    """The message of a group: what fires, what flaps, what is over; `repairs`: why none comes now, by fingerprint."""
     heads = [*notice.firing, *notice.flapping]
     severity = _worst(heads) if heads else Severity.INFO
     counts = [
@@ -92,7 +92,7 @@ def _body(notice: Notice, rules: Mapping[str, AlertRule], repairs: Mapping[str, 
         for alert in alerts[:MOST_SHOWN]:
             yield from _lines(alert, rules.get(alert.rule))
             if alert.fingerprint in repairs:
-                yield f"    No repair now: {one_line(repairs[alert.fingerprint], 300)}"
+                yield f"    Repair: {one_line(repairs[alert.fingerprint], 300)}"
         if alerts[MOST_SHOWN:]:
             yield f"… and {len(alerts) - MOST_SHOWN} more"
         yield ""

@@ -301,8 +301,8 @@ def test_a_condition_about_numbers_of_another_type_is_not_asked():
     room = Room(rule)
     assert room.see(reading(0, cpu_usage=50.0, memory_usage=5.0)) == [("firing", "both")]
     checked = reading(60, up=1.0, health_score=80.0, type="health_check")
-    for given in (checked, replace(checked, up_means="health_check", at=AT + 90)):
-        assert room.see(given) == []
+    for one in (checked, replace(checked, up_means="health_check", at=AT + 90)):
+        assert room.see(one) == []
         assert (room.errors, room.sound) == ({}, ("both",))
     assert [alert.firing for alert in room.alerts.values()] == [True]
 
