@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from contextlib import closing
+from contextlib import closing, suppress
 
 from opsqueue.cli import alerts_receive, times
 from opsqueue.cli import alerts_show as show
@@ -13,7 +13,7 @@ from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.cli.text import safe
 from opsqueue.client import Operations, actor
-from opsqueue.errors import InvalidRequest
+from opsqueue.errors import InvalidRequest, OpsqueueError
 from opsqueue.model.request import strict_json
 from opsqueue.pipeline import alert_desk, alert_people, alert_rules, alert_whole
 from opsqueue.settings import Settings, load
@@ -191,11 +191,11 @@ def _names(settings: Settings, connection: Connection) -> dict[str, set[str]]:
     """The hosts and rules that a matcher can mean; those of alerts from elsewhere, too."""
     from opsqueue.connectors.inventory.directory import read_inventory  # noqa: PLC0415  # only a silence needs it
 
-    found = alert_desk.alerts_json(connection)
-    return {
-        "host": {*read_inventory(settings), *(one["host"] for one in found if one["host"])},
-        "rule": {*alert_rules.rules_now(settings, connection), alert_rules.NO_DATA},
-    }
+    known = {"rule": {*alert_rules.rules_now(settings, connection), alert_rules.NO_DATA}}
+    with suppress(OpsqueueError):  # the silence stands, whatever the inventory says
+        here = {one["host"] for one in alert_desk.alerts_json(connection) if one["host"]}
+        known["host"] = {*read_inventory(settings), *here}
+    return known
 
 
 def _add(out: Out, settings: Settings, given: Namespace) -> int:
