@@ -198,7 +198,7 @@ def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float
 
 def measured(connection: Connection) -> dict[str, str]:
     """The names of all numbers that any host ever had, as far as they are kept, and what they are measured in."""
-    return dict(connection.execute(select(series.c.metric, series.c.unit).distinct()).tuples().all())
+    return dict(connection.execute(select(series.c.metric, series.c.unit).distinct()).all())
 
 
 def _silence_of(row: Mapping[Any, Any]) -> Silence:

@@ -195,7 +195,7 @@ def unwell(connection: Connection) -> dict[str, set[str]]:
 def asked(connection: Connection) -> dict[str, str]:
     """By rule: the digest with which a worker asked it last."""
     query = select(alert_health.c.rule, alert_health.c.error).where(alert_health.c.host == _ASKED)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def note_asked(tx: Connection, digests: Mapping[str, str], at: float) -> None:

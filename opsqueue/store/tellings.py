@@ -88,7 +88,7 @@ def naming(connection: Connection, prefix: str, word: str, since: float, limit: 
     begins = (messages.c.event >= prefix, messages.c.event < prefix + chr(0x10FFFF), messages.c.created_at >= since)
     query = select(messages.c.event, messages.c.created_at, messages.c.title).where(*begins)
     named = query.where(or_(messages.c.payload.contains(word, autoescape=True), messages.c.event.contains(word)))
-    return list(connection.execute(named.order_by(messages.c.created_at.desc()).limit(limit)).mappings())
+    return [*connection.execute(named.order_by(messages.c.created_at.desc()).limit(limit)).mappings()]
 
 
 def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:

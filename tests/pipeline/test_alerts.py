@@ -340,7 +340,7 @@ def test_a_rule_that_is_about_fewer_hosts_ends_its_alerts_on_the_others(room, on
     room.given["rules"] = [HIGH | {"for_s": 0, "on_missing": on_missing}]
     for host in ("h1", "h2"):
         room.see(9, host)
-    assert [(alert.host, alert.firing) for alert in room.alerts] == [("h1", True), ("h2", True)]
+    assert {(alert.host, alert.firing) for alert in room.alerts} == {("h1", True), ("h2", True)}
     room.given["rules"][0]["hosts"] = ["h1"]
     for _ in range(6):
         room.see(9, "h1", wait=30)
@@ -654,7 +654,7 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
     [
         ({}, {}, "Repair: set_value is not in alerts.remediation.allowed"),
         ({"require_window": True}, {"allowed": ["set_value"]}, "Repair: no maintenance window of h1 is open"),
-        ({}, {"allowed": ["set_value"]}, "Repair: a try is at it, or it is not known yet whether that helped"),
+        ({}, {"allowed": ["set_value"]}, None),
     ],
 )
 def test_people_are_told_why_no_repair_comes(room, more, given, said):
@@ -663,9 +663,8 @@ def test_people_are_told_why_no_repair_comes(room, more, given, said):
     room.story.settings["maintenance_windows"] = {"closed": closed}
     room.given |= {"rules": [mending(**more)], "remediation": given}
     room.see(9, wait=30)
-    room.see(9, wait=30)
     (body,) = [one["body"] for one in room.messages if one["title"].endswith("high on h1: 1 firing")]
-    assert [line.strip() for line in body.splitlines() if "epair" in line] == [said]
+    assert [line.strip() for line in body.splitlines() if "epair" in line] == ([said] if said else [])
 
 
 def test_what_nothing_is_to_be_done_about_costs_no_transaction(room, monkeypatch):

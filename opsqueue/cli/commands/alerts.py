@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from contextlib import closing, suppress
 
+from opsqueue.alerts.evaluate import NO_DATA
 from opsqueue.cli import alerts_receive, times
 from opsqueue.cli import alerts_show as show
 from opsqueue.cli.output import Out, note
@@ -16,6 +17,7 @@ from opsqueue.client import Operations, actor
 from opsqueue.errors import InvalidRequest, OpsqueueError
 from opsqueue.model.request import strict_json
 from opsqueue.pipeline import alert_desk, alert_people, alert_rules, alert_whole
+from opsqueue.pipeline.alerting import rules_now
 from opsqueue.settings import Settings, load
 from opsqueue.store.engine import Connection
 
@@ -191,7 +193,7 @@ def _names(settings: Settings, connection: Connection) -> dict[str, set[str]]:
     """The hosts and rules that a matcher can mean; those of alerts from elsewhere, too."""
     from opsqueue.connectors.inventory.directory import read_inventory  # noqa: PLC0415  # only a silence needs it
 
-    known = {"rule": {*alert_rules.rules_now(settings, connection), alert_rules.NO_DATA}}
+    known = {"rule": {*rules_now(settings, connection), NO_DATA}}
     with suppress(OpsqueueError):  # the silence stands, whatever the inventory says
         here = {one["host"] for one in alert_desk.alerts_json(connection) if one["host"]}
         known["host"] = {*read_inventory(settings), *here}
