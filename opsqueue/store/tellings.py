@@ -87,7 +87,9 @@ def naming(connection: Connection, prefix: str, word: str, since: float, limit: 
     """The messages whose events begin so and that name the word to programs: event, created_at, title; newest first."""
     begins = (messages.c.event >= prefix, messages.c.event < prefix + chr(0x10FFFF), messages.c.created_at >= since)
     query = select(messages.c.event, messages.c.created_at, messages.c.title).where(*begins)
-    named = query.where(or_(messages.c.payload.contains(word, autoescape=True), messages.c.event.contains(word)))
+    named = query.where(
+        or_(messages.c.payload.contains(word, autoescape=True), messages.c.event.contains(word, autoescape=True))
+    )
     return [*connection.execute(named.order_by(messages.c.created_at.desc()).limit(limit)).mappings()]
 
 

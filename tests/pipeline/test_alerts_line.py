@@ -8,9 +8,12 @@ import time
 
 import pytest
 
+from opsqueue.alerts.state import Limits, begin, step
 from opsqueue.awaitable import OperationsMCP
 from opsqueue.client import Operations
 from opsqueue.errors import Conflict, InvalidRequest
+from opsqueue.model.alert import Observation
+from opsqueue.model.alert_rule import AlertRule
 from opsqueue.pipeline.alert_intake import receive
 from opsqueue.pipeline.alert_tick import look
 from opsqueue.settings import load
@@ -41,6 +44,19 @@ def test_what_fires_is_listed(fired):
     table = fired("alerts", "list")
     assert one["fingerprint"][:12] in table.out
     assert "firing  warning   high  h1    9" in table.out
+
+
+def test_a_rule_and_its_part_are_told_apart(story, line):
+    given = {"built_in": False, "rules": [{"name": "site down", "metric": "value*", "threshold": 5, "for_s": 0}]}
+    line.set(alerts=given)
+    with story.store.begin() as tx:
+        labels = {"rule": "site down", "host": "h1", "part": "site"}
+        rule = AlertRule.model_validate(given["rules"][0])
+        before = begin(rule, labels)
+        after = step(rule, before, Observation(labels=labels, at=time.time(), value=9), Limits())
+        alerts.save(tx, before, after.alert, after.transitions)
+    assert "site down (site)  h1" in line("alerts", "list").out
+    assert line("alerts", "show", before.fingerprint[:8]).out.startswith("site down (site) on h1: firing, warning\n")
 
 
 def test_it_is_acknowledged(fired):
