@@ -73,7 +73,11 @@ def test_a_message_and_whom_it_is_for_come_back_as_they_were_written(store):
 
 def test_messages_are_found_by_whom_they_name(store):
     add(store, a_message("alerts:g:1", payload={"alerts": [{"incident": "i-1"}]}), row(event="alerts:g:1"))
-    add(store, a_message("alerts:i-1:step:0", created_at=AT + 60, title="late", payload={}), row(event="alerts:i-1:step:0"))
+    add(
+        store,
+        a_message("alerts:i-1:step:0", created_at=AT + 60, title="late", payload={}),
+        row(event="alerts:i-1:step:0"),
+    )
     add(store, a_message("alerts:g:2", payload={"alerts": [{"incident": "i-2"}]}), row(event="alerts:g:2"))
     add(store, a_message("summary:1", payload={"of": "i-1"}), row(event="summary:1"))
     with store.read() as connection:
