@@ -18,6 +18,7 @@ from opsqueue.errors import ConditionFailed, InvalidRequest
 
 _ENVIRONMENT = celpy.Environment()
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_INNER = re.compile(r"""CELEvalError\(\*\((\\*["'])(.+?)\1, <class""")
 _MOST_SAID = 200
 _TYPES = ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
 """Names that CEL has itself."""
@@ -132,4 +133,7 @@ def _said(error: Exception) -> str:
     said = str(error.args[0] if error.args else error).split(" (in activation", 1)[0]
     args = error.args[2] if len(error.args) > 2 else ()  # noqa: PLR2004  # (text, class, what it is about)
     about = f": {', '.join(map(str, args))}" if args else ""
+    # Where both sides of `&&` fail it wraps their errors, and the first reason is within.
+    if inner := next((one for _, one in _INNER.findall(about) if not one.startswith("found no matching")), ""):
+        return inner.replace("\\", "")[:_MOST_SAID]
     return f"{said[:_MOST_SAID]}{about[:_MOST_SAID]}"

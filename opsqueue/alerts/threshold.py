@@ -17,7 +17,7 @@ _OPS: Mapping[str, Callable[[float, float], bool]] = {
     "!=": operator.ne,
 }
 _POINTS = 5.0
-"""Percentages end so many points inside the threshold."""
+"""Percentages end so many points inside the threshold, or half way to the end of the scale."""
 _SHARE = 0.05
 """Everything else, this share of the threshold."""
 
@@ -40,8 +40,18 @@ def still(rule: AlertRule, value: float, unit: str = "") -> bool:
 
 
 def clear_of(rule: AlertRule, unit: str = "") -> float | None:
-    """Where a firing alert ends; None where there is no inside: with equality, and with states, as `up`."""
+    """Where a firing alert ends; None where there is no inside: with equality, at 0, and with states, as `up`."""
     if rule.clear is not None or rule.threshold is None or rule.op in {"==", "!="} or unit == "state":
         return rule.clear
-    width = _POINTS if unit == "percent" else abs(rule.threshold) * _SHARE
-    return rule.threshold - width if rule.op in {">", ">="} else rule.threshold + width
+    above = rule.op in {">", ">="}
+    width = _points(rule.threshold if above else 100 - rule.threshold)
+    if unit != "percent":
+        width = abs(rule.threshold) * _SHARE
+    if not width:  # beside 0 nothing is inside, and exactly at it an alert would fire for ever
+        return None
+    return rule.threshold - width if above else rule.threshold + width
+
+
+def _points(room: float) -> float:
+    """So many points inside, where `room` is left until the end of the scale: beyond it no alert would ever end."""
+    return min(_POINTS, room / 2) if room >= 0 else _POINTS

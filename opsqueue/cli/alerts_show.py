@@ -17,6 +17,7 @@ _SHORT = 12
 _ALERTS = ("ID", "STATE", "SEVERITY", "RULE", "HOST", "VALUE", "SINCE", "NOTE")
 _RULES = ("RULE", "SOURCE", "CONDITION", "FOR", "CLEAR", "SEVERITY", "HEALTH")
 _SILENCES = ("ID", "STATE", "MATCHERS", "FROM", "UNTIL", "BY", "COMMENT")
+_TOLD = ("AT", "CHANNEL", "STATUS", "MESSAGE", "NOTE")
 _LINES = ("AT", "WHAT", "HOST", "VALUE", "WHY")
 
 
@@ -34,12 +35,53 @@ def _alert(one: Mapping[str, Any]) -> tuple[object, ...]:
         f"acknowledged by {one['acknowledged_by']}" if one["acknowledged_by"] else "",
         one["note"],
     ]
-    part = one["labels"].get("part", "")
     value = "" if one["value"] is None else f"{one['value']:g}"
     since = times.stamp(one["fired_at"] or one["active_at"])
-    named = f"{one['rule']} {part}".strip()
     note_ = "; ".join(hint for hint in hints if hint)
-    return one["fingerprint"][:_SHORT], state, one["severity"], named, one["host"] or "", value, since, note_
+    return one["fingerprint"][:_SHORT], state, one["severity"], _named(one), one["host"] or "", value, since, note_
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    part = one["labels"].get("part", "")
+    return f"{one['rule']} ({part})" if part else str(one["rule"])
+
+
+def whole(out: Out, one: Mapping[str, Any]) -> None:
+    """All that is known of one alert."""
+    if out.json:
+        out.entry(one)
+        return
+    where = f" on {safe(one['host'])}" if one["host"] else ""
+    out.line(f"{safe(_named(one))}{where}: {one['state']}, {one['severity']}")
+    rows = [("alert", one["fingerprint"]), ("incident", one["incident"] or "-")]
+    rows += [("value", _alert(one)[5] or "-"), ("note", one["note"] or "-")]
+    rows += [(word, times.stamp(one[key]) or "-") for word, key in (("fired", "fired_at"), ("ended", "resolved_at"))]
+    rows += [("acknowledged by", one["acknowledged_by"] or "-"), ("kept quiet by", ", ".join(one["muted_by"]) or "-")]
+    out.rows(("WHAT", "IS"), rows)
+    if one["repair"]:
+        _repair(out, one["repair"])
+    if one["told"]:
+        out.title("who was told")
+        told = [
+            (times.stamp(row["at"]), row["channel"], row["status"], row["title"], row["note"]) for row in one["told"]
+        ]
+        out.rows(_TOLD, told, narrow=Narrow(beneath=("MESSAGE", "NOTE")))
+    out.title("history")
+    out.rows(_LINES, [_line(row) for row in one["history"]], narrow=Narrow(beneath=("WHY",)))
+
+
+def _repair(out: Out, found: Mapping[str, Any]) -> None:
+    policy = found["policy"]
+    out.title("repair")
+    asked = "asked for by itself" if policy["approve"] == "auto" else "proposed to people"
+    window = ", only while a window is open" if policy["require_window"] else ""
+    most = f"at most {policy['max_per_hour']} tries in an hour and {policy['max_per_day']} in a day"
+    out.line(f"{safe(found['type'])}, {asked}; {most}, {times.length(policy['cooldown_s'])} after the last{window}")
+    out.line(f"now: {safe(found['why'])}")
+    out.line(f"by hand: {safe(found['command'])}")
+    if found["tries"]:
+        tries = [(row["number"], times.stamp(row["at"]), row["state"], row["operation_id"]) for row in found["tries"]]
+        out.rows(("TRY", "AT", "STATE", "ID"), tries)
 
 
 def rules(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
@@ -54,7 +96,7 @@ def rules(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _rule(one: Mapping[str, Any]) -> tuple[object, ...]:
-    clear = "" if one["clear"] is None else f"{one['clear']:g}"
+    clear = "" if one["clears_at"] is None else f"{one['clears_at']:g}"
     health = one["health"] if one["enabled"] else "off"
     return one["name"], one["source"], _condition(one), times.length(one["for_s"]), clear, one["severity"], health
 

@@ -217,3 +217,8 @@ class Decision:
     why: str
     attempt: Attempt | None = None
     operation: RunOperation | None = None
+
+    @property
+    def hindered(self) -> bool:
+        """Whether a repair is wanted and not asked for."""
+        return self.do in {"wait", "exhausted", "brake", "nothing"}

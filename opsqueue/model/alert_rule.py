@@ -90,7 +90,7 @@ class AlertRule(_Part):
     """The code of a finding, such as `unreachable`; `*` at its end takes all that begin so."""
     for_s: Seconds = 300
     clear: float | None = None
-    """Where a firing alert ends; default: 5 points (percentages) or 5 % inside the threshold."""
+    """Where a firing alert ends; default: 5 points (percentages, at most half way to 0 or 100) or 5 % inside."""
     keep_firing_for_s: Seconds = 0
     severity: Severity = Severity.WARNING
     labels: Mapping[Label, Annotated[str, Field(max_length=200)]] = Field(default_factory=dict)

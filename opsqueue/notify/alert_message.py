@@ -12,7 +12,8 @@ from opsqueue.model.names import Severity
 from opsqueue.notify.message import MOST_BODY, MOST_SHORT, MOST_TITLE, Message
 from opsqueue.notify.text import one_line, shorten
 
-_MOST_SHOWN = 20
+MOST_SHOWN = 20
+"""Of each state, so many alerts are told with their lines."""
 _MOST_PAYLOAD = 200
 _WORDS = {
     "new": "",
@@ -26,8 +27,8 @@ GROUP = "alerts"
 """What the message of a group calls itself in its payload."""
 
 
-def of_group(notice: Notice, rules: Mapping[str, AlertRule]) -> Message:
-    """The message of a group: what fires, what flaps, what is over."""
+def of_group(notice: Notice, rules: Mapping[str, AlertRule], repairs: Mapping[str, str] | None = None) -> Message:
+    """The message of a group: what fires, what flaps, what is over; `repairs`: why none comes now, by fingerprint."""
     heads = [*notice.firing, *notice.flapping]
     severity = _worst(heads) if heads else Severity.INFO
     counts = [
@@ -38,7 +39,7 @@ def of_group(notice: Notice, rules: Mapping[str, AlertRule]) -> Message:
     said = ", ".join(f"{number} {word}" for number, word in counts if number)
     subject = _subject(notice)
     title = f"[opsqueue] {_WORDS[notice.why]}{subject}: {said}"
-    return _message(title, _body(notice, rules), severity, _payload(notice, rules, severity))
+    return _message(title, _body(notice, rules, repairs or {}), severity, _payload(notice, rules, severity))
 
 
 def of_one(alert: Alert, rule: AlertRule | None, what: str, lines: Sequence[str], *, event: str) -> Message:
@@ -83,15 +84,17 @@ def _name(alert: Alert) -> str:
     return f"{one_line(alert.rule, 80)}{where}{part}"
 
 
-def _body(notice: Notice, rules: Mapping[str, AlertRule]) -> Iterable[str]:
+def _body(notice: Notice, rules: Mapping[str, AlertRule], repairs: Mapping[str, str]) -> Iterable[str]:
     for word, alerts in (("Firing", notice.firing), ("Flapping", notice.flapping), ("Resolved", notice.resolved)):
         if not alerts:
             continue
         yield f"{word}:"
-        for alert in alerts[:_MOST_SHOWN]:
+        for alert in alerts[:MOST_SHOWN]:
             yield from _lines(alert, rules.get(alert.rule))
-        if alerts[_MOST_SHOWN:]:
-            yield f"… and {len(alerts) - _MOST_SHOWN} more"
+            if alert.fingerprint in repairs:
+                yield f"    Repair: {one_line(repairs[alert.fingerprint], 300)}"
+        if alerts[MOST_SHOWN:]:
+            yield f"… and {len(alerts) - MOST_SHOWN} more"
         yield ""
     if len(notice.firing) == 1:
         yield f"Acknowledge: opsqueue alerts ack {notice.firing[0].fingerprint[:12]}"

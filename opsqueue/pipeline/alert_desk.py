@@ -13,20 +13,46 @@ from opsqueue.model.alert import Alert, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.misspelt import nearest
 from opsqueue.pipeline.alert_intake import EXTERNAL
-from opsqueue.pipeline.alerting import rules_now
+from opsqueue.pipeline.alert_rules import clears_at
+from opsqueue.pipeline.alerting import rule_digest, rules_now
 from opsqueue.settings import Settings
 from opsqueue.store import alert_parts, alerts
 from opsqueue.store.engine import Connection
 from opsqueue.telemetry import iso
 
+MOST_ENDED = 1000
+"""Of what is over, the newest so many are listed."""
 
-def alerts_json(connection: Connection, *, every: bool = False) -> list[dict[str, Any]]:
-    """What fires, flaps or is pending, the worst first; with `every`, what is over as well."""
-    found = alerts.every(connection) if every else alerts.active(connection)
+
+def alerts_json(connection: Connection, *, since: float | None = None) -> list[dict[str, Any]]:
+    """What fires, flaps or is pending, the worst first; then the firings that ended after `since`, the latest first."""
+    found = alerts.active(connection)
     order = {"critical": 0, "warning": 1, "info": 2}
     states = {"firing": 0, "pending": 1, "inactive": 2}
     found.sort(key=lambda one: (states[one.state], order[one.severity], one.fired_at or one.active_at or 0.0, one.rule))
-    return [alert_json(alert) for alert in found]
+    over = [] if since is None else alerts.ended(connection, since, MOST_ENDED)
+    known = {one.incident: one for one in alerts.of_incidents(connection, {line.incident for line, _ in over})}
+    gone = [ended_json(line, fired, known.get(line.incident)) for line, fired in over]
+    return [*map(alert_json, found), *gone]
+
+
+def ended_json(line: Transition, fired: float | None, known: Alert | None = None) -> dict[str, Any]:
+    """A firing that is over, by its last line of history; `known`: the alert, where it was not forgotten yet."""
+    usual = {"rule": line.rule, **({"host": line.host} if line.host else {})}
+    ended = Alert(
+        fingerprint=line.fingerprint,
+        rule=line.rule,
+        labels=known.labels if known else usual,
+        severity=line.severity,
+        active_at=fired,
+        fired_at=fired,
+        resolved_at=line.at,
+        value=line.value,
+        threshold=line.threshold,
+        note=line.reason,
+        incident=line.incident,
+    )
+    return {**alert_json(ended), "host": line.host or None}
 
 
 def alert_json(alert: Alert) -> dict[str, Any]:
@@ -55,12 +81,13 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 def rules_json(settings: Settings, connection: Connection, *, look_up: bool = False) -> list[dict[str, Any]]:
     """All rules by name, with where they come from and why they have no answer.
 
-    With `look_up` also which numbers they name that no host ever had; it goes through the names of all series.
+    `unknown`: no worker ever asked it as it stands here. With `look_up` also which numbers they name that no host ever
+    had; it goes through the names of all series.
     """
     given = {rule.name for rule in settings.alerts.rules}
     added = {rule.name for rule in alert_parts.custom_rules(connection)}
-    health = alerts.health(connection)
-    measured = alert_parts.measured(connection) if look_up else set()
+    health, asked = alerts.health(connection), alerts.asked(connection)
+    measured = alert_parts.measured(connection) if look_up else {}
     found = []
     for name, rule in sorted(rules_now(settings, connection).items()):
         if name == EXTERNAL.name:
@@ -69,8 +96,10 @@ def rules_json(settings: Settings, connection: Connection, *, look_up: bool = Fa
         errors = [{"host": host, "error": why, "at": iso(at)} for host, why, at in health.get(name, ())]
         # Before anything was measured that says nothing about a rule, and our own names are not misspelt.
         unseen = never_seen(rule, measured) if measured and source != "built-in" else []
-        stands = "error" if errors else "no data" if unseen else "ok"
-        found.append({**rule_json(rule, source), "health": stands, "errors": errors, "never_seen": unseen})
+        heard = "ok" if asked.get(name) == rule_digest(rule) else "unknown"
+        stands = "error" if errors else "no data" if unseen else heard
+        said = {"clears_at": clears_at(rule, measured), "health": stands, "errors": errors, "never_seen": unseen}
+        found.append({**rule_json(rule, source), **said})
     return found
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from opsqueue.alerts.escalation import ACK_SECONDS, acknowledge, due_steps, resolve, take_back
 from opsqueue.alerts.grouping import route_of
-from opsqueue.alerts.matching import changed, expired, new_silence
+from opsqueue.alerts.matching import changed, expired, new_silence, silences_it
 from opsqueue.alerts.state import Step, told
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert import Alert, Kind, Silence
 from opsqueue.model.alert_rule import AlertRule, EscalationStep
 from opsqueue.model.matcher import parse_matchers
+from opsqueue.model.misspelt import nearest
 from opsqueue.notify.alert_message import of_one
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
@@ -121,6 +122,19 @@ def silence_of(matchers: Sequence[str], *, now: float, seconds: float, by: str, 
     except ValueError as error:
         raise InvalidRequest(f"no matcher: {error}") from None
     return new_silence([found] if found else [], starts_at=now, ends_at=now + seconds, by=by, comment=comment, now=now)
+
+
+def keeps_quiet(connection: Connection, silence: Silence, now: float) -> int:
+    """How many alerts that fire or are pending it mutes now."""
+    return sum(silences_it(silence, alert, now) for alert in alerts.active(connection))
+
+
+def strangers(silence: Silence, known: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Matchers that name a host or rule which is not there; `known`: the names by label."""
+    for one in (matcher for few in silence.matchers for matcher in few):
+        names = known.get(one.label)
+        if names is not None and one.op == "=" and one.value not in names:
+            yield f"{one}: there is no {one.label} of this name{nearest(one.value, names)}"
 
 
 def remove_rule(store: Store, name: str) -> None:

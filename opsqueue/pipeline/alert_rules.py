@@ -9,15 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from opsqueue.alerts.built_in import built_in
 from opsqueue.alerts.cel import check
 from opsqueue.alerts.evaluate import NO_DATA
-from opsqueue.alerts.reading import Reading
+from opsqueue.alerts.reading import Reading, fits
 from opsqueue.alerts.replay import Replayed, replay
+from opsqueue.alerts.threshold import clear_of
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert_rule import AlertRule, Notify, RunOperation
 from opsqueue.model.inventory import Inventory
-from opsqueue.model.kind import Metric
+from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.misspelt import nearest
+from opsqueue.model.names import OperationType
 from opsqueue.model.request import explain
 from opsqueue.model.sample import SeriesWanted
 from opsqueue.pipeline.alert_intake import EXTERNAL
@@ -56,8 +59,8 @@ def _actions(action: Any) -> Iterator[Any]:
             yield one if isinstance(one, Mapping) else {"action": one}
 
 
-def wrong_with(rule: AlertRule, settings: Settings, kinds: Collection[str]) -> Iterator[str]:
-    """Whatever the rule names and is not there: what is accepted is enforced."""
+def wrong_with(rule: AlertRule, settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+    """Whatever the rule names and is not there, or is not understood: what is accepted is enforced."""
     if rule.name in _TAKEN:
         yield f"the name {rule.name} is the engine's own"
     if rule.condition is not None:
@@ -71,10 +74,36 @@ def wrong_with(rule: AlertRule, settings: Settings, kinds: Collection[str]) -> I
         if channel not in channels:
             yield f"there is no notification channel {channel[:80]!r}{nearest(channel, channels)}"
     for action in rule.actions:
-        if isinstance(action, RunOperation) and action.type not in kinds:
-            yield f"there is no operation type {action.type[:80]!r}{nearest(action.type, kinds)}"
-        if isinstance(action, RunOperation) and (found := literal_secrets(action.parameters, "parameters")):
-            yield f"{found[0]} holds a secret in plain text; give a reference"
+        if isinstance(action, RunOperation):
+            yield from _wrong_with_run(action, kinds)
+
+
+def _wrong_with_run(action: RunOperation, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
+    known = {*kinds, *(each.value for each in OperationType)}
+    if action.type not in known:
+        yield f"there is no operation type {action.type[:80]!r}{nearest(action.type, known)}"
+    if found := literal_secrets(action.parameters, "parameters"):
+        yield f"{found[0]} holds a secret in plain text; give a reference"
+    if action.type not in kinds:
+        return
+    model = kinds[action.type].params
+    try:
+        model.model_validate(dict(action.parameters))
+    except ValidationError as error:
+        # What is missing a host may give: its own parameters are laid under these.
+        if any(item["type"] != "missing" for item in error.errors(include_url=False)):
+            yield explain(error, f"the parameters of {action.type}", model)
+
+
+def never_asked_for(rule: AlertRule, settings: Settings) -> str:
+    """That its repair is of a type that no alert may ask for; empty: it runs none, or one that is allowed."""
+    for action in rule.actions:
+        if isinstance(action, RunOperation) and action.type not in settings.alerts.remediation.allowed:
+            return (
+                f"the alert rule {rule.name!r} runs {action.type}, which is not in alerts.remediation.allowed: "
+                "it is never asked for"
+            )
+    return ""
 
 
 def add_rule(world: World, rule: AlertRule, *, by: str, update: bool = False) -> AlertRule:
@@ -84,8 +113,35 @@ def add_rule(world: World, rule: AlertRule, *, by: str, update: bool = False) ->
     if taken := configured(world.settings, rule.name):
         raise Conflict(taken)
     with world.store.begin() as tx:
+        if not update and rule.name in usual_rules(world.settings):
+            added = {one.name: one for one in alert_parts.custom_rules(tx)}
+            if added.get(rule.name) != rule:  # the same once more is the same rule
+                raise Conflict(
+                    f"there is a built-in alert rule called {rule.name!r}, with the threshold of alert_thresholds: "
+                    "add it with --update to have it take that one's place, or use another name"
+                )
         alert_parts.put_rule(tx, rule, by=by, now=world.now(), new=not update)
     return rule
+
+
+def usual_rules(settings: Settings) -> Collection[str]:
+    """The names of the built-in rules that are in force."""
+    if not settings.alerts.built_in:
+        return frozenset()
+    return {one.name for one in built_in(settings.alert_thresholds.model_dump())}
+
+
+def clears_at(rule: AlertRule, units: Mapping[str, str]) -> float | None:
+    """Where its alerts end, by the units of the numbers that were measured; None: where it does not hold any more."""
+    if rule.metric is None:
+        return None
+    known = (unit for name, unit in units.items() if fits(rule.metric, name))
+    return clear_of(rule, next(known, unit_of(rule.metric)))
+
+
+def unit_of(metric: str) -> str:
+    """What a number is most likely measured in, by its name."""
+    return _UNITS.get(metric) or ("percent" if metric.partition(":")[0].endswith("_usage") else "")
 
 
 def configured(settings: Settings, name: str) -> str:
@@ -121,7 +177,7 @@ def _past(
     wanted = SeriesWanted(name="past", metrics=(rule.metric or "*",), ago=seconds)
     at: dict[float, dict[str, Metric]] = defaultdict(dict)
     for name, points in rollups.read(connection, host, wanted, now).items():
-        unit = _UNITS.get(name) or ("percent" if name.partition(":")[0].endswith("_usage") else "")
+        unit = unit_of(name)
         for point in points:
             at[point.at][name] = Metric(name=name, value=point.mean, unit=unit)
     for moment in sorted(at):

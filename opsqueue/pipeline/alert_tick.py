@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 
 from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
-from opsqueue.alerts.evaluate import judged, no_data, unheard, without_data
+from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Notify, Route
 from opsqueue.model.host import Host
-from opsqueue.notify.alert_message import of_group
+from opsqueue.notify.alert_message import MOST_SHOWN, of_group
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alert_people import escalate
 from opsqueue.pipeline.alerting import limits_of, rules_now
-from opsqueue.pipeline.remediate import remediate
+from opsqueue.pipeline.remediate import remediate, standing
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
 from opsqueue.store import alert_parts, alerts, holds, tellings
@@ -148,9 +148,11 @@ def _gone(seen: View, alert: Alert) -> str:
         return "rule_deleted"
     if not rule.enabled:
         return "rule_disabled"
-    # Hosts of alerts from elsewhere are none of our inventory.
-    known = not alert.host or alert.host in seen.hosts or rule.name == EXTERNAL.name
-    return "" if known else "host_gone"
+    if not alert.host or rule.name == EXTERNAL.name:  # hosts of alerts from elsewhere are none of our inventory
+        return ""
+    if alert.host not in seen.hosts:
+        return "host_gone"
+    return "" if covers(rule, seen.hosts[alert.host]) else "rule_changed"
 
 
 def _heard(alert: Alert) -> bool:
@@ -232,9 +234,15 @@ def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert]
     with world.store.begin() as tx:
         # Both or neither: who dies here has told nothing, and the next look finds it as it was.
         if alert_parts.save_group(tx, group, after) and notice is not None:
-            message = of_group(notice, seen.rules)
+            message = of_group(notice, seen.rules, _unrepaired(tx, world, seen, notice))
             tell_later(tx, world, message, event_id=notice.event_id, channels=_channels(notice, route, seen.rules))
             _log.info("%s", message.title)
+
+
+def _unrepaired(tx: Connection, world: World, seen: View, notice: Notice) -> dict[str, str]:
+    """By fingerprint: why the repair of its rule is not asked for."""
+    stood = {one.fingerprint: standing(tx, world, seen.rules, seen.alerts, one) for one in notice.firing[:MOST_SHOWN]}
+    return {name: found.why for name, found in stood.items() if found is not None and found.hindered}
 
 
 def _channels(notice: Notice, route: Route, rules: Mapping[str, AlertRule]) -> tuple[str, ...]:

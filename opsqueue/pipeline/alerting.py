@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opsqueue.alerts.built_in import built_in
@@ -48,6 +48,8 @@ class Known:
     """The same by rule."""
     unwell: Mapping[str, Collection[str]]
     """By host, the rules that had no answer."""
+    fresh: Mapping[str, str] = field(default_factory=dict)
+    """The digests of rules of which it is not written that they were asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Judged:
     found: Evaluated
     rules: tuple[AlertRule, ...]
     unwell: Collection[str] = ()
+    fresh: Mapping[str, str] = field(default_factory=dict)
 
 
 def rules_now(settings: Settings, connection: Connection) -> dict[str, AlertRule]:
@@ -128,13 +131,22 @@ def known(world: World, connection: Connection, hosts: Collection[str]) -> Known
     totals: Counter[str] = Counter()
     for (rule, _), number in counts.items():
         totals[rule] += number
+    # What another system decided, nothing that we see of a host ends.
+    rules = tuple(one for one in rules_now(world.settings, connection).values() if one.name != EXTERNAL.name)
+    asked, digests = alerts.asked(connection), {rule.name: rule_digest(rule) for rule in rules}
     return Known(
-        rules=tuple(rules_now(world.settings, connection).values()),
+        rules=rules,
         alerts=alerts.of_hosts(connection, hosts),
         counts=counts,
         totals=totals,
         unwell=alerts.unwell(connection),
+        fresh={name: digest for name, digest in digests.items() if asked.get(name) != digest},
     )
+
+
+def rule_digest(rule: AlertRule) -> str:
+    """A name for the rule as it stands, so that another one of its name is not taken for it."""
+    return hashlib.sha256(rule.model_dump_json().encode(errors="backslashreplace")).hexdigest()[:12]
 
 
 def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, ...]:
@@ -150,9 +162,12 @@ def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, 
 
 def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
     """Write what the rules said; where somebody was faster, they are asked again about what stands there now."""
+    fresh: dict[str, str] = {}
     for one in judged:
         found = _write(tx, world, one)
         _note_health(tx, one, found)
+        fresh |= one.fresh
+    alerts.note_asked(tx, fresh, world.now())
 
 
 def _judge(world: World, seen: Known, reading: Reading, begun: Mapping[str, int]) -> Judged:
@@ -161,7 +176,8 @@ def _judge(world: World, seen: Known, reading: Reading, begun: Mapping[str, int]
     elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
     elsewhere |= {rule: elsewhere.get(rule, 0) + number for rule, number in begun.items()}
     found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
-    return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()))
+    fresh = {name: digest for name, digest in seen.fresh.items() if name in found.errors or name in found.sound}
+    return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()), fresh=fresh)
 
 
 def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
@@ -179,7 +195,7 @@ def _write(tx: Connection, world: World, judged: Judged) -> Evaluated:
 
 def _note_health(tx: Connection, judged: Judged, found: Evaluated) -> None:
     host = judged.reading.host.name
-    mended = [rule for rule in judged.unwell if rule in found.sound]
+    mended = [rule for rule in judged.unwell if rule not in found.errors]  # or it is not about this host any more
     if found.errors or mended:
         alerts.note_health(tx, host, mended, found.errors, judged.reading.at)
     for rule, why in found.errors.items():

@@ -48,7 +48,7 @@ def honoured(settings: Settings, kinds: Mapping[str, OperationKind], inventory: 
 def _alerts(settings: Settings, kinds: Mapping[str, OperationKind]) -> Iterator[str]:
     known = {*kinds, *(each.value for each in OperationType)}
     for rule in settings.alerts.rules:
-        yield from (f"alerts.rules.{rule.name}: {why}" for why in wrong_with(rule, settings, known))
+        yield from (f"alerts.rules.{rule.name}: {why}" for why in wrong_with(rule, settings, kinds))
     for kind in settings.alerts.remediation.allowed:
         if kind not in known:
             yield _no("alerts.remediation.allowed", "operation type", kind, known)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -59,12 +61,23 @@ def _with_something_to_do(
     return found
 
 
+def standing(
+    connection: Connection, world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert], alert: Alert
+) -> Decision | None:
+    """What would be decided now about an alert, `seen` being all; None: it does not fire, or its rule runs nothing."""
+    rule = rules.get(alert.rule)
+    if rule is None or _wanted(rule) is None or not alert.firing:
+        return None
+    same = {one.host for one in seen if one.firing and _type_of(rules.get(one.rule)) == _type_of(rule)}
+    return _decision(connection, world, rule, alert, same)
+
+
 def _wanted(rule: AlertRule | None) -> RunOperation | None:
     actions = rule.actions if rule is not None else ()
     return next((action for action in actions if isinstance(action, RunOperation)), None)
 
 
-def _type_of(rule: AlertRule) -> str:
+def _type_of(rule: AlertRule | None) -> str:
     wanted = _wanted(rule)
     return wanted.type if wanted else ""
 
@@ -158,7 +171,7 @@ def _write(tx: Connection, world: World, rule: AlertRule, alert: Alert, found: D
     word = {"propose": "proposed: ", "dry_run": "dry run: "}.get(found.do, "")
     alerts.append(tx, [told(alert, Kind.REMEDIATION, now, f"{word}{found.why}")])
     if found.do == "propose" and found.operation is not None:
-        lines = [found.why, f"Run it: {_command(found.operation, alert)}"]
+        lines = [found.why, f"Run it: {command(found.operation, alert.rule, alert.host)}"]
         _call(tx, world, rule, alert, "remediation proposed", lines, f"propose:{found.attempt.number}")
     return True
 
@@ -173,9 +186,13 @@ def _call(
     tell_later(tx, world, message, event_id=f"alerts:{alert.incident}:{event}", channels=channels)
 
 
-def _command(wanted: RunOperation, alert: Alert) -> str:
-    # Parameters may hold a reference to a secret; a message shows none.
-    return f"opsqueue execute --name {alert.rule!r} --type {wanted.type} --systems {alert.host} --parameters …"
+def command(wanted: RunOperation, rule: str, host: str) -> str:
+    """What a person types to run a repair."""
+    # A rule holds no secret, only references to them, so that its parameters can be shown.
+    words = ["opsqueue", "execute", "--name", f"remediate {rule}"[:200], "--type", wanted.type]
+    words += ["--systems", host, "--parameters", json.dumps(dict(wanted.parameters))]
+    words += ["--priority", wanted.priority.value, "--timeout", str(wanted.timeout)]
+    return shlex.join(words)
 
 
 # Asking for it

@@ -196,9 +196,9 @@ def last_seen(connection: Connection, metric: str) -> list[tuple[str, str, float
     return [(host, name, at, at - (at if older is None else older)) for host, name, at, older in rows if at is not None]
 
 
-def measured(connection: Connection) -> set[str]:
-    """The names of all numbers that any host ever had, as far as they are kept."""
-    return set(connection.execute(select(series.c.metric).distinct()).scalars())
+def measured(connection: Connection) -> dict[str, str]:
+    """The names of all numbers that any host ever had, as far as they are kept, and what they are measured in."""
+    return dict(connection.execute(select(series.c.metric, series.c.unit).distinct()).all())
 
 
 def _silence_of(row: Mapping[Any, Any]) -> Silence:

@@ -14,7 +14,10 @@ from opsqueue.store.rows import kept, pack, unpack
 from opsqueue.store.schema_alerts import alert_health, alert_history
 from opsqueue.store.schema_alerts import alerts as table
 
+_LINES = alert_history.c
 _AT_ONCE = 500
+_ASKED = ""
+"""The host of the row that says that a rule was asked at all."""
 _ACTIVE = table.c.state != "inactive"
 _CHANGED = [column.name for column in table.columns if column.name not in {"fingerprint", "version"}]
 _UPDATE = (
@@ -136,6 +139,22 @@ def history(
     return [_line_of(row) for row in connection.execute(query).mappings()]
 
 
+def named(connection: Connection, beginning: str, limit: int) -> list[Transition]:
+    """Lines of history whose fingerprint or incident begins so, newest first."""
+    begins = (column.startswith(beginning, autoescape=True) for column in (_LINES.fingerprint, _LINES.incident))
+    query = select(alert_history).where(or_(*begins)).order_by(_LINES.id.desc()).limit(limit)
+    return [_line_of(row) for row in connection.execute(query).mappings()]
+
+
+def ended(connection: Connection, since: float, limit: int) -> list[tuple[Transition, float | None]]:
+    """How incidents ended since then, the newest first, each with the moment at which it began to fire."""
+    began, over = alert_history.alias("began"), alert_history
+    same = (began.c.fingerprint == over.c.fingerprint, began.c.incident == over.c.incident, began.c.kind == "firing")
+    fired = select(func.min(began.c.at)).where(*same).correlate(over).scalar_subquery().label("fired")
+    query = select(over, fired).where(over.c.kind == "resolved", over.c.at >= since).order_by(over.c.id.desc())
+    return [(_line_of(row), row["fired"]) for row in connection.execute(query.limit(limit)).mappings()]
+
+
 def first_at(connection: Connection) -> float | None:
     """When the oldest line of history was written; None: there is none."""
     found: float | None = connection.execute(select(func.min(alert_history.c.at))).scalar_one()
@@ -158,7 +177,8 @@ def note_health(tx: Connection, host: str, sound: Iterable[str], errors: Mapping
 def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     """By rule: on which hosts it has no answer, why, and since when it was last tried."""
     found: dict[str, list[tuple[str, str, float]]] = {}
-    for row in connection.execute(select(alert_health).order_by(alert_health.c.rule, alert_health.c.host)):
+    of_hosts = select(alert_health).where(alert_health.c.host != _ASKED)
+    for row in connection.execute(of_hosts.order_by(alert_health.c.rule, alert_health.c.host)):
         found.setdefault(row.rule, []).append((row.host, row.error, row.at))
     return found
 
@@ -166,9 +186,22 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
 def unwell(connection: Connection) -> dict[str, set[str]]:
     """By host: the rules that had no answer for it."""
     found: dict[str, set[str]] = {}
-    for host, rule in connection.execute(select(alert_health.c.host, alert_health.c.rule)):
+    of_hosts = select(alert_health.c.host, alert_health.c.rule).where(alert_health.c.host != _ASKED)
+    for host, rule in connection.execute(of_hosts):
         found.setdefault(host, set()).add(rule)
     return found
+
+
+def asked(connection: Connection) -> dict[str, str]:
+    """By rule: the digest with which a worker asked it last."""
+    query = select(alert_health.c.rule, alert_health.c.error).where(alert_health.c.host == _ASKED)
+    return dict(connection.execute(query).all())
+
+
+def note_asked(tx: Connection, digests: Mapping[str, str], at: float) -> None:
+    """Write down which rules were asked, as they stand."""
+    for rule in sorted(digests):
+        put(tx, alert_health, {"rule": rule, "host": _ASKED, "error": digests[rule], "at": at})
 
 
 def forget_health(tx: Connection, rules: Collection[str]) -> None:

@@ -83,6 +83,16 @@ def beside(connection: Connection, prefix: str, channel: str) -> list[tuple[str,
     return [(event, unpack(payload)) for event, payload in connection.execute(query)]
 
 
+def naming(connection: Connection, prefix: str, word: str, since: float, limit: int) -> list[Mapping[str, Any]]:
+    """The messages whose events begin so and that name the word to programs: event, created_at, title; newest first."""
+    begins = (messages.c.event >= prefix, messages.c.event < prefix + chr(0x10FFFF), messages.c.created_at >= since)
+    query = select(messages.c.event, messages.c.created_at, messages.c.title).where(*begins)
+    named = query.where(
+        or_(messages.c.payload.contains(word, autoescape=True), messages.c.event.contains(word, autoescape=True))
+    )
+    return [*connection.execute(named.order_by(messages.c.created_at.desc()).limit(limit)).mappings()]
+
+
 def save(tx: Connection, delivery: Delivery, *, seen: int) -> bool:
     """Write how a delivery stands; False when somebody else tried it since it was seen with so many attempts."""
     values = {name: getattr(delivery, name) for name in _COLUMNS if name not in {"event", "channel"}}

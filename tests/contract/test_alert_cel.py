@@ -104,6 +104,8 @@ def test_which_numbers_a_condition_names(text, named):
         ('"a"', "true or false"),
         ("cpu_usage > 'a'", "overload"),
         ("labels.zone > 1", "no such"),
+        ("labels.zone == 'a' && labels.rack == 'b'", "^no such member in mapping: 'zone'$"),
+        ("labels.zone == 'a' && labels.rack == 'b' && labels.row == 'c'", "^no such member in mapping: 'zone'$"),
         ("int(1 / zero) > 0", "infinity"),
         ("{}['a'] > 1", "no such key"),
     ],

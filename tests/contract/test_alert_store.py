@@ -135,6 +135,39 @@ def test_an_alert_that_changed_meanwhile_is_not_forgotten(store):
     assert get(store, old.fingerprint) is None
 
 
+def test_what_ended_is_told_from_history_with_its_beginning(store):
+    old, found = fired()
+    write(store, old, found)
+    first = get(store, old.fingerprint)
+    _, over = fired(60, value=10.0, known=first)
+    write(store, first, over)
+    again = get(store, old.fingerprint)
+    _, second = fired(120, known=again)
+    write(store, again, second)
+    with store.read() as connection:
+        ((line, began),) = alerts.ended(connection, AT, 10)
+        assert (line.incident, line.at, began) == (first.incident, AT + 60, AT)
+        assert alerts.ended(connection, AT + 61, 10) == []
+        assert alerts.ended(connection, AT, 0) == []
+        assert [one.kind for one in alerts.named(connection, old.fingerprint[:8], 2)] == ["firing", "resolved"]
+        assert {one.incident for one in alerts.named(connection, first.incident, 9)} == {first.incident}
+        assert alerts.named(connection, "%", 9) == []
+
+
+def test_that_a_rule_was_asked_is_no_error_of_it(store):
+    with store.begin() as tx:
+        alerts.note_asked(tx, {"cpu": "d1", "mem": "d1"}, AT)
+        alerts.note_asked(tx, {"cpu": "d2"}, AT + 60)
+        alerts.note_health(tx, "h1", ["mem"], {"cpu": "x"}, AT)
+    with store.read() as connection:
+        assert alerts.asked(connection) == {"cpu": "d2", "mem": "d1"}
+        assert (alerts.health(connection), alerts.unwell(connection)) == ({"cpu": [("h1", "x", AT)]}, {"h1": {"cpu"}})
+    with store.begin() as tx:
+        alerts.forget_health(tx, ["mem"])
+    with store.read() as connection:
+        assert alerts.asked(connection) == {"mem": "d1"}
+
+
 def test_the_health_of_rules(store):
     with store.begin() as tx:
         alerts.note_health(tx, "h1", ["disk"], {"cpu": ODD, "mem": "x"}, AT)

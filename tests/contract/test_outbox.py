@@ -71,6 +71,22 @@ def test_a_message_and_whom_it_is_for_come_back_as_they_were_written(store):
     assert kept["payload"]["a"][0] == 1
 
 
+def test_messages_are_found_by_whom_they_name(store):
+    add(store, a_message("alerts:g:1", payload={"alerts": [{"incident": "i-1"}]}), row(event="alerts:g:1"))
+    add(
+        store,
+        a_message("alerts:i-1:step:0", created_at=AT + 60, title="late", payload={}),
+        row(event="alerts:i-1:step:0"),
+    )
+    add(store, a_message("alerts:g:2", payload={"alerts": [{"incident": "i-2"}]}), row(event="alerts:g:2"))
+    add(store, a_message("summary:1", payload={"of": "i-1"}), row(event="summary:1"))
+    with store.read() as connection:
+        found = tellings.naming(connection, "alerts:", "i-1", AT, 9)
+        assert [(one["event"], one["title"]) for one in found] == [("alerts:i-1:step:0", "late"), ("alerts:g:1", "t")]
+        assert len(tellings.naming(connection, "alerts:", "i-1", AT + 1, 9)) == 1, "named by its event"
+        assert tellings.naming(connection, "alerts:", "%", AT, 9) == []
+
+
 def test_an_event_is_put_out_once_whatever_is_said_the_second_time(store):
     assert add(store)
     assert not add(store, a_message(title="other"), row("slack"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,8 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from opsqueue.alerts.matching import new_silence
+from opsqueue.cli import catalogue
+from opsqueue.cli.asking import request_of
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
+from opsqueue.model.request import parse_request
 from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_intake import receive
@@ -318,6 +322,47 @@ def test_who_decided_an_alert_elsewhere_says_when_it_is_over(room):
     assert [(alert.rule, alert.state.value) for alert in room.alerts] == [("alertmanager", "firing")]
 
 
+def test_what_we_see_of_a_host_ends_nothing_that_was_decided_elsewhere(room):
+    labels = {"alertname": "Down", "instance": "h1:9100", "type": "look_value", "code": "seen"}
+    began = {"startsAt": datetime.fromtimestamp(room.story.clock.at, UTC).isoformat(), "labels": labels}
+    receive(room.story.store, {"version": "4", "alerts": [{"status": "firing", **began}]})
+    for _ in range(3):
+        room.see(1)
+    assert [(alert.rule, alert.host, alert.state.value) for alert in room.alerts] == [("alertmanager", "h1", "firing")]
+    assert room.kinds == ["firing"]
+    over = datetime.fromtimestamp(room.story.clock.at, UTC).isoformat()
+    receive(room.story.store, {"version": "4", "alerts": [{"status": "resolved", "endsAt": over, **began}]})
+    assert room.kinds == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize("on_missing", ["keep", "alert"])
+def test_a_rule_that_is_about_fewer_hosts_ends_its_alerts_on_the_others(room, on_missing):
+    room.given["rules"] = [HIGH | {"for_s": 0, "on_missing": on_missing}]
+    for host in ("h1", "h2"):
+        room.see(9, host)
+    assert {(alert.host, alert.firing) for alert in room.alerts} == {("h1", True), ("h2", True)}
+    room.given["rules"][0]["hosts"] = ["h1"]
+    for _ in range(6):
+        room.see(9, "h1", wait=30)
+        room.see(9, "h2", wait=30)
+    with room.story.store.read() as connection:
+        lines = alerts.history(connection, host="h2")
+    assert [(line.rule, line.kind.value, line.reason) for line in lines[:1]] == [("high", "resolved", "rule_changed")]
+    assert {(alert.rule, alert.host) for alert in room.alerts if alert.firing} == {("high", "h1")}
+    assert "NoData" not in {alert.rule for alert in room.alerts}
+
+
+def test_a_host_that_a_rule_is_not_about_any_more_keeps_no_error_of_it(room):
+    room.given["rules"] = [{"name": "wrong", "condition": "labels.rack == 'a' && value > 1", "for_s": 0}]
+    room.see(9)
+    with room.story.store.read() as connection:
+        assert list(alerts.health(connection)) == ["wrong"]
+    room.given["rules"][0]["hosts"] = ["h2"]
+    room.see(9)
+    with room.story.store.read() as connection:
+        assert alerts.health(connection) == {}
+
+
 def test_missing_numbers_are_an_alert_of_their_own(room):
     room.see(9)
     room.see(9)
@@ -565,12 +610,17 @@ def test_without_being_allowed_nothing_is_asked_for(room):
 
 def test_a_person_is_asked_unless_it_may_go_by_itself(room):
     room.given |= {"rules": [mending(approve="human")], "remediation": {"allowed": ["set_value"]}}
+    room.given["rules"][0]["name"] = "it's high"
     room.see(9)
     room.see(9)
     assert room.operations() == []
     proposed = [one for one in room.messages if "propose" in one["event_id"]]
     assert len(proposed) == 1
-    assert "opsqueue execute" in proposed[0]["body"]
+    (line,) = [line for line in proposed[0]["body"].splitlines() if "Run it: " in line]
+    asked = catalogue.build("execute").parse_args(shlex.split(line.partition("Run it: opsqueue ")[2]))
+    wanted = parse_request(request_of(asked))
+    assert (wanted.type, wanted.target_systems, wanted.name) == ("set_value", ("h1",), "remediate it's high")
+    assert (dict(wanted.parameters), wanted.timeout, wanted.priority) == ({"to": 9}, 300, "normal")
 
 
 def test_a_cause_of_the_whole_fleet_is_for_a_person(room):
@@ -597,6 +647,24 @@ def test_what_cannot_be_asked_for_counts_as_a_try(room):
         found = alert_parts.attempts(connection, "high", "h1", 0)
     assert [one.state for one in found] == ["failed", "failed"]
     assert "exhausted" in room.kinds
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "said"),
+    [
+        ({}, {}, "Repair: set_value is not in alerts.remediation.allowed"),
+        ({"require_window": True}, {"allowed": ["set_value"]}, "Repair: no maintenance window of h1 is open"),
+        ({}, {"allowed": ["set_value"]}, None),
+    ],
+)
+def test_people_are_told_why_no_repair_comes(room, more, given, said):
+    at = datetime.fromtimestamp(room.story.clock.at, UTC)
+    closed = f"{(at.hour + 6) % 24:02}:00-{(at.hour + 7) % 24:02}:00"
+    room.story.settings["maintenance_windows"] = {"closed": closed}
+    room.given |= {"rules": [mending(**more)], "remediation": given}
+    room.see(9, wait=30)
+    (body,) = [one["body"] for one in room.messages if one["title"].endswith("high on h1: 1 firing")]
+    assert [line.strip() for line in body.splitlines() if "epair" in line] == ([said] if said else [])
 
 
 def test_what_nothing_is_to_be_done_about_costs_no_transaction(room, monkeypatch):

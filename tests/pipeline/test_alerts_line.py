@@ -8,15 +8,19 @@ import time
 
 import pytest
 
+from opsqueue.alerts.state import Limits, begin, step
 from opsqueue.awaitable import OperationsMCP
 from opsqueue.client import Operations
 from opsqueue.errors import Conflict, InvalidRequest
+from opsqueue.model.alert import Observation
+from opsqueue.model.alert_rule import AlertRule
 from opsqueue.pipeline.alert_intake import receive
 from opsqueue.pipeline.alert_tick import look
 from opsqueue.settings import load
 from opsqueue.store import alerts
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 0, "clear": 5}
+MISSPELT = '{"action": "run", "type": "health_check", "parameters": {"chekcs": []}}'
 GIVEN = {"built_in": False, "rules": [HIGH]}
 
 
@@ -40,6 +44,19 @@ def test_what_fires_is_listed(fired):
     table = fired("alerts", "list")
     assert one["fingerprint"][:12] in table.out
     assert "firing  warning   high  h1    9" in table.out
+
+
+def test_a_rule_and_its_part_are_told_apart(story, line):
+    given = {"built_in": False, "rules": [{"name": "site down", "metric": "value*", "threshold": 5, "for_s": 0}]}
+    line.set(alerts=given)
+    with story.store.begin() as tx:
+        labels = {"rule": "site down", "host": "h1", "part": "site"}
+        rule = AlertRule.model_validate(given["rules"][0])
+        before = begin(rule, labels)
+        after = step(rule, before, Observation(labels=labels, at=time.time(), value=9), Limits())
+        alerts.save(tx, before, after.alert, after.transitions)
+    assert "site down (site)  h1" in line("alerts", "list").out
+    assert line("alerts", "show", before.fingerprint[:8]).out.startswith("site down (site) on h1: firing, warning\n")
 
 
 def test_it_is_acknowledged(fired):
@@ -77,7 +94,8 @@ def test_a_rule_that_names_what_nobody_ever_measured_says_so(fired):
     assert fired("alerts", "add", "well", "--condition", "value > 5 || value < -5").status == 0
     found = {one["name"]: one for one in fired("alerts", "rules", "--output", "json").json["rules"]}
     assert {name: one["health"] for name, one in found.items()} == {
-        **dict.fromkeys(("high", "well"), "ok"),
+        "high": "ok",
+        "well": "unknown",
         **dict.fromkeys(("text", "typo"), "no data"),
     }
     assert found["typo"]["never_seen"] == [{"name": "valeu", "hint": "did you mean 'value'?"}]
@@ -91,7 +109,116 @@ def test_before_anything_was_measured_no_rule_is_blamed(empty):
     empty.set(alerts={"rules": [HIGH]})
     assert empty("db", "upgrade").status == 0
     found = empty("alerts", "rules", "--output", "json").json["rules"]
-    assert {one["health"] for one in found} == {"ok"}
+    assert {one["health"] for one in found} == {"unknown"}
+
+
+def test_a_rule_that_no_worker_asked_as_it_stands_here_is_unknown(story, fired):
+    def health():
+        return {one["name"]: one["health"] for one in fired("alerts", "rules", "--output", "json").json["rules"]}
+
+    assert health() == {"high": "ok"}
+    fired.set(alerts=GIVEN | {"rules": [HIGH | {"threshold": 6}, HIGH | {"name": "new"}]})
+    assert health() == {"high": "unknown", "new": "unknown"}
+    story.drive(story.ask("look_value"), alerts=GIVEN | {"rules": [HIGH | {"threshold": 6}]})
+    assert health() == {"high": "ok", "new": "unknown"}, "the worker does not know the new one"
+
+
+def test_where_it_ends_is_shown_whether_it_was_given_or_not(fired):
+    fired.set(alerts={"rules": [HIGH | {"clear": 4}]})
+    assert fired("alerts", "add", "mem", "--condition", "memory_usage > 60").status == 0
+    assert fired("alerts", "add", "val", "--condition", "value < 100").status == 0
+    assert fired("alerts", "add", "text", "--condition", "value > 1 && value < 3").status == 0
+    found = {one["name"]: one["clears_at"] for one in fired("alerts", "rules", "--output", "json").json["rules"]}
+    assert {name: found[name] for name in ("cpu_usage", "high", "mem", "val", "text")} == {
+        "cpu_usage": 75,
+        "high": 4,
+        "mem": 55,
+        "val": 105,
+        "text": None,
+    }
+    (row,) = [line for line in fired("alerts", "rules").out.splitlines() if line.startswith("mem ")]
+    assert row.split() == ["mem", "added", "memory_usage", ">", "60", "5", "min", "55", "warning", "no", "data"]
+
+
+def test_a_built_in_rule_is_replaced_only_by_who_says_so(fired):
+    fired.set(alerts={"rules": [HIGH]})
+    refused = fired("alerts", "add", "cpu_usage", "--condition", "cpu_usage > 60")
+    assert (refused.status, "built-in" in refused.err, "--update" in refused.err) == (9, True, True)
+    done = fired("alerts", "add", "cpu_usage", "--condition", "cpu_usage > 60", "--update")
+    assert (done.status, done.out) == (0, "cpu_usage counts from the next reading on, in place of the built-in rule\n")
+    assert fired("alerts", "add", "cpu_usage", "--condition", "cpu_usage > 60").status == 0, "the same once more"
+    assert fired("alerts", "remove", "cpu_usage").status == 0
+    found = {one["name"]: one["source"] for one in fired("alerts", "rules", "--output", "json").json["rules"]}
+    assert found["cpu_usage"] == "built-in"
+    fired.set(alerts=GIVEN)
+    assert fired("alerts", "add", "cpu_usage", "--condition", "cpu_usage > 60").status == 0, "there is none"
+
+
+def test_what_is_over_is_listed_as_long_as_it_is_remembered(story, fired):
+    found = fired("alerts", "list", "--all", "--output", "json").json["alerts"]
+    assert [one["state"] for one in found] == ["firing", "inactive"]
+    story.machines["h1"].value = 1
+    for _ in range(40):
+        story.drive(story.ask("look_value"), alerts=GIVEN)
+        story.clock.at += 60
+        look(story.world(alerts=GIVEN))
+    story.clock.at += 600
+    look(story.world(alerts=GIVEN))
+    with story.store.read() as connection:
+        assert alerts.every(connection) == [], "but for its history"
+    found = fired("alerts", "list", "--all", "--output", "json").json["alerts"]
+    assert [(one["rule"], one["host"], one["state"]) for one in found] == [("high", "h1", "inactive")] * 2
+    assert all(one["fired_at"] < one["resolved_at"] for one in found)
+    assert found[0]["resolved_at"] > found[1]["resolved_at"]
+    assert fired("alerts", "list", "--all", "--since", "1s", "--output", "json").json["alerts"] == []
+    assert fired("alerts", "list").err == "nothing fires\n"
+    whole = fired("alerts", "show", found[1]["incident"][:13], "--output", "json").json
+    assert (whole["rule"], whole["incident"], whole["repair"]) == ("high", found[1]["incident"], None)
+    assert "resolved" in {line["kind"] for line in whole["history"]}
+
+
+def test_all_that_is_known_of_one_alert_is_shown(story, fired):
+    run = {"action": "run", "type": "service_restart", "parameters": {"service_name": "nginx"}}
+    given = GIVEN | {"rules": [HIGH | {"actions": [run]}]}
+    fired.set(alerts=given)
+    (one,) = fired("alerts", "list", "--output", "json").json["alerts"]
+    whole = fired("alerts", "show", one["fingerprint"][:8], "--output", "json").json
+    assert {key: whole[key] for key in one} == one
+    assert whole["repair"]["why"] == "service_restart is not in alerts.remediation.allowed"
+    assert (whole["repair"]["now"], whole["repair"]["tries"]) == ("nothing", [])
+    assert whole["repair"]["policy"]["max_per_day"] == 3
+    assert """--parameters '{"service_name": "nginx"}'""" in whole["repair"]["command"]
+    assert [line["kind"] for line in whole["history"]][:1] == ["firing"]
+    story.clock.at += 60
+    look(story.world(alerts=given))
+    whole = fired("alerts", "show", one["fingerprint"][:8], "--output", "json").json
+    assert {(told["channel"], told["title"]) for told in whole["told"]} >= {("log", "[opsqueue] high on h1: 1 firing")}
+    table = fired("alerts", "show", one["fingerprint"][:8]).out
+    assert "now: service_restart is not in alerts.remediation.allowed" in table
+    assert "high on h1: firing, warning" in table
+    assert fired("alerts", "show", "ffffffff").status == 10
+
+
+def test_a_repair_that_can_never_be_asked_for_is_said_when_it_is_made(fired):
+    run = {"action": "run", "type": "service_restart", "parameters": {"service_name": "nginx"}}
+    fired.set(alerts=GIVEN | {"rules": [HIGH | {"actions": [run]}]})
+    said = fired("config", "check", "--output", "json").json
+    assert (said["good"], [one for one in said["doubts"] if "'high' runs service_restart" in one] != []) == (True, True)
+    added = fired("alerts", "add", "mend", "--condition", "value > 1", "--action", json.dumps(run))
+    assert (added.status, "not in alerts.remediation.allowed" in added.err) == (0, True)
+    fired.set(alerts=GIVEN | {"rules": [HIGH | {"actions": [run]}], "remediation": {"allowed": ["service_restart"]}})
+    assert not [one for one in fired("config", "check", "--output", "json").json["doubts"] if "never asked" in one]
+
+
+def test_a_silence_says_what_it_keeps_quiet_now(fired):
+    said = fired("alerts", "silence", 'host="h1"', "--for", "2h", "--comment", "new disk")
+    assert (said.status, "keeps 1 alert quiet now" in said.out, said.err) == (0, True, "")
+    said = fired("alerts", "silence", 'host="h11"', 'rule="hihg"', "--for", "2h", "--comment", "new disk")
+    assert (said.status, "keeps 0 alerts quiet now" in said.out) == (0, True)
+    assert 'host="h11": there is no host of this name; did you mean' in said.err
+    assert "rule=\"hihg\": there is no rule of this name; did you mean 'high'?" in said.err
+    data = fired("alerts", "silence", 'host=~"h.*"', "--for", "2h", "--comment", "x", "--output", "json").json
+    assert (data["keeps_quiet"], data["doubts"]) == (1, [])
 
 
 def test_a_silence_is_made_listed_and_ended(fired):
@@ -115,6 +242,7 @@ def test_a_silence_is_made_listed_and_ended(fired):
         (("add", "x", "--condition", "a > 1", "--action", "notify:nobody"), 2, "no notification channel 'nobody'"),
         (("add", "x", "--condition", "a > 1", "--action", '{"action": "run", "type": "nothing"}'), 2, "operation type"),
         (("add", "x", "--condition", "a > 1", "--action", "reboot"), 2, "reboot"),
+        (("add", "x", "--condition", "a > 1", "--action", MISSPELT), 2, "did you mean 'checks'"),
         (("add", "x", "--condition", "a > 1", "--set", "[]"), 2, "JSON object"),
         (("add", "x", "--condition", "a > 1", "--set", '{"for": 5}'), 2, "for"),
         (("add", "high", "--condition", "a > 1"), 9, "the configuration has"),
@@ -225,6 +353,10 @@ def test_a_rule_from_python(story, line):
     ("given", "said"),
     [
         ({"rules": [HIGH, HIGH]}, "two of the rules are called 'high'"),
+        (
+            {"rules": [HIGH | {"actions": [{"action": "run", "type": "health_check", "parameters": {"chekcs": []}}]}]},
+            "alerts.rules.high: the parameters of health_check cannot be accepted: chekcs",
+        ),
         ({"rules": [{"name": "x", "condition": "value >"}]}, "alerts.rules.x: the condition is no CEL"),
         ({"rules": [HIGH | {"actions": [{"action": "notify", "channels": ["emial"]}]}]}, "no notification channel"),
         ({"rules": [HIGH | {"escalation": [{"after_s": 1, "channels": ["sms"]}]}]}, "no notification channel 'sms'"),

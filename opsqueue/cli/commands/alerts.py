@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from contextlib import closing, suppress
 
+from opsqueue.alerts.evaluate import NO_DATA
 from opsqueue.cli import alerts_receive, times
 from opsqueue.cli import alerts_show as show
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
+from opsqueue.cli.text import safe
 from opsqueue.client import Operations, actor
-from opsqueue.errors import InvalidRequest
+from opsqueue.errors import InvalidRequest, OpsqueueError
 from opsqueue.model.duration import duration
 from opsqueue.model.request import strict_json
-from opsqueue.pipeline import alert_desk, alert_people, alert_rules
+from opsqueue.pipeline import alert_desk, alert_people, alert_rules, alert_whole
+from opsqueue.pipeline.alerting import rules_now
 from opsqueue.settings import Settings, load
+from opsqueue.store.engine import Connection
 
 
 def options(parser: Parser) -> None:
@@ -23,8 +28,12 @@ def options(parser: Parser) -> None:
     parser.ends((0, 2, 9, 10, 12), "opsqueue alerts list", "opsqueue alerts ack 1a2b3c4d")
     below = verbs(parser)
     lists = add_verb(below, "list", "what fires, or is about to")
-    lists.add_argument("--all", action="store_true", help="what is over, too")
-    lists.ends((0, 2, 12), "opsqueue alerts list --all")
+    lists.add_argument("--all", action="store_true", help="then what fired and ended since --since")
+    lists.add_argument("--since", metavar="TIME", default="7d", help="with --all: from when on (default: 7d)")
+    lists.ends((0, 2, 12), "opsqueue alerts list --all", "opsqueue alerts list --all --since 30d")
+    whole = add_verb(below, "show", "all about one: its repair and why there is none, who was told, its history")
+    whole.add_argument("alert", metavar="ID", help="as `alerts list` shows it; its beginning is enough")
+    whole.ends((0, 2, 10, 12), "opsqueue alerts show 1a2b3c4d")
     rules = add_verb(below, "rules", "the rules, where they come from, and whether they have answers")
     rules.ends((0, 2, 12), "opsqueue alerts rules")
     _rule_options(below)
@@ -55,7 +64,9 @@ def _rule_options(below: object) -> None:
         "--action", action="append", metavar="ACTION", help="`notify`, `notify:CHANNEL`, or JSON as in docs/alerts.md"
     )
     add.add_argument("--set", dest="more", metavar="JSON", default="{}", help="further fields: '{\"for_s\": 600}'")
-    add.add_argument("--update", action="store_true", help="change a rule that is there")
+    add.add_argument(
+        "--update", action="store_true", help="change a rule that is there, or take the place of a built-in one"
+    )
     add.ends((0, 2, 9, 12), "opsqueue alerts add swap --condition 'swap_usage > 50' --action notify")
     remove = add_verb(below, "remove", "forget a rule that was added; its alerts end")
     remove.add_argument("rule", metavar="NAME")
@@ -96,7 +107,8 @@ def _read(out: Out, settings: Settings, given: Namespace) -> int:
             return 0
         with store.read() as connection:
             if given.verb == "list":
-                show.alerts(out, alert_desk.alerts_json(connection, every=given.all))
+                since = times.moment(given.since, now=now, zone=settings.timezone) if given.all else None
+                show.alerts(out, alert_desk.alerts_json(connection, since=since))
             elif given.verb == "rules":
                 show.rules(out, alert_desk.rules_json(settings, connection, look_up=True))
             elif given.verb == "silence":
@@ -121,6 +133,17 @@ def _test(out: Out, settings: Settings, given: Namespace) -> int:
             connection, settings, read_inventory(settings), rule, now=now, seconds=max(0.0, now - since)
         )
     show.replayed(out, rule, found)
+    return 0
+
+
+def _show(out: Out, settings: Settings, given: Namespace) -> int:
+    from opsqueue.pipeline.assemble import assemble  # noqa: PLC0415  # only this verb needs hosts and windows
+
+    with needed(settings):
+        world = assemble(settings, dispatch=lambda _operation: None, worker="client")
+        with closing(world.store), world.store.read() as connection:
+            found = alert_whole.alert_whole(world, connection, given.alert)
+    show.whole(out, found)
     return 0
 
 
@@ -157,8 +180,25 @@ def _silence(out: Out, settings: Settings, given: Namespace) -> int:
         made = alert_people.silence(
             store, given.matchers, now=now, seconds=duration(given.lasting), by=actor(), comment=given.comment
         )
-    show.said(out, alert_desk.silence_json(made, now), f"{made.id} stands for {given.lasting}")
+        with store.read() as connection:
+            quiet = alert_people.keeps_quiet(connection, made, now)
+            doubts = list(alert_people.strangers(made, _names(settings, connection)))
+    said = f"{made.id} stands for {given.lasting}, and keeps {quiet} {'alert' if quiet == 1 else 'alerts'} quiet now"
+    show.said(out, {**alert_desk.silence_json(made, now), "keeps_quiet": quiet, "doubts": doubts}, said)
+    for doubt in doubts:
+        note(safe(doubt))
     return 0
+
+
+def _names(settings: Settings, connection: Connection) -> dict[str, set[str]]:
+    """The hosts and rules that a matcher can mean; those of alerts from elsewhere, too."""
+    from opsqueue.connectors.inventory.directory import read_inventory  # noqa: PLC0415  # only a silence needs it
+
+    known = {"rule": {*rules_now(settings, connection), NO_DATA}}
+    with suppress(OpsqueueError):  # the silence stands, whatever the inventory says
+        here = {one["host"] for one in alert_desk.alerts_json(connection) if one["host"]}
+        known["host"] = {*read_inventory(settings), *here}
+    return known
 
 
 def _add(out: Out, settings: Settings, given: Namespace) -> int:
@@ -167,7 +207,10 @@ def _add(out: Out, settings: Settings, given: Namespace) -> int:
     rule = alert_rules.parse_rule(given.rule, condition, actions, **_fields(given.more))
     client = Operations(settings)
     added = client.keep_alert_rule(rule, update=given.update)
-    show.said(out, alert_desk.rule_json(added, "added"), f"{added.name} counts from the next reading on")
+    instead = ", in place of the built-in rule" if added.name in alert_rules.usual_rules(settings) else ""
+    show.said(out, alert_desk.rule_json(added, "added"), f"{added.name} counts from the next reading on{instead}")
+    if why := alert_rules.never_asked_for(added, settings):
+        note(safe(why))
     return 0
 
 
@@ -191,6 +234,7 @@ def _fields(text: str) -> dict[str, object]:
 _READS = frozenset({"list", "rules", "stats"})
 _WRITES = {
     "test": _test,
+    "show": _show,
     "ack": _ack,
     "resolve": _resolve,
     "silence": _silence,

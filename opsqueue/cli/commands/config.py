@@ -12,6 +12,7 @@ from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.secrets_seen import references, unreadable
 from opsqueue.cli.text import safe
+from opsqueue.pipeline.alert_rules import never_asked_for
 from opsqueue.pipeline.assemble import check as honourable
 from opsqueue.settings import Settings, load
 from opsqueue.settings_file import find_config
@@ -44,7 +45,8 @@ def run(given: Namespace) -> int:
         return 0
     inventory = honourable(settings)
     secrets = unreadable(references(settings, inventory.values()))
-    doubts = [*unreachable_channels(settings), *secrets, *inventory.doubts()]
+    unasked = filter(None, (never_asked_for(rule, settings) for rule in settings.alerts.rules))
+    doubts = [*unreachable_channels(settings), *secrets, *unasked, *inventory.doubts()]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0

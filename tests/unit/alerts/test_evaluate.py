@@ -296,6 +296,17 @@ def test_a_condition_about_other_numbers_is_not_asked_about_a_host_that_is_down(
     assert room.errors == {}
 
 
+def test_a_condition_about_numbers_of_another_type_is_not_asked():
+    rule = a_rule(name="both", metric=None, threshold=None, condition="cpu_usage > 30 && memory_usage > 1")
+    room = Room(rule)
+    assert room.see(reading(0, cpu_usage=50.0, memory_usage=5.0)) == [("firing", "both")]
+    checked = reading(60, up=1.0, health_score=80.0, type="health_check")
+    for one in (checked, replace(checked, up_means="health_check", at=AT + 90)):
+        assert room.see(one) == []
+        assert (room.errors, room.sound) == ({}, ("both",))
+    assert [alert.firing for alert in room.alerts.values()] == [True]
+
+
 # Line 11: no data
 
 

@@ -166,6 +166,22 @@ def test_where_it_clears_unless_said():
     assert clear_of(AlertRule(name="r", metric="m", threshold=-100), "ms") == -105
 
 
+@pytest.mark.parametrize(
+    ("op", "threshold", "unit", "clear", "good"),
+    [
+        (">", 2, "percent", 1, 0),
+        (">", 0, "percent", None, 0),
+        ("<", 99, "percent", 99.5, 100),
+        ("<", 100, "percent", None, 100),
+        (">", 0, "count", None, 0),
+        (">", -3, "percent", -8, -9),
+    ],
+)
+def test_every_threshold_has_a_value_at_which_it_ends(op, threshold, unit, clear, good):
+    rule = AlertRule(name="r", metric="m", op=op, threshold=threshold)
+    assert (clear_of(rule, unit), still(rule, good, unit)) == (clear, False)
+
+
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from([">", ">=", "<", "<="]))
 def test_what_fires_does_not_clear_by_the_same_value(threshold, value, op):
     rule = AlertRule(name="r", metric="m", op=op, threshold=threshold)
