@@ -37,7 +37,7 @@ def _alert(one: Mapping[str, Any]) -> tuple[object, ...]:
     part = one["labels"].get("part", "")
     value = "" if one["value"] is None else f"{one['value']:g}"
     since = times.stamp(one["fired_at"] or one["active_at"])
-    named = f"{one['rule']} {part}".strip()
+    named = f"{one['called']} {part}".strip()
     note_ = "; ".join(hint for hint in hints if hint)
     return one["fingerprint"][:_SHORT], state, one["severity"], named, one["host"] or "", value, since, note_
 

@@ -35,6 +35,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "fingerprint": alert.fingerprint,
         "incident": alert.incident or None,
         "rule": alert.rule,
+        "called": alert.called,
         "host": alert.host or None,
         "labels": dict(alert.labels),
         "severity": alert.severity.value,

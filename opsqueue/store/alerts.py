@@ -77,6 +77,12 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in connection.execute(query)}
 
 
+def number_active(connection: Connection, rule: str) -> int:
+    """How many alerts of this rule are not over."""
+    found: int = connection.execute(select(func.count()).where(_ACTIVE, table.c.rule == rule)).scalar_one()
+    return found
+
+
 def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition] = ()) -> bool:
     """Write an alert and its lines of history, if it still is as `before`; False: somebody was faster."""
     row = alert_row(after)

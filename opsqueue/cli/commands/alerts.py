@@ -127,20 +127,20 @@ def _ack(out: Out, settings: Settings, given: Namespace) -> int:
     with needed(settings) as store:
         if given.end:
             known = alert_people.unack(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
-            show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: nobody looks after it now")
+            show.said(out, alert_desk.alert_json(known), f"{known.called} on {known.host}: nobody looks after it now")
             return 0
         seconds = times.duration(given.lasting)
         known = alert_people.ack(
             store, given.alert, by=actor(), now=time.time(), seconds=seconds, comment=given.comment
         )
-    show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: acknowledged for {given.lasting}")
+    show.said(out, alert_desk.alert_json(known), f"{known.called} on {known.host}: acknowledged for {given.lasting}")
     return 0
 
 
 def _resolve(out: Out, settings: Settings, given: Namespace) -> int:
     with needed(settings) as store:
         over = alert_people.resolve_by_hand(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
-    show.said(out, alert_desk.alert_json(over), f"{over.rule} on {over.host} is over")
+    show.said(out, alert_desk.alert_json(over), f"{over.called} on {over.host} is over")
     return 0
 
 
