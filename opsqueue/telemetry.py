@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal

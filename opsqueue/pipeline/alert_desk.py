@@ -29,6 +29,11 @@ def alerts_json(connection: Connection, *, every: bool = False) -> list[dict[str
     return [alert_json(alert) for alert in found]
 
 
+def faults_json(connection: Connection) -> list[dict[str, Any]]:
+    """At which alerts and groups the look of the workers fails; without a name: at all of them."""
+    return [{"name": name, "error": why, "since": iso(at)} for name, (why, at) in alerts.faults(connection).items()]
+
+
 def alert_json(alert: Alert) -> dict[str, Any]:
     """One alert."""
     return {

@@ -15,6 +15,8 @@ from opsqueue.store.schema_alerts import alert_health, alert_history
 from opsqueue.store.schema_alerts import alerts as table
 
 _AT_ONCE = 500
+_LOOK = ""
+"""In the table of rules that have no answer: not a rule, but the look at alerts itself."""
 _ACTIVE = table.c.state != "inactive"
 _CHANGED = [column.name for column in table.columns if column.name not in {"fingerprint", "version"}]
 _UPDATE = (
@@ -164,7 +166,8 @@ def note_health(tx: Connection, host: str, sound: Iterable[str], errors: Mapping
 def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     """By rule: on which hosts it has no answer, why, and since when it was last tried."""
     found: dict[str, list[tuple[str, str, float]]] = {}
-    for row in connection.execute(select(alert_health).order_by(alert_health.c.rule, alert_health.c.host)):
+    query = select(alert_health).where(alert_health.c.rule != _LOOK)
+    for row in connection.execute(query.order_by(alert_health.c.rule, alert_health.c.host)):
         found.setdefault(row.rule, []).append((row.host, row.error, row.at))
     return found
 
@@ -172,14 +175,30 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
 def unwell(connection: Connection) -> dict[str, set[str]]:
     """By host: the rules that had no answer for it."""
     found: dict[str, set[str]] = {}
-    for host, rule in connection.execute(select(alert_health.c.host, alert_health.c.rule)):
+    query = select(alert_health.c.host, alert_health.c.rule).where(alert_health.c.rule != _LOOK)
+    for host, rule in connection.execute(query):
         found.setdefault(host, set()).add(rule)
     return found
 
 
 def forget_health(tx: Connection, rules: Collection[str]) -> None:
     """Drop what is noted of rules that are no more; `rules` are those that are."""
-    tx.execute(delete(alert_health).where(alert_health.c.rule.not_in(sorted(rules))))
+    tx.execute(delete(alert_health).where(alert_health.c.rule.not_in([_LOOK, *sorted(rules)])))
+
+
+def note_faults(tx: Connection, wrong: Mapping[str, str], well: Collection[str], at: float) -> None:
+    """Write down at which alerts and groups the look fails, by name, and at which it does not any more."""
+    for name in sorted(wrong):
+        put(tx, alert_health, {"rule": _LOOK, "host": name, "error": kept(wrong[name])[:500], "at": at})
+    if well:
+        mine = alert_health.c.rule == _LOOK, alert_health.c.host.in_(sorted(well))
+        tx.execute(delete(alert_health).where(*mine))
+
+
+def faults(connection: Connection) -> dict[str, tuple[str, float]]:
+    """At what the look at alerts fails: by the name of an alert or a group, why and since when; empty: at all."""
+    query = select(alert_health).where(alert_health.c.rule == _LOOK).order_by(alert_health.c.host)
+    return {row.host: (row.error, row.at) for row in connection.execute(query)}
 
 
 def alert_of(row: Mapping[Any, Any]) -> Alert:

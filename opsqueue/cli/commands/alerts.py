@@ -96,6 +96,7 @@ def _read(out: Out, settings: Settings, given: Namespace) -> int:
         with store.read() as connection:
             if given.verb == "list":
                 show.alerts(out, alert_desk.alerts_json(connection, every=given.all))
+                show.faults(alert_desk.faults_json(connection))
             elif given.verb == "rules":
                 show.rules(out, alert_desk.rules_json(settings, connection, look_up=True))
             elif given.verb == "silence":
