@@ -11,12 +11,13 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal
 
 from opsqueue.errors import InvalidConfig
+from opsqueue.model.instant import moment
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters of 7 and 8 bits, Unicode's own ends of lines, and the signs that turn the direction of text."""
@@ -25,10 +26,10 @@ _OWN = ("operation_id", "stage", "host", "event")
 
 
 def iso(at: float | None) -> str | None:
-    """A UNIX time as ISO 8601 UTC with milliseconds; None stays None."""
+    """A UNIX time as ISO 8601 UTC with milliseconds; None stays None. Never raises for a number."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def printable(text: str) -> str:

@@ -14,6 +14,7 @@ from opsqueue.model.alert_rule import AlertRule
 from opsqueue.pipeline.alert_desk import rule_json, transition_json
 
 _SHORT = 12
+_LONG = 60
 _ALERTS = ("ID", "STATE", "SEVERITY", "RULE", "HOST", "VALUE", "SINCE", "NOTE")
 _RULES = ("RULE", "SOURCE", "CONDITION", "FOR", "CLEAR", "SEVERITY", "HEALTH")
 _SILENCES = ("ID", "STATE", "MATCHERS", "FROM", "UNTIL", "BY", "COMMENT")
@@ -26,6 +27,15 @@ def alerts(out: Out, found: Sequence[Mapping[str, Any]]) -> None:
     out.listing("alerts", found, _ALERTS, _alert, Narrow(beneath=("NOTE",), drops=("SINCE",)))
     if not found:
         note("nothing fires")
+
+
+def faults(found: Sequence[Mapping[str, Any]]) -> None:
+    """What nobody may be told of, because the look at it fails."""
+    for one in found:
+        about = safe(one["name"][:_LONG]) or "all alerts"
+        note(
+            f"the look at {about} fails since {times.stamp(one['since'])}: {safe(one['error'])}; people may not be told"
+        )
 
 
 def _alert(one: Mapping[str, Any]) -> tuple[object, ...]:
@@ -43,7 +53,7 @@ def _alert(one: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _named(one: Mapping[str, Any]) -> str:
     part = one["labels"].get("part", "")
-    return f"{one['rule']} ({part})" if part else str(one["rule"])
+    return f"{one['called']} ({part})" if part else str(one["called"])
 
 
 def whole(out: Out, one: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from opsqueue.cli.times import length, utc
 from opsqueue.embedded.redis import find_server, running
 from opsqueue.errors import OpsqueueError
 from opsqueue.settings import Settings
-from opsqueue.store import holds, tellings
+from opsqueue.store import alerts, holds, tellings
 from opsqueue.store.upgrade import head, revision
 from opsqueue.tasks.broker import connect, queue_lengths
 from opsqueue.tasks.dead import dead_count, dead_list
@@ -29,7 +29,7 @@ _MOST_UNTOLD = 1000
 def all_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which one would mend."""
     looks: tuple[Callable[[Settings], Looks], ...] = (
-        _state_dir, _database, _redis_server, _broker, _workers, _channels, _untold, hosts,
+        _state_dir, _database, _redis_server, _broker, _workers, _channels, _untold, _alerts, hosts,
     )  # fmt: skip
     return [check for look in looks for check in look(settings)]
 
@@ -144,6 +144,23 @@ def _untold(settings: Settings) -> Looks:
         return (Check(check="messages", state="ok", message="none without an operation was given up"),)
     message = f"{len(lost)} without an operation were given up; the newest: {lost[0].channel}: {lost[0].error}"
     return (Check(check="messages", state="warn", message=message, mend="opsqueue notify test; opsqueue notify list"),)
+
+
+def _alerts(settings: Settings) -> Looks:
+    try:
+        with opened(settings) as store:
+            if store is None:
+                return ()
+            with store.read() as connection:
+                found = alerts.faults(connection)
+    except OpsqueueError:
+        return ()  # said above
+    if not found:
+        return (Check(check="alerts", state="ok", message="the look at each goes well"),)
+    name, (why, at) = next(iter(found.items()))
+    message = f"the look at {len(found)} fails, and people may not be told; {name or 'all'}, since {utc(at)}: {why}"
+    mend = f"grep 'ERROR in the look' {settings.log_dir}/operations.log"
+    return (Check(check="alerts", state="fail", message=message, mend=mend),)
 
 
 def config_check(path: Path | None) -> Check:

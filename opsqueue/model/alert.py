@@ -11,6 +11,9 @@ from opsqueue.model.alert_rule import RunOperation
 from opsqueue.model.matcher import Matcher
 from opsqueue.model.names import Severity
 
+OF_OTHERS = "alertmanager"
+"""The rule of all alerts that another system decided."""
+
 
 class AlertState(StrEnum):
     """Where an alert stands, as in Prometheus; one that is kept firing is firing."""
@@ -101,6 +104,11 @@ class Alert:
     def host(self) -> str:
         """The host it is about; empty: none."""
         return self.labels.get("host", "")
+
+    @property
+    def called(self) -> str:
+        """What people know it by: its rule, or what the other system that decided it calls it."""
+        return (self.labels.get("alertname") if self.rule == OF_OTHERS else "") or self.rule
 
     @property
     def firing(self) -> bool:

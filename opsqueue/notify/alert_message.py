@@ -81,7 +81,7 @@ def _subject(notice: Notice) -> str:
 def _name(alert: Alert) -> str:
     part = f" ({one_line(alert.labels['part'], 60)})" if alert.labels.get("part") else ""
     where = f" on {one_line(alert.host, 100)}" if alert.host else ""
-    return f"{one_line(alert.rule, 80)}{where}{part}"
+    return f"{one_line(alert.called, 80)}{where}{part}"
 
 
 def _body(notice: Notice, rules: Mapping[str, AlertRule], repairs: Mapping[str, str]) -> Iterable[str]:

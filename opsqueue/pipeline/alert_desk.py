@@ -55,12 +55,18 @@ def ended_json(line: Transition, fired: float | None, known: Alert | None = None
     return {**alert_json(ended), "host": line.host or None}
 
 
+def faults_json(connection: Connection) -> list[dict[str, Any]]:
+    """At which alerts and groups the look of the workers fails; without a name: at all of them."""
+    return [{"name": name, "error": why, "since": iso(at)} for name, (why, at) in alerts.faults(connection).items()]
+
+
 def alert_json(alert: Alert) -> dict[str, Any]:
     """One alert."""
     return {
         "fingerprint": alert.fingerprint,
         "incident": alert.incident or None,
         "rule": alert.rule,
+        "called": alert.called,
         "host": alert.host or None,
         "labels": dict(alert.labels),
         "severity": alert.severity.value,

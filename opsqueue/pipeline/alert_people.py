@@ -14,6 +14,7 @@ from opsqueue.model.alert_rule import AlertRule, EscalationStep
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.model.misspelt import nearest
 from opsqueue.notify.alert_message import of_one
+from opsqueue.pipeline.alert_faults import Faults
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
 from opsqueue.store import alert_parts, alerts
@@ -29,7 +30,7 @@ def steps_of(world: World, rule: AlertRule | None, alert: Alert) -> tuple[Escala
     return route_of(alert, world.settings.alerts.routes).escalation
 
 
-def escalate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert]) -> None:
+def escalate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert], faults: Faults) -> None:
     """Call whoever is due to be called; the key of the table lets each step of an incident happen once."""
     now = world.now()
     waiting = [(alert, steps_of(world, rules.get(alert.rule), alert)) for alert in seen if alert.firing]
@@ -39,9 +40,14 @@ def escalate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert]
     with world.store.read() as connection:
         taken = alert_parts.steps_taken(connection, {alert.incident for alert, _ in waiting})
     for alert, steps in waiting:
-        for number in due_steps(alert, steps, taken.get(alert.incident, ()), now):
-            with world.store.begin() as tx:
-                _step(tx, world, rules.get(alert.rule), alert, number, steps[number])
+        with faults.apart(alert.fingerprint, "calling somebody about it"):
+            for number in due_steps(alert, steps, taken.get(alert.incident, ()), now):
+                _call(world, rules.get(alert.rule), alert, number, steps[number])
+
+
+def _call(world: World, rule: AlertRule | None, alert: Alert, number: int, step: EscalationStep) -> None:
+    with world.store.begin() as tx:
+        _step(tx, world, rule, alert, number, step)
 
 
 def _step(

@@ -12,11 +12,12 @@ from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_d
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
-from opsqueue.model.alert import Alert, Group, Kind, Notice, Silence, Transition
+from opsqueue.model.alert import Alert, AlertState, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Notify, Route
 from opsqueue.model.host import Host
 from opsqueue.notify.alert_message import MOST_SHOWN, of_group
-from opsqueue.pipeline.alert_intake import EXTERNAL
+from opsqueue.pipeline.alert_faults import Faults, looking
+from opsqueue.pipeline.alert_intake import EXTERNAL, MOST_ALERTS
 from opsqueue.pipeline.alert_people import escalate
 from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.remediate import remediate, standing
@@ -75,11 +76,12 @@ def _mend_clock(tx: Connection, world: World, now: float) -> None:
 
 def look(world: World) -> None:
     """One look at all alerts, without asking whose turn it is."""
-    _maintain(world, view(world))
-    seen = view(world)
-    _tell(world, seen)
-    escalate(world, seen.rules, seen.alerts)
-    remediate(world, seen.rules, seen.alerts)
+    with looking(world) as faults:
+        _maintain(world, view(world), faults)
+        seen = view(world)
+        _tell(world, seen, faults)
+        escalate(world, seen.rules, seen.alerts, faults)
+        remediate(world, seen.rules, seen.alerts, faults)
 
 
 def view(world: World) -> View:
@@ -99,21 +101,37 @@ def view(world: World) -> View:
 # Each alert by itself
 
 
-def _maintain(world: World, seen: View) -> None:
+def _maintain(world: World, seen: View, faults: Faults) -> None:
     limits = limits_of(world.settings)
     told_of = {name for group in seen.groups.values() for name in group.sent}
     inhibitions = Inhibitions(seen.alerts, world.settings.alerts.inhibit)
+    beyond = _beyond(seen)
     for alert in seen.alerts:
-        done = forgettable(alert) or _over_long_ago(alert, seen.now)
-        if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
-            with world.store.begin(lasting=False) as tx:
-                alerts.forget(tx, alert)
-            continue
-        after, lines = _aged(seen, alert, inhibitions, limits)
-        if after != alert:
-            with world.store.begin() as tx:  # somebody who was faster judged it anew: then it waits for the next look
-                alerts.save(tx, alert, after, lines)
-    _look_for_missing(world, seen, limits)
+        with faults.apart(alert.fingerprint, "what the clock makes of it"):
+            done = forgettable(alert) or _over_long_ago(alert, seen.now) or alert.fingerprint in beyond
+            if done and not {alert.incident, f"flapping:{alert.fingerprint}"} & told_of:
+                _forget(world, alert)
+            else:
+                _keep(world, alert, *_aged(seen, alert, inhibitions, limits))
+    _look_for_missing(world, seen, limits, faults)
+
+
+def _forget(world: World, alert: Alert) -> None:
+    with world.store.begin(lasting=False) as tx:
+        alerts.forget(tx, alert)
+
+
+def _keep(world: World, alert: Alert, after: Alert, lines: Sequence[Transition]) -> None:
+    if after != alert:
+        with world.store.begin() as tx:  # somebody who was faster judged it anew: then it waits for the next look
+            alerts.save(tx, alert, after, lines)
+
+
+def _beyond(seen: View) -> set[str]:
+    """Of the alerts of others that are over, those that are more than are remembered: the oldest."""
+    over = [alert for alert in seen.alerts if alert.rule == EXTERNAL.name and alert.state is AlertState.INACTIVE]
+    over.sort(key=lambda alert: alert.last_at or 0.0, reverse=True)
+    return {alert.fingerprint for alert in over[MOST_ALERTS:]}
 
 
 def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) -> tuple[Alert, list[Transition]]:
@@ -167,23 +185,28 @@ def _muted(before: Alert, after: Alert, now: float) -> Iterator[Transition]:
         yield told(after, Kind.UNMUTED, now, ", ".join(before.muted_by))
 
 
-def _look_for_missing(world: World, seen: View, limits: Limits) -> None:
+def _look_for_missing(world: World, seen: View, limits: Limits, faults: Faults) -> None:
     by_name = {alert.fingerprint: alert for alert in seen.alerts}
     for alert in (*seen.alerts, *_unheard(world, seen, by_name)):
-        rule = None if _gone(seen, alert) else seen.rules.get(alert.rule)
-        found = no_data(rule, alert, limits, seen.now) if rule else None
-        if found is None:
-            continue
-        about, observed = found
-        known = by_name.get(fingerprint(observed.labels))
-        if not observed.holds and (known is None or not known.firing):
-            continue
-        if known is not None and known.firing and observed.holds:
-            continue  # said already
-        change = judged(about, known, observed, limits)
-        if change is not None:
-            with world.store.begin() as tx:
-                alerts.save(tx, change.before, change.after, change.transitions)
+        with faults.apart(alert.fingerprint, "whether it is still heard of"):
+            _look_for_one(world, seen, alert, by_name, limits)
+
+
+def _look_for_one(world: World, seen: View, alert: Alert, by_name: Mapping[str, Alert], limits: Limits) -> None:
+    rule = None if _gone(seen, alert) else seen.rules.get(alert.rule)
+    found = no_data(rule, alert, limits, seen.now) if rule else None
+    if found is None:
+        return
+    about, observed = found
+    known = by_name.get(fingerprint(observed.labels))
+    if not observed.holds and (known is None or not known.firing):
+        return
+    if known is not None and known.firing and observed.holds:
+        return  # said already
+    change = judged(about, known, observed, limits)
+    if change is not None:
+        with world.store.begin() as tx:
+            alerts.save(tx, change.before, change.after, change.transitions)
 
 
 def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert]:
@@ -202,22 +225,27 @@ def _unheard(world: World, seen: View, known: Mapping[str, Alert]) -> list[Alert
 # Groups
 
 
-def _tell(world: World, seen: View) -> None:
+def _tell(world: World, seen: View, faults: Faults) -> None:
     routes = {route.name: route for route in (Route(), *world.settings.alerts.routes)}
-    members: dict[str, list[Alert]] = {key: [] for key in seen.groups}
-    groups = dict(seen.groups)
-    for alert in seen.alerts:
-        if not _heard(alert):
-            continue
-        group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
-        groups.setdefault(group.key, group)
-        members.setdefault(group.key, []).append(alert)
+    groups, members = _grouped(world, seen, faults)
     by_name = {name: alert for alert in seen.alerts for name in (alert.incident, f"flapping:{alert.fingerprint}")}
     for key, group in groups.items():
         here = {alert.fingerprint for alert in members[key]}
         told_of = {by_name[name].fingerprint: by_name[name] for name in group.sent if name in by_name}
         before = [told_of[name] for name in sorted(told_of) if name not in here]
-        _tell_group(world, seen, group, [*members[key], *before], routes.get(group.route, Route()))
+        with faults.apart(f"group {key}", "telling it"):
+            _tell_group(world, seen, group, [*members[key], *before], routes.get(group.route, Route()))
+
+
+def _grouped(world: World, seen: View, faults: Faults) -> tuple[dict[str, Group], dict[str, list[Alert]]]:
+    members: dict[str, list[Alert]] = {key: [] for key in seen.groups}
+    groups = dict(seen.groups)
+    for alert in filter(_heard, seen.alerts):
+        with faults.apart(alert.fingerprint, "finding its group"):
+            group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
+            groups.setdefault(group.key, group)
+            members.setdefault(group.key, []).append(alert)
+    return groups, members
 
 
 def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert], route: Route) -> None:

@@ -19,6 +19,7 @@ from opsqueue.model.names import Stage
 from opsqueue.model.record import Operation
 from opsqueue.model.request import Request, parse_request
 from opsqueue.notify.alert_message import of_one
+from opsqueue.pipeline.alert_faults import Faults
 from opsqueue.pipeline.alert_people import steps_of
 from opsqueue.pipeline.submit import submit
 from opsqueue.pipeline.tell_later import tell_later
@@ -32,32 +33,36 @@ _DAY = 86_400.0
 _SAID = {"exhausted": 1000, "brake": 1001}
 
 
-def remediate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert]) -> None:
+def remediate(world: World, rules: Mapping[str, AlertRule], seen: Sequence[Alert], faults: Faults) -> None:
     """See what became of earlier tries, then decide about every alert that fires and whose rule runs an operation."""
-    _settle(world, rules, {alert.incident: alert for alert in seen if alert.incident})
+    _settle(world, rules, {alert.incident: alert for alert in seen if alert.incident}, faults)
     wanting = [alert for alert in seen if alert.firing and _wanted(rules.get(alert.rule)) is not None]
     same: dict[str, set[str]] = {}
     for alert in wanting:
         same.setdefault(_type_of(rules[alert.rule]), set()).add(alert.host)
-    for alert in _with_something_to_do(world, rules, wanting, same):
-        _decide(world, rules[alert.rule], alert, same[_type_of(rules[alert.rule])])
+    for alert in _with_something_to_do(world, rules, wanting, same, faults):
+        with faults.apart(alert.fingerprint, "mending it"):
+            _decide(world, rules[alert.rule], alert, same[_type_of(rules[alert.rule])])
 
 
 def _with_something_to_do(
-    world: World, rules: Mapping[str, AlertRule], wanting: Sequence[Alert], same: Mapping[str, set[str]]
+    world: World,
+    rules: Mapping[str, AlertRule],
+    wanting: Sequence[Alert],
+    same: Mapping[str, set[str]],
+    faults: Faults,
 ) -> list[Alert]:
     """Those of which something would be written: of the rest, the most, no transaction is begun."""
     if not wanting:
         return []
-    found = []
+    found: list[Alert] = []
     with world.store.read() as connection:
         said = alert_parts.steps_taken(connection, {alert.incident for alert in wanting})
         for alert in wanting:
-            rule = rules[alert.rule]
-            now = _decision(connection, world, rule, alert, same[_type_of(rule)])
-            known = now.do in _SAID and _SAID[now.do] in said.get(alert.incident, ())
-            if now.attempt is not None or (now.do in _SAID and not known):
-                found.append(alert)
+            with faults.apart(alert.fingerprint, "whether to mend it"):
+                now = _decision(connection, world, rules[alert.rule], alert, same[_type_of(rules[alert.rule])])
+                known = now.do in _SAID and _SAID[now.do] in said.get(alert.incident, ())
+                found += [alert] if now.attempt is not None or (now.do in _SAID and not known) else []
     return found
 
 
@@ -85,19 +90,24 @@ def _type_of(rule: AlertRule | None) -> str:
 # What became of earlier tries
 
 
-def _settle(world: World, rules: Mapping[str, AlertRule], by_incident: Mapping[str, Alert]) -> None:
+def _settle(world: World, rules: Mapping[str, AlertRule], by_incident: Mapping[str, Alert], faults: Faults) -> None:
     with world.store.read() as connection:
         running = alert_parts.running_attempts(connection)
     for attempt in running:
-        rule, alert = rules.get(attempt.rule), by_incident.get(attempt.incident)
-        known = _operation(world, attempt)
-        if known is None:
-            _send(world, rule, alert, attempt)  # who decided it died before it was asked for; the id is the same
-            continue
-        ended = known.finished_at if known.stage is Stage.CLOSED else None
-        now = settle(replace(attempt, ended_at=attempt.ended_at or ended), alert, rule, world.now())
-        if now != attempt:
-            _note(world, now, alert)
+        alert = by_incident.get(attempt.incident)
+        with faults.apart(alert.fingerprint if alert else attempt.incident, "what became of its repair"):
+            _settle_one(world, rules.get(attempt.rule), alert, attempt)
+
+
+def _settle_one(world: World, rule: AlertRule | None, alert: Alert | None, attempt: Attempt) -> None:
+    known = _operation(world, attempt)
+    if known is None:
+        _send(world, rule, alert, attempt)  # who decided it died before it was asked for; the id is the same
+        return
+    ended = known.finished_at if known.stage is Stage.CLOSED else None
+    now = settle(replace(attempt, ended_at=attempt.ended_at or ended), alert, rule, world.now())
+    if now != attempt:
+        _note(world, now, alert)
 
 
 def _operation(world: World, attempt: Attempt) -> Operation | None:

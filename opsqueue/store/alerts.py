@@ -18,6 +18,8 @@ _LINES = alert_history.c
 _AT_ONCE = 500
 _ASKED = ""
 """The host of the row that says that a rule was asked at all."""
+_LOOK = ""
+"""In the table of rules that have no answer: not a rule, but the look at alerts itself."""
 _ACTIVE = table.c.state != "inactive"
 _CHANGED = [column.name for column in table.columns if column.name not in {"fingerprint", "version"}]
 _UPDATE = (
@@ -78,6 +80,12 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many alerts each rule has on each host, those that are over left out."""
     query = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
     return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
+def number_active(connection: Connection, rule: str) -> int:
+    """How many alerts of this rule are not over."""
+    found: int = connection.execute(select(func.count()).where(_ACTIVE, table.c.rule == rule)).scalar_one()
+    return found
 
 
 def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition] = ()) -> bool:
@@ -177,7 +185,7 @@ def note_health(tx: Connection, host: str, sound: Iterable[str], errors: Mapping
 def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     """By rule: on which hosts it has no answer, why, and since when it was last tried."""
     found: dict[str, list[tuple[str, str, float]]] = {}
-    of_hosts = select(alert_health).where(alert_health.c.host != _ASKED)
+    of_hosts = select(alert_health).where(alert_health.c.host != _ASKED, alert_health.c.rule != _LOOK)
     for row in connection.execute(of_hosts.order_by(alert_health.c.rule, alert_health.c.host)):
         found.setdefault(row.rule, []).append((row.host, row.error, row.at))
     return found
@@ -186,7 +194,8 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
 def unwell(connection: Connection) -> dict[str, set[str]]:
     """By host: the rules that had no answer for it."""
     found: dict[str, set[str]] = {}
-    of_hosts = select(alert_health.c.host, alert_health.c.rule).where(alert_health.c.host != _ASKED)
+    query = select(alert_health.c.host, alert_health.c.rule)
+    of_hosts = query.where(alert_health.c.host != _ASKED, alert_health.c.rule != _LOOK)
     for host, rule in connection.execute(of_hosts):
         found.setdefault(host, set()).add(rule)
     return found
@@ -194,7 +203,8 @@ def unwell(connection: Connection) -> dict[str, set[str]]:
 
 def asked(connection: Connection) -> dict[str, str]:
     """By rule: the digest with which a worker asked it last."""
-    query = select(alert_health.c.rule, alert_health.c.error).where(alert_health.c.host == _ASKED)
+    query = select(alert_health.c.rule, alert_health.c.error)
+    query = query.where(alert_health.c.host == _ASKED, alert_health.c.rule != _LOOK)
     return dict(connection.execute(query).all())
 
 
@@ -206,7 +216,22 @@ def note_asked(tx: Connection, digests: Mapping[str, str], at: float) -> None:
 
 def forget_health(tx: Connection, rules: Collection[str]) -> None:
     """Drop what is noted of rules that are no more; `rules` are those that are."""
-    tx.execute(delete(alert_health).where(alert_health.c.rule.not_in(sorted(rules))))
+    tx.execute(delete(alert_health).where(alert_health.c.rule.not_in([_LOOK, *sorted(rules)])))
+
+
+def note_faults(tx: Connection, wrong: Mapping[str, str], well: Collection[str], at: float) -> None:
+    """Write down at which alerts and groups the look fails, by name, and at which it does not any more."""
+    for name in sorted(wrong):
+        put(tx, alert_health, {"rule": _LOOK, "host": name, "error": kept(wrong[name])[:500], "at": at})
+    if well:
+        mine = alert_health.c.rule == _LOOK, alert_health.c.host.in_(sorted(well))
+        tx.execute(delete(alert_health).where(*mine))
+
+
+def faults(connection: Connection) -> dict[str, tuple[str, float]]:
+    """At what the look at alerts fails: by the name of an alert or a group, why and since when; empty: at all."""
+    query = select(alert_health).where(alert_health.c.rule == _LOOK).order_by(alert_health.c.host)
+    return {row.host: (row.error, row.at) for row in connection.execute(query)}
 
 
 def alert_of(row: Mapping[Any, Any]) -> Alert:

@@ -109,6 +109,7 @@ def _read(out: Out, settings: Settings, given: Namespace) -> int:
             if given.verb == "list":
                 since = times.moment(given.since, now=now, zone=settings.timezone) if given.all else None
                 show.alerts(out, alert_desk.alerts_json(connection, since=since))
+                show.faults(alert_desk.faults_json(connection))
             elif given.verb == "rules":
                 show.rules(out, alert_desk.rules_json(settings, connection, look_up=True))
             elif given.verb == "silence":
@@ -151,20 +152,20 @@ def _ack(out: Out, settings: Settings, given: Namespace) -> int:
     with needed(settings) as store:
         if given.end:
             known = alert_people.unack(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
-            show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: nobody looks after it now")
+            show.said(out, alert_desk.alert_json(known), f"{known.called} on {known.host}: nobody looks after it now")
             return 0
         seconds = duration(given.lasting)
         known = alert_people.ack(
             store, given.alert, by=actor(), now=time.time(), seconds=seconds, comment=given.comment
         )
-    show.said(out, alert_desk.alert_json(known), f"{known.rule} on {known.host}: acknowledged for {given.lasting}")
+    show.said(out, alert_desk.alert_json(known), f"{known.called} on {known.host}: acknowledged for {given.lasting}")
     return 0
 
 
 def _resolve(out: Out, settings: Settings, given: Namespace) -> int:
     with needed(settings) as store:
         over = alert_people.resolve_by_hand(store, given.alert, by=actor(), now=time.time(), comment=given.comment)
-    show.said(out, alert_desk.alert_json(over), f"{over.rule} on {over.host} is over")
+    show.said(out, alert_desk.alert_json(over), f"{over.called} on {over.host} is over")
     return 0
 
 
