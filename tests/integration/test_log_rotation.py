@@ -105,7 +105,7 @@ def test_no_line_is_lost_while_a_process_keeps_writing(log, pack):
 
 
 def test_a_writer_without_a_pause(log):
-    """As fast as it can write: what is written between the rename and the signal goes to the old file."""
+    """A thousand lines at a stretch: what is written between the rename and the signal goes to the old file."""
     with writer(log, pause=0) as one:
         for _ in range(3):
             grown(log)
