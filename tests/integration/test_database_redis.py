@@ -50,13 +50,21 @@ def names(kept: Path) -> list[str]:
     return sorted(path.name for path in (kept / "b").glob("*/0*"))
 
 
+def where_it_is(process: Path) -> str:
+    """The working directory of a process; of one that just ends, or says it to nobody, it is empty."""
+    try:
+        return os.readlink(process / "cwd")
+    except OSError:
+        return ""
+
+
 def test_a_backup_is_loaded_compared_and_numbered(server, kept):
     run_ = cycle(asked(server, kept))
     assert (run_.objections, run_.problems, set(run_.codes)) == ([], [], {0})
     assert names(kept) == ["000001"]
     assert run_.after["backup"]["restored"] == {"db0": ["301", "1"], "db3": ["1", "0"]}
     assert {path.name for path in kept.rglob("000001/*")} >= {"dump.rdb", "SHA256SUMS", "manifest.json"}
-    places = [os.path.realpath(path) for path in (one / "cwd" for one in Path("/proc").glob("[0-9]*"))]
+    places = [where_it_is(one) for one in Path("/proc").glob("[0-9]*")]
     assert not [path for path in places if path.startswith(str(kept))]  # the scratch server has ended
 
 
