@@ -20,13 +20,12 @@ from opsqueue.secrets import SecretRef
 from opsqueue.settings import Settings
 from opsqueue.store import presence
 from opsqueue.store.engine import Store
-from opsqueue.tasks.receiver_http import HOOK, Door, Limits
+from opsqueue.tasks.receiver_door import Door, Limits
+from opsqueue.tasks.receiver_http import HOOK
 
 LEAST_TOKEN = 16
 """Characters."""
 _PLACE = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]\s]+)):(?P<port>\d{1,5})")
-_PATIENCE = 10.0
-"""Seconds that those who are being heard have to come to their end."""
 _MOST_PORT = 65_535
 _log = logging.getLogger("opsqueue.alerts")
 
@@ -74,13 +73,13 @@ def _serve(door: Door, record: _Record, tell: Callable[[str], None]) -> None:
         raise OpsqueueError("the receiver ended by itself; its log says why")
     door.shutdown()
     thread.join()
-    if not door.emptied(_PATIENCE):
+    if door.callers:
         _log.warning("the receiver ends while somebody is still being heard; they will try again")
 
 
 def _until_it_ends(door: Door, stop: threading.Event) -> None:
     try:
-        door.serve_forever(poll_interval=0.2)
+        door.serve_forever()
     except Exception:  # noqa: BLE001  # it is the thread's last word; the main thread says that it ended
         _log.exception("ERROR in the receiver of webhooks")
     finally:
