@@ -81,9 +81,9 @@ class ProbeLoop(asyncio.SelectorEventLoop):
         await super().sock_connect(sock, address)
 
     async def _known(self, *ask: Any) -> Any:
-        name, *rest, flags = ask
+        name, port, family, kind, proto, flags = ask
         try:  # an address needs no look-up, and so no thread
-            return socket.getaddrinfo(name, *rest, flags | socket.AI_NUMERICHOST)
+            return socket.getaddrinfo(name, port, family, kind, proto, flags | socket.AI_NUMERICHOST)
         except (OSError, UnicodeError):
             pass
         if ask not in self._found:
