@@ -28,8 +28,10 @@ _MOST_DRAINED = 16_000_000
 """Bytes of a refused body that are read and forgotten, so that its sender reads why."""
 _GRACE = 2.0
 """Seconds for that."""
-_BACKLOG = 128
-"""Connections that may wait to be let in."""
+_BACKLOG = 1024
+"""Connections that may wait to be let in, if the system allows so many."""
+_LET_IN = 16
+"""Connections let in before those are seen to that are here: those cut off have their files until then."""
 _LOOK_S = 0.1
 """Seconds between two looks at whether to end."""
 _SAID_EACH_S = 60.0
@@ -108,7 +110,8 @@ class Door:
 
     async def _serve(self) -> None:
         self._room = asyncio.Semaphore(self.limits.at_once)
-        server = await asyncio.start_server(self._hear, sock=self._socket, limit=MOST_HEAD, backlog=_BACKLOG)
+        server = await asyncio.start_server(self._hear, sock=self._socket, limit=MOST_HEAD, backlog=_LET_IN)
+        self._socket.listen(_BACKLOG)  # asyncio has but one number for both
         while not self._asked.is_set():  # noqa: ASYNC110  # it is set from another thread
             await asyncio.sleep(_LOOK_S)
         server.close()

@@ -240,6 +240,17 @@ def test_it_ends_in_peace(filled, number):
     assert filled.alerts() == [("Down", "db-1", "firing")]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells the threads of a process")
+def test_it_ends_whichever_of_its_threads_gets_the_signal(filled):
+    with filled.listening() as receiver:
+        assert ask(receiver.port, "GET", "/healthz")[0] == 200
+        main = receiver.process.pid
+        other = max(int(one.name) for one in Path(f"/proc/{main}/task").iterdir())
+        assert other != main
+        os.kill(other, signal.SIGTERM)  # Linux lets the thread of that number have it
+        assert receiver.process.wait(LONG) == 0
+
+
 def test_who_is_slow_holds_up_nobody_else(filled):
     with filled.listening() as receiver:
         slow = [socket.create_connection(("127.0.0.1", receiver.port), timeout=LONG) for _ in range(5)]
