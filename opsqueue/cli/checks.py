@@ -158,7 +158,8 @@ def _alerts(settings: Settings) -> Looks:
     if not found:
         return (Check(check="alerts", state="ok", message="the look at each goes well"),)
     name, (why, at) = next(iter(found.items()))
-    message = f"the look at {len(found)} fails, and people may not be told; {name or 'all'}, since {utc(at)}: {why}"
+    what = f"{len(found)} of them fails, and people may not be told; {name}" if name else "all of them fails"
+    message = f"the look at {what}, since {utc(at)}: {why}"
     mend = f"grep 'ERROR in the look' {settings.log_dir}/operations.log"
     return (Check(check="alerts", state="fail", message=message, mend=mend),)
 

@@ -3,17 +3,17 @@
 Whoever owns a public name decides where it leads, and may let it lead to a machine of ours, or to the metadata service
 of a cloud. So a name of the public Internet must lead to a public address, unless the configuration says that it need
 not; what is written as an address of the inside (`localhost`, `10.0.0.5`, `hooks`, `hooks.internal`) is meant so.
-Addresses of a single link, where clouds keep their secrets, are never asked. What was looked up is what is connected
-to: a name that leads elsewhere at the second look gains nothing.
+Addresses where clouds keep their secrets, such as all of a single link, are never asked. What was looked up is what is
+connected to: a name that leads elsewhere at the second look gains nothing.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
+from opsqueue.model.addresses import address_of, why_never_asked
+
 _INSIDE = ("localhost", "local", "internal", "intranet", "lan", "home.arpa", "test")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Refused(ValueError):
@@ -44,17 +44,16 @@ def reach(host: str, port: int, timeout: float, *, private: bool) -> socket.sock
 def says_inside(host: str) -> bool:
     """Whether a host is written so that only a machine of the inside can be meant."""
     name = host.lower().rstrip(".")
-    if (address := _address(name)) is not None:
-        return not _plain(address).is_global
+    if (address := address_of(name)) is not None:
+        return not address.is_global
     return "." not in name or any(name == end or name.endswith(f".{end}") for end in _INSIDE)
 
 
 def _problem(host: str, text: str, *, inside: bool) -> str:
-    address = _address(text)
+    address = address_of(text)
     if address is None:
         return ""
-    address = _plain(address)
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
+    if why_never_asked(address) or address.is_multicast or address.is_unspecified:
         return f"{host} leads to {address}, to which no webhook is sent"
     if not address.is_global and not inside:
         return (
@@ -62,15 +61,3 @@ def _problem(host: str, text: str, *, inside: bool) -> str:
             "notification_rules of this channel"
         )
     return ""
-
-
-def _address(text: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-
-
-def _plain(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one that only wraps it."""
-    return getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address

@@ -20,13 +20,14 @@ from opsqueue.secrets import SecretRef
 from opsqueue.settings import Settings
 from opsqueue.store import presence
 from opsqueue.store.engine import Store
-from opsqueue.tasks.receiver_http import HOOK, Door, Limits
+from opsqueue.tasks.receiver_door import Door, Limits
+from opsqueue.tasks.receiver_http import HOOK
 
 LEAST_TOKEN = 16
 """Characters."""
 _PLACE = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]\s]+)):(?P<port>\d{1,5})")
-_PATIENCE = 10.0
-"""Seconds that those who are being heard have to come to their end."""
+_LOOK_S = 0.2
+"""Seconds between two looks at whether to end."""
 _MOST_PORT = 65_535
 _log = logging.getLogger("opsqueue.alerts")
 
@@ -54,37 +55,36 @@ def listen(settings: Settings, where: str, *, token_file: str | None, tell: Call
 
 
 def _serve(door: Door, record: _Record, tell: Callable[[str], None]) -> None:
-    stop, asked = threading.Event(), threading.Event()
+    asked: list[int] = []
 
-    def end(*_: object) -> None:
-        asked.set()
-        stop.set()
+    def end(number: int, _frame: object) -> None:
+        asked.append(number)  # no lock is taken: the main thread, which it interrupts, may hold that
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    thread = threading.Thread(target=_until_it_ends, args=(door, stop), name="opsqueue-receiver", daemon=True)
+    thread = threading.Thread(target=_until_it_ends, args=(door,), name="opsqueue-receiver", daemon=True)
     thread.start()
     try:
         record.look()
     except DatabaseUnreachable as error:
         tell(f"{error.message} Until then callers are told to try again.")
     tell(f"webhooks of Alertmanager are taken at http://{_shown(door.server_address)}{HOOK}")
-    stop.wait()
-    if not asked.is_set():
+    while thread.is_alive() and not asked:
+        # Another thread may get the signal, and nothing wakes this one then, which alone may act on it.
+        thread.join(_LOOK_S)
+    if not asked:
         raise OpsqueueError("the receiver ended by itself; its log says why")
     door.shutdown()
     thread.join()
-    if not door.emptied(_PATIENCE):
+    if door.callers:
         _log.warning("the receiver ends while somebody is still being heard; they will try again")
 
 
-def _until_it_ends(door: Door, stop: threading.Event) -> None:
+def _until_it_ends(door: Door) -> None:
     try:
-        door.serve_forever(poll_interval=0.2)
+        door.serve_forever()
     except Exception:  # noqa: BLE001  # it is the thread's last word; the main thread says that it ended
         _log.exception("ERROR in the receiver of webhooks")
-    finally:
-        stop.set()
 
 
 class _Record:

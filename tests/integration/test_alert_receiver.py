@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from opsqueue.errors import DatabaseUnreachable
 from opsqueue.store import alerts
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
-from opsqueue.tasks.receiver_http import Door, Limits
+from opsqueue.tasks.receiver_door import Door, Limits
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -239,6 +240,17 @@ def test_it_ends_in_peace(filled, number):
     assert filled.alerts() == [("Down", "db-1", "firing")]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells the threads of a process")
+def test_it_ends_whichever_of_its_threads_gets_the_signal(filled):
+    with filled.listening() as receiver:
+        assert ask(receiver.port, "GET", "/healthz")[0] == 200
+        main = receiver.process.pid
+        other = max(int(one.name) for one in Path(f"/proc/{main}/task").iterdir())
+        assert other != main
+        os.kill(other, signal.SIGTERM)  # Linux lets the thread of that number have it
+        assert receiver.process.wait(LONG) == 0
+
+
 def test_who_is_slow_holds_up_nobody_else(filled):
     with filled.listening() as receiver:
         slow = [socket.create_connection(("127.0.0.1", receiver.port), timeout=LONG) for _ in range(5)]
@@ -280,16 +292,30 @@ def test_a_port_that_is_taken_is_said(filled):
 
 
 @contextmanager
-def a_door(take=len, look=lambda: None, **limits):
-    door = Door(("127.0.0.1", 0), socket.AF_INET, token="", take=take, look=look, limits=Limits(**limits))
-    thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield door
-    finally:
-        door.shutdown()
-        thread.join()
-        door.server_close()
+def a_door(take=len, look=lambda: None, token="", **limits):
+    with Door(("127.0.0.1", 0), socket.AF_INET, token=token, take=take, look=look, limits=Limits(**limits)) as door:
+        thread = threading.Thread(target=door.serve_forever)
+        thread.start()
+        try:
+            yield door
+        finally:
+            door.shutdown()
+            thread.join()
+
+
+def soon(what):
+    """Wait until that is so."""
+    until = time.monotonic() + LONG
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def said(door, what):
+    """A connection on which that was said, and from which nothing was read yet."""
+    connection = socket.create_connection(door.server_address, timeout=LONG)
+    connection.sendall(what)
+    return connection
 
 
 def test_who_sends_a_byte_now_and_then_is_cut_off():
@@ -302,7 +328,7 @@ def test_who_sends_a_byte_now_and_then_is_cut_off():
                 sent += 1
                 threading.Event().wait(0.01)
         assert sent < 900_000
-        assert door.emptied(LONG)
+        soon(lambda: door.callers == 0)
 
 
 def test_who_says_nothing_is_cut_off():
@@ -320,26 +346,82 @@ def test_who_has_said_who_it_is_has_longer():
         assert b'{"changed": 3}' in everything(one)
 
 
-def test_when_too_many_come_at_once_they_are_told_to_come_again():
-    with a_door(at_once=2) as door:
-        here = [socket.create_connection(door.server_address, timeout=LONG) for _ in range(2)]
-        with socket.create_connection(door.server_address, timeout=LONG) as third:
-            assert everything(third).startswith(b"HTTP/1.1 503 ")
-        for one in here:
-            one.close()
-        assert door.emptied(LONG), "who left made room"
-    with a_door(at_once=1) as door:
-        for _ in range(20):
-            while (found := _asked_or_reset(door.server_address[1]))[0] == 503:
-                pass  # the one before is on its way out
-            assert found == (200, {"changed": 1})
+BODY_OWED = b"POST /alertmanager HTTP/1.1\r\nContent-Length: 500\r\n\r\n{"
+UNKNOWN = b"POST /alertmanager HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 500\r\n\r\n{"
 
 
-def _asked_or_reset(port):
-    try:
-        return ask(port, body=b"x")
-    except ConnectionError:  # told to come again while it still sent
-        return 503, None
+@pytest.mark.parametrize(
+    "words", [b"", b"P", b"POST /alertmanager HTTP/1.1\r\nA: b\r\n", BODY_OWED, UNKNOWN], ids=range(5)
+)
+def test_those_who_say_something_and_wait_keep_nobody_out(words):
+    """Of the same address, over and over, with no end to their patience: each webhook is taken at once."""
+    token = TOKEN if words == UNKNOWN else ""
+    with a_door(token=token, head_seconds=LONG, seconds=LONG, patience=0.1) as door, ExitStack() as stack:
+        here = [stack.enter_context(said(door, words)) for _ in range(24)]
+        for _ in range(30):
+            found = ask(door.server_address[1], body=b"abc", Authorization=f"Bearer {TOKEN}")
+            assert found == (200, {"changed": 3})
+            here.append(stack.enter_context(said(door, words)))
+        assert words == UNKNOWN or door.callers > 20, "they are there still"
+
+
+@pytest.mark.parametrize(("words", "limit"), [(b"P", "connections"), (BODY_OWED, "bodies")])
+def test_where_too_many_wait_the_one_who_has_longest_goes(words, limit):
+    with a_door(head_seconds=LONG, seconds=LONG, patience=0.1, **{limit: 3}) as door, ExitStack() as stack:
+        first = stack.enter_context(said(door, words))
+        soon(lambda: door.callers == 1)
+        for _ in range(30):
+            stack.enter_context(said(door, words))
+        assert everything(first) == b""
+        for _ in range(10):
+            assert ask(door.server_address[1], body=b"abc") == (200, {"changed": 3})
+        soon(lambda: door.callers <= 3)
+
+
+def test_when_too_many_are_written_at_once_others_are_told_to_come_again():
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def take(body):
+        begun.release()
+        assert go_on.wait(LONG)
+        return len(body)
+
+    whole = b"POST /alertmanager HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+    with a_door(take=take, at_once=1, in_line=2) as door, ExitStack() as stack:
+        try:
+            first = stack.enter_context(said(door, whole))
+            assert begun.acquire(timeout=LONG)
+            second = stack.enter_context(said(door, whole))
+            soon(lambda: door._in_line == 2)
+            status, answer = ask(door.server_address[1], body=b"abc")
+            assert (status, "try again" in answer["error"]) == (503, True)
+            assert not begun.acquire(blocking=False), "one at a time"
+        finally:
+            go_on.set()
+        for one in (first, second):
+            assert b'{"changed": 3}' in everything(one)
+        assert ask(door.server_address[1], body=b"abcd") == (200, {"changed": 4})
+
+
+def test_however_many_ask_whether_all_is_well_the_record_is_looked_at_once():
+    looks, begun, go_on = [], threading.Event(), threading.Event()
+
+    def look():
+        looks.append(1)
+        begun.set()
+        assert go_on.wait(LONG)
+
+    with a_door(look=look) as door, ExitStack() as stack:
+        try:
+            words = b"GET /healthz HTTP/1.1\r\n\r\n"
+            here = [stack.enter_context(said(door, words)) for _ in range(20)]
+            assert begun.wait(LONG)
+            assert ask(door.server_address[1], body=b"abc") == (200, {"changed": 3})
+            soon(lambda: door.callers == 20)
+        finally:
+            go_on.set()
+        assert all(b'{"status": "ok"}' in everything(one) for one in here)
+        assert len(looks) < 20
 
 
 @pytest.mark.parametrize(("fault", "status"), [(DatabaseUnreachable("no"), 503), (KeyError("no"), 500)])
@@ -371,4 +453,4 @@ def test_whatever_comes_it_goes_on():
                 connection.shutdown(socket.SHUT_WR)
                 assert b" 200 " not in everything(connection)
         assert ask(door.server_address[1], body=b"abc") == (200, {"changed": 3})
-        assert door.emptied(LONG)
+        soon(lambda: door.callers == 0)

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from opsqueue.connectors.asking import ask_probes
-from opsqueue.connectors.probes import answer, kit
+from opsqueue.connectors.probes import answer, loop
 from opsqueue.model.fact import Fact, Probe
 
 
@@ -405,7 +405,7 @@ def hanging_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return real(host, port, *rest)
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    monkeypatch.setattr(kit, "_lookups", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(loop, "_lookups", threading.BoundedSemaphore(2))
     yield
     release.set()
     for thread in threading.enumerate():

@@ -271,5 +271,11 @@ def test_when_the_whole_look_fails_that_is_said(room, line, monkeypatch, caplog)
         room.look()
     assert caplog.text.count("ERROR in the look at alerts") == 1
     assert "the look at all alerts fails since" in line("alerts", "list").err
+    doctor = {one["check"]: one for one in line("doctor", "--output", "json").json["checks"]}
+    assert doctor["alerts"]["state"] == "fail"
+    assert "the look at all of them fails, since" in doctor["alerts"]["message"]
+    assert "ZeroDivisionError" in doctor["alerts"]["message"]
+    assert "ERROR in the look" in doctor["alerts"]["mend"]
     room.look()
+    assert {one["check"]: one for one in line("doctor", "--output", "json").json["checks"]}["alerts"]["state"] == "ok"
     assert (room.faults, len(room.messages)) == ({}, 1)

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from opsqueue.connectors.probes import dns, postgres, redis, tcp, tls
-from opsqueue.connectors.probes.kit import Kit, ProbeError, ProbeLoop, TargetError, Watch, word_of
+from opsqueue.connectors.probes.kit import Kit, ProbeError, TargetError, Watch, family_of, word_of
+from opsqueue.connectors.probes.loop import ProbeLoop
 from opsqueue.model.fact import Probe, unknown
 
 Way = Callable[[Mapping[str, Any], Watch], Awaitable[dict[str, Any]]]
@@ -153,6 +154,9 @@ async def _attempt(probe: Probe, kit: Kit, limit: float) -> dict[str, Any]:
 
 
 def _from_error(error: Exception, watch: Watch) -> dict[str, Any]:
+    for cause in family_of(error):
+        if isinstance(cause, ProbeError):  # a library wrapped what we said
+            return unknown(str(cause))
     known = word_of(error)
     if known is None:
         return unknown(f"the probe broke: {type(error).__name__}: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import dns.asyncquery
@@ -15,6 +16,7 @@ import dns.rdatatype
 import dns.resolver
 
 from opsqueue.connectors.probes.kit import ProbeError, TargetError, Watch, option
+from opsqueue.connectors.probes.loop import ours, refuse
 
 _PER_SERVER = 2.0
 """Seconds until the next of the system's name servers is asked."""
@@ -27,8 +29,9 @@ async def probe(options: Mapping[str, Any], watch: Watch) -> dict[str, Any]:
     search domains.
     """
     query = _question(option(options, "name", str), option(options, "rtype", str, "A"))
-    servers = _servers(option(options, "resolver", str, ""))
-    with watch.phase("query"):
+    resolver = option(options, "resolver", str, "")
+    servers = _servers(resolver)
+    with watch.phase("query"), nullcontext() if resolver else ours():
         server, reply = await _first_reply(query, servers)
     answers, ttl = _read(reply)
     code = dns.rcode.to_text(reply.rcode())
@@ -72,9 +75,11 @@ def _server(text: str) -> tuple[str, int]:
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:
-        return str(ipaddress.ip_address(host)), int(port)
+        server = str(ipaddress.ip_address(host)), int(port)
     except ValueError:
         raise ProbeError(f"resolver is an address such as 192.0.2.53 or 192.0.2.53:5353; found {text!r}") from None
+    refuse(server[0])
+    return server
 
 
 async def _first_reply(query: dns.message.Message, servers: list[tuple[str, int]]) -> tuple[str, dns.message.Message]:

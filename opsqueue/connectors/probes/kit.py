@@ -1,4 +1,4 @@
-"""What all probes share: one event loop per run, name look-ups that can be left behind, phases, error words."""
+"""What all probes share: the way to connect, phases, error words."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import errno
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from opsqueue.connectors.probes import authorities
-
-_MOST_LOOKUPS = 64
-# A look-up in the C library cannot be ended from outside. One that hangs is left behind in its daemon thread;
-# this counts them over the whole process, so that they stay bounded however often probes are asked.
-_lookups = threading.BoundedSemaphore(_MOST_LOOKUPS)
 
 _PER_ADDRESS = 2.0
 """Seconds until the next address of a name is tried."""
@@ -36,76 +30,6 @@ class TargetError(Exception):
     def __init__(self, word: str, detail: str) -> None:
         super().__init__(detail)
         self.word = word
-
-
-class ProbeLoop(asyncio.SelectorEventLoop):
-    """An event loop that looks each name up once per run, in threads that nobody has to wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._found: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
-
-    async def getaddrinfo(
-        self,
-        host: Any,
-        port: Any,
-        *,
-        family: int = 0,
-        type: int = 0,  # noqa: A002 - asyncio calls it by this name
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Any:
-        """As the loop's own, but it can be abandoned; answers are shared by the probes of one run."""
-        name = host.decode("ascii") if isinstance(host, bytes) else host
-        try:  # an address needs no look-up, and so no thread
-            return socket.getaddrinfo(name, port, family, type, proto, flags | socket.AI_NUMERICHOST)
-        except (OSError, UnicodeError):
-            pass
-        ask = (name, port, family, type, proto, flags)
-        if ask not in self._found:
-            self._found[ask] = self._begin_lookup(ask)
-        future = self._found[ask]
-        try:
-            return await asyncio.shield(future)
-        except OSError:
-            self._found.pop(ask, None)  # so that another attempt asks anew
-            raise
-
-    def _begin_lookup(self, ask: tuple[Any, ...]) -> asyncio.Future[Any]:
-        if not _lookups.acquire(blocking=False):
-            raise ProbeError(
-                f"{_MOST_LOOKUPS} name look-ups of earlier probes still hang; wanted a free one. "
-                f"Look at the name servers of the worker (/etc/resolv.conf)."
-            )
-        future: asyncio.Future[Any] = self.create_future()
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        threading.Thread(target=self._look_up, args=(ask, future), name="probe-lookup", daemon=True).start()
-        return future
-
-    def _look_up(self, ask: tuple[Any, ...], future: asyncio.Future[Any]) -> None:
-        found: Any = None
-        problem: Exception | None = None
-        try:
-            found = socket.getaddrinfo(*ask)
-        except OSError as error:
-            problem = error
-        except (UnicodeError, ValueError) as error:
-            problem = ProbeError(f"{ask[0]!r} is no host name: {error}")
-        finally:
-            _lookups.release()
-        try:
-            self.call_soon_threadsafe(_settle, future, found, problem)
-        except RuntimeError:
-            return  # the run is over; nobody waits for this answer
-
-
-def _settle(future: asyncio.Future[Any], found: Any, problem: Exception | None) -> None:
-    if future.done():
-        return
-    if problem is not None:
-        future.set_exception(problem)
-    else:
-        future.set_result(found)
 
 
 class Kit:
@@ -236,20 +160,20 @@ def option(options: Mapping[str, Any], name: str, kind: type | tuple[type, ...],
 
 def word_of(error: BaseException) -> tuple[str, str] | None:
     """The word and the detail for an error of the network; `None` when it is none."""
-    for found in _family(error):
+    for found in family_of(error):
         word = _word(found)
         if word:
             return word, _detail(found)
     return None
 
 
-def _family(error: BaseException) -> Iterator[BaseException]:
+def family_of(error: BaseException) -> Iterator[BaseException]:
     """The causes first: the library's own wrapping says less."""
     for child in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-        yield from _family(child)
+        yield from family_of(child)
     cause = error.__cause__ or error.__context__
     if cause is not None:
-        yield from _family(cause)
+        yield from family_of(cause)
     yield error
 
 
