@@ -27,6 +27,8 @@ _STALE = LONGEST_TRY + 5.0
 """Seconds after which a try that nobody ended is that of a worker that died."""
 _AGAIN, _REST = 1, 3
 """How long it waits, as after so many failed tries: some 5 s, and a minute."""
+_MOST_AGAIN = 6.0
+"""Seconds; the longest of the former."""
 _BEHIND = 120.0
 """Seconds that are looked back; longer than a try and the rest after it."""
 
@@ -43,6 +45,11 @@ class _Try:
         """When it ended that had hung; 0: it had not, or not yet."""
         failed = self.of.status in {"failed", "dead"} and not self.of.error.startswith(BUSY)
         return self.of.at if failed and self.of.at is not None and self.of.at - self.began >= _SLOW else 0.0
+
+    def on_way(self, now: float, *, alone: bool) -> bool:
+        """Whether others wait for its end: it takes long, or looks whether a channel works again that failed before."""
+        patience = 0.0 if alone or self.of.attempts > 1 else _SLOW
+        return self.of.status == "sending" and patience <= now - self.began < _STALE
 
 
 def guarded(tx: Connection, world: World, delivery: Delivery, attempt: Delivery) -> Delivery:
@@ -72,17 +79,16 @@ def _waits(delivery: Delivery, tries: Iterable[_Try], now: float) -> Delivery | 
     rests_until = hung.hung + retry_after(_REST, key_of(delivery)) if hung else now
     if hung and rests_until > now:
         return _rests(delivery, hung, rests_until, now)
-    patience = 0.0 if hung else _SLOW
-    on_way = [now - one.began for one in tries if one.of.status == "sending"]
-    longest = max((took for took in on_way if patience <= took < _STALE), default=None)
-    if longest is None:
+    took = max((now - one.began for one in tries if one.on_way(now, alone=hung is not None)), default=None)
+    if took is None:
         return None
-    again = now + retry_after(_AGAIN, f"{key_of(delivery)}:{now}")
-    return _later(delivery, again, f"{BUSY} has been on its way for {longest:.0f} s")
+    ends = max(now, now - took + LONGEST_TRY) if hung else now  # nobody believes that it is answered before
+    again = ends + retry_after(_AGAIN, f"{key_of(delivery)}:{now}")
+    return _later(delivery, again, f"{BUSY} has been on its way for {took:.0f} s")
 
 
 def _rests(delivery: Delivery, hung: _Try, until: float, now: float) -> Delivery:
-    if not 0 < delivery.next_at <= hung.hung:  # it was not due yet while that one hung
+    if not 0 < delivery.next_at <= hung.hung + _MOST_AGAIN:  # it neither was due nor waited while that one hung
         return _later(delivery, until, f"{BUSY} got no answer {now - hung.hung:.0f} s ago")
     attempt = replace(delivery, attempts=delivery.attempts + 1, note=_rested(delivery.note))
     counted = after(attempt, refused(f"{BUSY} failed: {hung.of.error}"), hung.hung)
