@@ -88,7 +88,8 @@ def _waits(delivery: Delivery, tries: Iterable[_Try], now: float) -> Delivery | 
 
 
 def _rests(delivery: Delivery, hung: _Try, until: float, now: float) -> Delivery:
-    if not 0 < delivery.next_at <= hung.hung + _MOST_AGAIN:  # it neither was due nor waited while that one hung
+    was_due = 0 < delivery.next_at <= hung.hung + _MOST_AGAIN  # or stood outside, for as long as that
+    if not was_due or (delivery.at or 0.0) > hung.began:  # it has counted that time already
         return _later(delivery, until, f"{BUSY} got no answer {now - hung.hung:.0f} s ago")
     attempt = replace(delivery, attempts=delivery.attempts + 1, note=_rested(delivery.note))
     counted = after(attempt, refused(f"{BUSY} failed: {hung.of.error}"), hung.hung)

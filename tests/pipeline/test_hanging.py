@@ -147,6 +147,19 @@ def test_it_is_told_once_the_other_was_answered(pool):
     assert {pool.story.show(one)["stage"] for one in (first, second)} == {"closed"}
 
 
+def test_two_that_hung_together_count_one_try_each_and_rest(pool):
+    both = [ask(pool), ask(pool)]
+    pool.run(*both, seconds=25)
+    assert len(pool.tries) == 2
+    for one in both:
+        row = pool.row(one)
+        assert (row.status, row.attempts, row.error) == ("failed", 1, SILENCE.error)
+        assert row.note.startswith("another message to this channel got no answer ")
+        assert not row.held, "its time is to be in the figures"
+        assert f"(1 attempts, {SILENCE.error}); {row.note}, next at" in pool.story.show(one)["verdicts"][-1]["why"]
+        assert 48 <= row.next_at - (pool.tries[0][0] + LONGEST_TRY) <= 72
+
+
 def test_nobody_waits_for_one_that_has_only_begun(pool):
     first, second = ask(pool), ask(pool)
     pool.run(first, second, seconds=2)
