@@ -5,7 +5,7 @@ from __future__ import annotations
 from opsqueue.gates.evidence import Evidence
 from opsqueue.model.instant import utc_text
 from opsqueue.model.names import Outcome, TargetState
-from opsqueue.model.record import Delivery, Target
+from opsqueue.model.record import BUSY, Delivery, Target
 from opsqueue.model.verdict import Hold, Pass, Verdict
 
 _AGAIN = 30.0
@@ -72,5 +72,6 @@ def _open_message(each: Delivery, operation_id: str) -> str:
         return f"{each.channel} waits: {each.note}, next at {utc_text(each.next_at)}"
     if each.status in _TRYING:
         tried = f"{each.attempts} attempts, {error}" if each.attempts else "not tried yet"
-        return f"{each.channel} is {each.status} ({tried}), next at {utc_text(each.next_at)}"
+        waits = each.note[each.note.index(BUSY) :] if BUSY in each.note else ""
+        return f"{each.channel} is {each.status} ({tried}){waits and f'; {waits}'}, next at {utc_text(each.next_at)}"
     return f"{each.channel} is {each.status!r}, which is no receipt: a person must look"

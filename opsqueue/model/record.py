@@ -125,6 +125,8 @@ WAITING = ("queued", "sending", "failed", "summary")
 """The states of a delivery in which something is still to be told."""
 INSTEAD = "instead of"
 """How the note of a delivery begins that takes the place of one that was given up."""
+BUSY = "another message to this channel"
+"""How the words begin that say that a delivery waits because its channel does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ class Delivery:
     @property
     def held(self) -> bool:
         """Whether it waits or waited on purpose: quiet hours, a limit, a summary."""
-        return bool(self.note) and not self.note.startswith(INSTEAD)
+        return bool(self.note) and not self.note.startswith((INSTEAD, BUSY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,9 @@ from typing import Literal
 MOST_ATTEMPTS = 8
 """After so many failed attempts a delivery is given up and goes down the fallback channel (about 2.5 hours)."""
 
+LONGEST_TRY = 15.0
+"""Seconds after which a try that got no answer is ended, about."""
+
 _BACKOFF = (5, 15, 60, 300, 900, 3600)
 _JITTER = 0.2
 _TRY_AGAIN = frozenset({408, 425, 429})

@@ -16,7 +16,7 @@ from opsqueue.notify.address import is_web, mask
 from opsqueue.notify.alertmanager import alerts_of, is_alertmanager
 from opsqueue.notify.channels import LOG_URL, Channel
 from opsqueue.notify.message import Message
-from opsqueue.notify.receipt import ACCEPTED, MOST_ATTEMPTS, Receipt, refused, retry_after
+from opsqueue.notify.receipt import ACCEPTED, LONGEST_TRY, MOST_ATTEMPTS, Receipt, refused, retry_after
 from opsqueue.notify.text import one_line
 from opsqueue.notify.webhook import post
 
@@ -27,7 +27,7 @@ _LEVEL = {Severity.INFO: logging.INFO, Severity.WARNING: logging.WARNING, Severi
 _MOST_ERROR = 400
 
 
-def send(channel: Channel, message: Message, *, event_id: str, timeout: float = 15) -> Receipt:
+def send(channel: Channel, message: Message, *, event_id: str, timeout: float = LONGEST_TRY) -> Receipt:
     """Hand the message to the next hop, in at most about `timeout` seconds; `accepted` is not `read`.
 
     A channel with several recipients is sent to all at once and is accepted only when all are; a retry

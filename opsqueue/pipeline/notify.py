@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from opsqueue.model.record import Delivery, Event, Operation, Target
 from opsqueue.model.verdict import Hold, Pass
 from opsqueue.notify.channels import LOG
 from opsqueue.notify.message import Message, compose
+from opsqueue.pipeline.breaker import guarded
 from opsqueue.pipeline.evidence import gather, recorded
 from opsqueue.pipeline.move import InTransaction, Known, Move
 from opsqueue.pipeline.postbox import after, begin, begun, ended, key_of, next_hops
@@ -23,6 +26,9 @@ from opsqueue.store.engine import Connection
 _EVENT = "ended"
 _TRYING = frozenset({"queued", "failed", "sending"})
 _TOLD = frozenset({"accepted", "suppressed"})
+_PATIENCE = 1.0
+"""Seconds that a channel is waited for before the next one is told beside it."""
+_SIDE_BY_SIDE = 16
 
 
 def notify(world: World, operation: Operation, known: Known = None) -> Move | InTransaction:
@@ -67,11 +73,24 @@ def _send_all(
     world: World, operation: Operation, message: Message, outbox: tuple[Delivery, ...]
 ) -> tuple[Delivery, ...]:
     """Each delivery after its try, and those that take the place of what was given up."""
-    sent = {row.channel: _send(world, operation, message, row) for row in outbox}
+    sent = _send_each(world, operation, message, outbox)
     while hops := next_hops(world, tuple(sent.values())):
         _lead_down(world, operation, hops)
-        sent.update({row.channel: _send(world, operation, message, row) for row in hops})
+        sent.update(_send_each(world, operation, message, hops))
     return tuple(sent.values())
+
+
+def _send_each(world: World, operation: Operation, message: Message, rows: tuple[Delivery, ...]) -> dict[str, Delivery]:
+    """Each in its turn, by channel; one that does not answer soon keeps the next ones waiting no longer."""
+    if len(rows) == 1:  # the most, and a thread costs something
+        return {row.channel: _send(world, operation, message, row) for row in rows}
+    with ThreadPoolExecutor(min(len(rows), _SIDE_BY_SIDE), thread_name_prefix="notify") as pool:
+        tries = {}
+        for row in rows:
+            tries[row.channel] = pool.submit(_send, world, operation, message, row)
+            with suppress(TimeoutError):
+                tries[row.channel].result(_PATIENCE)
+        return {channel: one.result() for channel, one in tries.items()}
 
 
 def _lead_down(world: World, operation: Operation, hops: tuple[Delivery, ...]) -> None:
@@ -103,9 +122,10 @@ def _noted(world: World, operation: Operation, delivery: Delivery, message: Mess
     """The try, written before it is made: a crash leaves a trace of it; or the delivery as it waits."""
     with world.store.begin() as tx:
         operations.renew(tx, operation, world.now() + world.settings.worker.lease_seconds)
-        attempt = begin(tx, world, delivery, message)
+        attempt = guarded(tx, world, delivery, begin(tx, world, delivery, message))
         store_deliveries.save(tx, attempt)
         begun(tx, world, attempt, message)
+        ended(tx, world, attempt)  # it may have been given up with what another try met
     return attempt
 
 

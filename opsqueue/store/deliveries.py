@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -18,6 +18,12 @@ def of(connection: Connection, operation_id: str) -> tuple[Delivery, ...]:
     """What is, or was, to be told about an operation."""
     rows = connection.execute(_OF, {"the_operation": operation_id}).mappings()
     return tuple(delivery_of(row) for row in rows)
+
+
+def to(connection: Connection, channel: str, operations: Collection[str]) -> tuple[Delivery, ...]:
+    """What these operations have to tell this recipient."""
+    query = select(table).where(table.c.operation_id.in_(operations), table.c.channel == channel)
+    return tuple(delivery_of(row) for row in connection.execute(query).mappings())
 
 
 def add(tx: Connection, deliveries: Sequence[Delivery]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from opsqueue.store.gently import put
 from opsqueue.store.schema import sends as table
 
+_NEWEST = 50
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:channel))")
 
 
@@ -42,6 +45,17 @@ def same(connection: Connection, channel: str, content: str, at: float, *, besid
         .limit(1)
     ).first()
     return (row[0], row[1]) if row else None
+
+
+def untaken(connection: Connection, channel: str, *, after: float, until: float, besides: str) -> dict[str, float]:
+    """The newest tries there to tell other events that began since the last one that was accepted, and when each did.
+
+    Only those that began after `after` and not later than `until`, UNIX seconds.
+    """
+    query = select(table.c.event, table.c.at, table.c.accepted)
+    query = query.where(table.c.channel == channel, table.c.at > after, table.c.at <= until, table.c.event != besides)
+    newest = connection.execute(query.order_by(table.c.at.desc()).limit(_NEWEST))
+    return {event: at for event, at, _ in takewhile(lambda row: not row.accepted, newest)}
 
 
 def last_accepted(connection: Connection, channel: str) -> float:

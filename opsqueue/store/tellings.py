@@ -6,7 +6,7 @@ last one may write what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, exists, func, or_, select, update
@@ -67,6 +67,12 @@ def due_soon(connection: Connection, until: float) -> bool:
 def of(connection: Connection, event: str) -> tuple[Delivery, ...]:
     """Whom an event is told to, and how that stands."""
     return tuple(_delivery(row) for row in connection.execute(_OF, {"the_event": event}).mappings())
+
+
+def to(connection: Connection, channel: str, events: Collection[str]) -> tuple[Delivery, ...]:
+    """How it stands that this recipient is told these events."""
+    query = select(table).where(table.c.event.in_(events), table.c.channel == channel)
+    return tuple(_delivery(row) for row in connection.execute(query).mappings())
 
 
 def message(connection: Connection, event: str) -> Mapping[str, Any]:

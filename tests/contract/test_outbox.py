@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from opsqueue.model.names import OperationPriority, Severity
 from opsqueue.model.record import Delivery, Operation
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt
+from opsqueue.pipeline.breaker import guarded
 from opsqueue.pipeline.telling import enqueue, send_due
 from opsqueue.store import deliveries, operations, sends, tellings
 
@@ -360,3 +362,92 @@ def say(story, event, title, *channels):
     message = Message(title=title, body=title, severity=Severity.WARNING, payload={}, short=title)
     with story.store.begin() as tx:
         assert enqueue(tx, story.world(), message, event_id=event, channels=channels or ["slack"])
+
+
+def hanging(store, *, ended, took=15.0, event="e1", status="failed"):
+    """A message whose try took so long."""
+    add(store, a_message(event), row(event=event, status=status, attempts=1, error="no answer"))
+    with store.begin() as tx:
+        sends.note(tx, "email", event, at=ended - took, content="c")
+        [found] = tellings.of(tx, event)
+        assert tellings.save(tx, replace(found, at=ended), seen=1)
+
+
+def an_operation(store, number):
+    operation = Operation(id=f"op-{number}", name="n", type="t", priority=OperationPriority.NORMAL, created_at=AT)
+    with store.begin() as tx:
+        operations.create(tx, operation, "digest")
+    return replace(row(event="ended"), operation_id=operation.id, next_at=0.0)
+
+
+def guard(store, delivery, now):
+    """What becomes of a delivery that is to be tried now, written down as it is in `notify`."""
+    world = SimpleNamespace(now=lambda: now)
+    with store.begin() as tx:
+        done = guarded(tx, world, delivery, replace(delivery, status="sending", attempts=delivery.attempts + 1))
+        deliveries.save(tx, done)
+        if done.status == "sending":
+            sends.note(tx, "email", f"{done.operation_id}:ended", at=now, content="c")
+    return done
+
+
+def test_of_many_who_rested_one_looks_whether_the_channel_answers_again(store):
+    hanging(store, ended=AT)
+    rows = [an_operation(store, number) for number in range(6)]
+    rest = [guard(store, one, AT + 10) for one in rows]
+    assert {(one.status, one.attempts) for one in rest} == {("queued", 0)}
+    assert all(40 < one.next_at - AT < 80 for one in rest)
+    tried = at_once(6, lambda index: guard(store, rest[index], AT + 80))
+    assert sorted(one.status for one in tried) == ["queued"] * 5 + ["sending"]
+    with store.begin() as tx:
+        sends.accepted(tx, "email", next(f"{one.operation_id}:ended" for one in tried if one.attempts), at=AT + 81)
+    assert {guard(store, one, AT + 82).status for one in tried if not one.attempts} == {"sending"}
+
+
+def test_a_try_that_hung_counts_for_each_that_was_due_meanwhile_and_once(store):
+    hanging(store, ended=AT)
+    due = replace(an_operation(store, 1), next_at=AT - 5, attempts=7, status="failed")
+    given_up = guard(store, due, AT + 1)
+    assert (given_up.status, given_up.attempts, given_up.at) == ("dead", 8, AT)
+    assert given_up.error == "another message to this channel failed: no answer"
+    counted = guard(store, replace(due, attempts=1), AT + 1)
+    assert (counted.status, counted.attempts) == ("failed", 2)
+    again = guard(store, replace(counted, next_at=AT + 20), AT + 20)  # as when a person has it tried again
+    assert (again.status, again.attempts) == ("failed", 2)
+    assert again.note == "another message to this channel got no answer 20 s ago"
+
+
+def test_a_channel_that_fails_at_once_or_took_something_since_is_no_channel_that_hangs(store):
+    hanging(store, ended=AT, took=2.0)
+    one = an_operation(store, 1)
+    assert guard(store, one, AT + 1).status == "sending"
+    hanging(store, ended=AT + 30, event="e2")
+    assert guard(store, an_operation(store, 2), AT + 31).status == "queued"
+    hanging(store, ended=AT + 30, took=1.0, event="e3", status="accepted")
+    with store.begin() as tx:
+        sends.accepted(tx, "email", "e3", at=AT + 30)
+    assert guard(store, an_operation(store, 3), AT + 31).status == "sending"
+
+
+def test_a_clock_that_was_set_back_lets_nobody_wait_for_the_future(store):
+    hanging(store, ended=AT + 7200)
+    assert guard(store, an_operation(store, 1), AT).status == "sending"
+
+
+def test_what_a_channel_was_lately_sent_is_found_by_an_index(store):
+    with store.begin() as tx:
+        for number in range(2000):
+            sends.note(tx, f"channel-{number % 20}", f"op-{number}:ended", at=AT + number, content="c")
+    asked = []
+    listen = lambda _c, _cursor, statement, parameters, *_more: asked.append((statement, parameters))  # noqa: E731
+    with store.begin() as tx:
+        tx.exec_driver_sql("ANALYZE")
+        event.listen(tx, "before_cursor_execute", listen)
+        found = sends.untaken(tx, "channel-7", after=AT + 1900, until=AT + 1950, besides="op-1927:ended")
+        deliveries.to(tx, "channel-7", found)
+        tellings.to(tx, "channel-7", found)
+        event.remove(tx, "before_cursor_execute", listen)
+        assert found == {f"op-{number}:ended": AT + number for number in (1907, 1947)}
+        explain = "EXPLAIN QUERY PLAN" if tx.dialect.name == "sqlite" else "EXPLAIN"
+        [sent, *_rows] = [tx.exec_driver_sql(f"{explain} {text}", given).all() for text, given in asked]
+    assert "ix_sends_channel_at" in str(sent), sent

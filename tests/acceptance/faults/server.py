@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -128,6 +128,39 @@ def slow_web_server():
         yield server
     finally:
         server.let_go.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def hanging_web_server():
+    """Takes every POST and answers none; the events that came are in `got`, `most` were open at the same time."""
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                server.got.append(self.headers["X-Opsqueue-Event"])
+                server.open += 1
+                server.most = max(server.most, server.open)
+            with suppress(OSError):
+                self.rfile.read(1)  # until who asked has had enough
+            with lock:
+                server.open -= 1
+            self.close_connection = True
+
+        def log_message(self, *_words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.got, server.open, server.most = [], 0, 0
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
         server.shutdown()
         thread.join()
         server.server_close()

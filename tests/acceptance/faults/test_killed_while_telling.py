@@ -52,6 +52,7 @@ def test_a_kill_between_deciding_and_telling_the_end_of_an_operation(listened, s
         held[asked] = (channel, where)
     for asked, (channel, where) in held.items():
         assert rig.at(asked, f"{channel}-{where}") == rig.holder(asked)
+        _until_told(lambda asked=asked: _notes(rig, asked), channel)
     since = time.time()
     for asked, (channel, where) in held.items():
         os.kill(rig.holder(asked), signal.SIGKILL)
@@ -74,6 +75,7 @@ def test_a_kill_between_deciding_and_telling_what_belongs_to_no_operation(listen
     rig.worker("a")
     _say(rig, "alert-1")
     assert rig.at("alert-1", f"{channel}-{where}") == rig.parts[-1].process.pid
+    _until_told(lambda: _states(rig, "alert-1"), channel)
     since = time.time()
     rig.parts[-1].kill()
     rig.let_go("alert-1", f"{channel}-{where}")
@@ -130,6 +132,15 @@ def _say(rig, event, channels=BOTH):
     message = Message(title=event, body=event, severity=Severity.WARNING, payload={"event": event}, short=event)
     with rig.store.begin() as tx:
         assert enqueue(tx, world, message, event_id=event, channels=channels)
+
+
+def _until_told(states, held):
+    """Until whoever is not held was told and that is written down: in between, a kill has it told once more."""
+    until(lambda: {status for one, status in states().items() if one != held} == {"accepted"}, what=states)
+
+
+def _notes(rig, operation_id):
+    return {note["channel"]: note["status"] for note in rig.show(operation_id)["notifications"]}
 
 
 def _states(rig, event):
