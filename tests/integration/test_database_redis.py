@@ -53,7 +53,7 @@ def names(kept: Path) -> list[str]:
 def where_it_is(process: Path) -> str:
     """The working directory of a process; of one that just ends, or says it to nobody, it is empty."""
     try:
-        return os.readlink(process / "cwd")
+        return str((process / "cwd").readlink())
     except OSError:
         return ""
 
