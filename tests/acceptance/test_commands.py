@@ -303,6 +303,7 @@ def test_the_embedded_system_ends_by_itself(town):
     """Started by the first command that needed it; it goes when nothing is left to do."""
     if not _missing():
         town.run("service", "nginx", "stop")
+    assert town.sh(f"opsqueue execute {MONITORING} --wait").code == 0
     town.ended_by_itself(20)
     assert town.ops("history", "--output", "json").json["operations"]
     # What people are told of goes into the log as well, and this machine may give reason for it.
