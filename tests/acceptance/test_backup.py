@@ -171,6 +171,7 @@ def test_from_the_first_backup_to_the_file_that_came_back(town):
     untold(town, "succeeded")
 
 
+@pytest.mark.long
 def test_damage_fails_a_verification_and_a_restore_in_place_is_asked_about(town):
     resticgen.repository(home(town) / "repository", CANARY)
     assert town.sh(f"opsqueue execute {BACKUP} --wait --output json").code == 0
@@ -200,6 +201,7 @@ def test_damage_fails_a_verification_and_a_restore_in_place_is_asked_about(town)
     nowhere(town)
 
 
+@pytest.mark.long
 def test_a_host_without_a_backup_is_named_and_skipped_by_the_schedule(town):
     none = town.ops("backups", "verify", "web-server-1")
     assert none.code == 10
@@ -307,6 +309,7 @@ class TestOverSsh:
         assert (back / (home(two, "h2") / "source/f").relative_to("/")).read_text().startswith("of h2")
         nowhere(two)
 
+    @pytest.mark.long
     def test_restic_that_is_killed_on_the_host_is_a_failure_that_leaves_nothing(self, two):
         resticgen.repository(home(two, "h1") / "repository", CANARY)
         assert two.execute("backup_operation", systems=["h1"])[0].code == 0

@@ -164,6 +164,7 @@ def test_a_password_of_postgresql_is_seen_nowhere(make_place, server):
 
 
 @mariadb_server
+@pytest.mark.long
 def test_a_password_of_mariadb_is_seen_nowhere(make_place):
     with mariadb() as one:
         one.sql(f"create user canary@localhost identified by '{SECRET}'; grant all on *.* to canary@localhost")

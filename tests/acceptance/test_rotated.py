@@ -132,6 +132,7 @@ def test_the_logs_of_nginx_while_it_serves(nginx):
     assert (again["status"], again["targets"][0]["steps"]) == ("unchanged", [])
 
 
+@pytest.mark.long
 def test_the_setting_log_retention_days_counts(nginx):
     old = nginx.access.with_name("access.log-20200101T000000Z.gz")
     old.write_bytes(gzip.compress(b"old\n"))

@@ -122,6 +122,7 @@ def nowhere_told(host):
             assert host.secret not in str(record.execute(f"select * from {table}").fetchall()), table
 
 
+@pytest.mark.long
 def test_a_part_that_could_not_be_asked_is_neither_passed_nor_fixed(host):
     """sshd that does not understand its file, advisories that are gone: what was found before goes on standing."""
     planted = [one for one in WEAKNESSES if one.code in {"ssh_root_login", "vulnerable_package", "uid_zero"}]

@@ -154,6 +154,7 @@ def test_a_worker_that_is_killed_while_it_measures(room):
 
 
 @needs_sshd
+@pytest.mark.long
 def test_two_hosts_over_ssh():
     """Looked at, and given limits, over SSH."""
     with Farm(hosts=2) as farm:
