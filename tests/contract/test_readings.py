@@ -15,7 +15,7 @@ import psutil
 import pytest
 from reading_pair import answer, both, by_script
 
-from opsqueue.connectors.procfs import reading_of, reading_script
+from opsqueue.connectors.procfs import answer_bytes, reading_of, reading_script, reading_text
 from opsqueue.connectors.procfs.answer import answer_of
 from opsqueue.connectors.procfs.parse import _COUNTERS
 from opsqueue.connectors.reading import GROWING
@@ -306,6 +306,25 @@ def test_it_starts_few_programs(tmp_path, options, programs):
 def _script(options):
     script = reading_script(options)
     return script.text, "opsqueue", *script.args
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_gap_s": 0.01},
+        {"sample_gap_s": 0.01, "samples": 4, "subjects": ["cpu", "network", "io", "processes"]},
+        {"sample_gap_s": 0.01, "top_processes": 0},
+        {"subjects": ["memory", "load", "disk"]},
+    ],
+    ids=str,
+)
+def test_what_a_plan_shows_is_a_whole_text_whose_answer_is_about_as_long_as_it_says(options):
+    script = reading_script(options)
+    sent = subprocess.run(["/bin/sh"], input=reading_text(script).encode(), stdout=subprocess.PIPE, check=True)
+    found = reading_of(Result(exit_code=0, stdout=sent.stdout.decode(errors="surrogateescape")), options)
+    assert [name for name, part in found.items() if "unknown" in part] == []
+    expected = answer_bytes(options, len(list(Path("/proc").glob("[0-9]*"))))
+    assert expected / 3 < len(sent.stdout) < expected * 3
 
 
 # -- poor and odd hosts -------------------------------------------------------------------------------------
