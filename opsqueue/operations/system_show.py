@@ -1,4 +1,4 @@
-"""What a report shows of a reading: what is nearest to its limit, with what waits for it, and charts of the last day."""
+"""What a report shows of a reading: what is nearest to its limit, what waits for it, and charts of the last day."""
 
 from __future__ import annotations
 

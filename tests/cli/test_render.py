@@ -66,8 +66,7 @@ def test_a_plan_of_a_look_names_some_numbers_of_the_last_one(capsys):
         "connector": "worker", "on_host": True, "script": "", "answer_bytes": None, "series": sorted(metrics),
         "last": {"at": "2026-01-02T03:04:05.000Z", "metrics": metrics},
     }  # fmt: skip
-    with Out() as out:
-        render.plan(out, PLAN | {"targets": [target]})
+    render.plan(Out(), PLAN | {"targets": [target]})
     said = capsys.readouterr().out
     numbers = "m0 0.0 %, m1 1.5 %, m2 3.0 %, m3 4.5 %, m4 6.0 % and 3 others"
     assert f"keeps 8 series; at the last look, 2026-01-02T03:04:05.000Z: {numbers}" in said

@@ -140,6 +140,14 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             evidence={"rule": rule, **better},
             advice="A hundredth of the numbers of that time lies beyond it.",
         )
+    if longer := tried.get("suggested_for"):  # an answer of an older version does not say
+        yield Finding(
+            severity=Severity.INFO,
+            code="for_suggested",
+            message=f"with `for_s` {longer['for_s']} it would have fired {longer['fired']} times",
+            evidence={"rule": rule, **longer},
+            advice="All that was shorter would have ended before anybody was told.",
+        )
 
 
 def time_of(figures: Mapping[str, Any]) -> str:
@@ -173,6 +181,9 @@ def report(hand: Hand) -> Iterator[Section]:
     if tried := hand.known("replay"):
         rows = ((one["at"], one["what"], one["value"]) for one in tried["transitions"])
         yield _section(f"What {tried['rule']} would have done", ("at", "what", "value"), rows)
+        if said := tried.get("message"):
+            text = (f"To {', '.join(said['channels'])}: {said['title']}", *said["body"].splitlines())
+            yield Section(title="What people would have been told first", text=tuple(filter(None, text)))
 
 
 _OF_ALERTS = ("alert", "state", "severity", "rule", "value", "since", "acknowledged by", "kept quiet by")
