@@ -29,7 +29,10 @@ class _Resource:
 
 
 _RESOURCES: Mapping[str, tuple[_Resource, ...]] = {
-    "cpu": (_Resource(name="CPU", metric="cpu_usage", limit="cpu_usage", waits=("pressure_cpu", "cpu_steal")),),
+    "cpu": (
+        _Resource(name="CPU", metric="cpu_usage", limit="cpu_usage", waits=("pressure_cpu", "cpu_steal")),
+        _Resource(name="CPU, of the control group's limit", metric="cpu_limit_usage", limit="cpu_usage"),
+    ),
     "memory": (
         _Resource(name="memory", metric="memory_usage", limit="memory_usage", waits=("pressure_memory", "swap_usage")),
         _Resource(name="memory, of the control group's limit", metric="memory_limit_usage", limit="memory_usage"),

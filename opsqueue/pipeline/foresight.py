@@ -12,10 +12,10 @@ from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 from opsqueue.telemetry import iso
 
-Json = Mapping[str, Any]
 
-
-def foreseen(connection: Connection, operation_type: str, host: Host, facts: Sequence[Fact], now: float) -> Json:
+def foreseen(
+    connection: Connection, operation_type: str, host: Host, facts: Sequence[Fact], now: float
+) -> dict[str, Any]:
     """How the host is reached, what it is sent, about how much comes back, and what the last look measured.
 
     `script` is the whole text where a reading is all that is asked of a host over SSH, and empty elsewhere: this

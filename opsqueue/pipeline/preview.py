@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import dropwhile
 from typing import Any
@@ -58,12 +57,12 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-_NO_LOOK: Mapping[str, Any] = {"asks": []}
+_NO_LOOK: dict[str, Any] = {"asks": []}
 
 
 def _look(
     world: World, connection: Connection, operation: Operation, kind: OperationKind, survey: Surveyed
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """What an operation that looks would ask of, or for, this host; and what it would send and keep."""
     host = world.inventory[survey.target.host]
     facts = kind.facts(params_for(kind, operation.parameters, host))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from opsqueue.connectors import reading
-from opsqueue.connectors.cgroup import limits
+from opsqueue.connectors.cgroup import cpu_spent, limits
 from opsqueue.connectors.procfs.answer import Answer, Lines, answer_of
 from opsqueue.connectors.procfs.disks import disk
 from opsqueue.connectors.procfs.tasks import TICKS_S, table_of
@@ -88,10 +88,11 @@ def _number(contents: Any) -> float | None:
         return None
 
 
-def _cpu(answer: Answer, lines: Lines) -> dict[str, float]:
+def _cpu(answer: Answer, lines: Lines) -> dict[str, Any]:
     names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
     values = answer.lines("@cpu", lines)[0].split()[1:]
-    return {name: int(value) / TICKS_S for name, value in zip(names, values, strict=False)}
+    ticks: dict[str, Any] = {name: int(value) / TICKS_S for name, value in zip(names, values, strict=False)}
+    return ticks | {"groups": cpu_spent(answer.text_or_empty, lambda path: "\n".join(lines.get(path, ())))}
 
 
 def _network(answer: Answer, lines: Lines) -> dict[str, dict[str, int]]:
