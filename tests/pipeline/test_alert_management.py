@@ -235,7 +235,7 @@ def test_a_rule_is_tried_over_the_past_and_says_what_people_would_hear_and_what_
     desked.tick()
     assert (desked.lines, desked.alerts) == before
     assert [title for _channel, _event, title in desked.story.told if "often" in title] == [], "nobody was told"
-    assert "it would have fired 48 times in 2 days, all that is known of 7 days (2880 readings)" in target["note"]
+    assert "it would have fired 48 times in 48 h, all that is known of 7 days (2880 readings)" in target["note"]
     assert target["note"].endswith("first message, to log: [opsqueue] often on h1: 1 firing")
     found = {one["code"]: one for one in shown["findings"]}
     assert found["would_have_fired"]["evidence"]["fired"] == 48
