@@ -111,6 +111,12 @@ def known(read: Callable[[], Any], *errors: type[Exception]) -> Any:
         return unknown(f"{type(error).__name__}: {error}")
 
 
+def or_nothing(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `read` answers, and an empty object where a strange host has no such answer: it costs nothing else."""
+    found: dict[str, Any] = known(read)
+    return {} if why_unknown(found) is not None else found
+
+
 def readable(value: Any) -> Any:
     """The same as JSON that any record can keep: no surrogates for bytes that are no UTF-8, no number that is none."""
     if isinstance(value, dict):

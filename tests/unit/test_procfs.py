@@ -218,6 +218,9 @@ def test_cpu_of_a_container_is_told_of_its_own_limit_too():
     again = {f"{group}/cpu.stat": "usage_usec 5", f"{above}/cpu.stat": "usage_usec 9300000"}
     assert _one("cpu", said(first=quota | before, second=again))["limit_percent"] == pytest.approx(10), "begun anew"
     assert "limit_percent" not in _one("cpu", said(first=quota))
+    strange = _one("cpu", said(first={f"{group}/cpu.max": "many few"} | before, second=after))
+    assert strange["busy"] == pytest.approx(75), "a strange limit costs nothing but itself"
+    assert "limit_percent" not in strange
 
 
 def test_processes():
