@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from opsqueue.cli.svg import svg
 from opsqueue.connectors.procfs import reading_script, reading_text
 from opsqueue.model.kind import Metric
 from opsqueue.model.names import Stage
@@ -14,6 +15,7 @@ from opsqueue.operations.system_monitoring import SystemMonitoringParams
 from opsqueue.pipeline.advance import advance
 from opsqueue.pipeline.assemble import assemble
 from opsqueue.pipeline.preview import preview
+from opsqueue.pipeline.report import Reporter
 from opsqueue.pipeline.submit import submit
 from opsqueue.pipeline.upkeep import upkeep
 from opsqueue.pipeline.views import whole
@@ -78,6 +80,22 @@ def test_without_a_past_there_is_no_word_about_it(world):
     assert shown["metrics"]["h1"]["up"] == {"value": 1.0, "unit": "state"}
     with world.store.read() as connection:
         assert [value for _at, value in samples.read(connection, "h1", "up", 0)] == [1.0]
+
+
+def test_a_report_draws_the_last_day(world):
+    was(world, 30 * 3600, 0, 12.5)
+    shown = looked(world, metrics=["memory", "processes"])
+    reporter = Reporter(store=world.store, settings=world.settings, kinds=world.kinds, hosts=world.inventory.hosts)
+    sections = {one.title: one for one in reporter.report(shown["operation_id"], time.time()).sections}
+    (chart,) = sections["The last 24 hours"].charts
+    (line,) = [one for one in chart.lines if one.label == "memory_usage"]
+    assert 280 <= len(line.points) <= 290, "a day of steps of 5 minutes"
+    assert {value for _at, value in line.points[:-2]} == {12.5}
+    assert [row[0] for row in sections["Resources"].grids[0].rows] == ["memory"]
+    assert sections["Busiest processes"].grids[0].rows
+    drawn = svg(chart)
+    assert "memory_usage" in drawn
+    assert "limit" in drawn
 
 
 def planned(world, *hosts):
