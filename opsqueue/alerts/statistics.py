@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opsqueue.model.alert import Kind, Transition
+from opsqueue.model.sample import DAY
 
 _NOISIEST = 10
 
@@ -32,6 +33,9 @@ class Statistics:
     by_rule: Mapping[str, int] = field(default_factory=dict)
     by_host: Mapping[str, int] = field(default_factory=dict)
     by_severity: Mapping[str, int] = field(default_factory=dict)
+    by_day: Mapping[str, tuple[tuple[float, int], ...]] = field(default_factory=dict)
+    """By severity: the beginning of each day (UTC) from the first to the last on which something fired, and how many
+    did."""
     mtta: Duration = Duration()
     """From firing to the first acknowledgement."""
     mttr: Duration = Duration()
@@ -62,6 +66,7 @@ def reckon(lines: Iterable[Transition], rules: Iterable[str] = ()) -> Statistics
         by_rule=dict(by_rule.most_common()),
         by_host=dict(Counter(line.host for line in starts if line.host).most_common()),
         by_severity=dict(Counter(line.severity.value for line in starts)),
+        by_day=_by_day(starts),
         mtta=_took(fired.values(), (Kind.ACKNOWLEDGED,)),
         mttr=_took(fired.values(), (Kind.RESOLVED,)),
         flaps=sum(line.kind is Kind.FLAPPING for line in ordered),
@@ -71,6 +76,14 @@ def reckon(lines: Iterable[Transition], rules: Iterable[str] = ()) -> Statistics
         never_acted_on=_never_acted_on(fired),
         never_fired=tuple(sorted(set(rules) - set(by_rule))),
     )
+
+
+def _by_day(starts: Sequence[Transition]) -> dict[str, tuple[tuple[float, int], ...]]:
+    days = Counter((line.severity.value, int(line.at // DAY)) for line in starts)
+    numbers = [day for _severity, day in days]
+    every = range(min(numbers), max(numbers) + 1) if numbers else ()
+    severities = sorted({severity for severity, _day in days})
+    return {severity: tuple((float(day * DAY), days[severity, day]) for day in every) for severity in severities}
 
 
 def _ended(kinds: Mapping[Kind, Transition]) -> bool:

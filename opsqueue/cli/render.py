@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opsqueue.cli import render_hosts, times
+from opsqueue.cli import foreseen, render_hosts, times
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.scripts import Scripts
 from opsqueue.cli.tables import Narrow
@@ -251,6 +251,7 @@ def _planned(out: Out, target: Json, scripts: Scripts) -> None:
         out.line(f"$ {scripts.without(one['command'])}    # {safe(one['title'])}")
     if not target["steps"] and not target["problems"]:
         asked = [f"asks  {one}" for one in target["asks"]]
+        asked += foreseen.lines(target, scripts, number)
         for text in asked or [target["note"] or "nothing would be sent"]:
             out.line(safe(text))
 

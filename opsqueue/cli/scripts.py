@@ -18,10 +18,14 @@ class Scripts:
     def without(self, command: str) -> str:
         """The command with `<script 1>` where a text of several lines stands in it; safe to be shown."""
         for text in _texts(command):
-            if text not in self._met:
-                self._met.append(text)
-            command = command.replace(shlex.quote(text), f"<script {self._met.index(text) + 1}>")
+            command = command.replace(shlex.quote(text), f"<{self.name(text)}>")
         return safe(command)
+
+    def name(self, text: str) -> str:
+        """How this text is called where it stands at the end: `script 1`."""
+        if text not in self._met:
+            self._met.append(text)
+        return f"script {self._met.index(text) + 1}"
 
     def show(self, out: Out) -> None:
         """The whole text of each."""

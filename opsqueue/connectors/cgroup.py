@@ -26,6 +26,12 @@ def read_cgroup(memory_total: int, root: Path = Path("/")) -> dict[str, Any]:
     return limits(memory_total, partial(_text, root))
 
 
+def read_cpu_spent(root: Path = Path("/")) -> dict[str, dict[str, float]]:
+    """`cpu_spent` of the groups of this process; none where that cannot be read."""
+    text_of = partial(_text, root)
+    return cpu_spent(text_of, text_of)
+
+
 def _text(root: Path, path: str) -> str:
     try:
         return (root / path.lstrip("/")).read_text()
@@ -37,14 +43,13 @@ def limits(memory_total: int, text_of: TextOf) -> dict[str, Any]:
     """`memory_limit` and `memory_used` (bytes), `memory_percent`, `cpu_limit` (CPUs); `None`: no limit."""
     groups = _groups(text_of("/proc/self/cgroup"))
     memory = _memory_v1(text_of, groups["memory"]) if "memory" in groups else _memory_v2(text_of, groups.get("", "/"))
-    cpu = _cpu_v1(text_of, groups["cpu"]) if "cpu" in groups else _cpu_v2(text_of, groups.get("", "/"))
     limit, used = memory
     limit = limit if limit is not None and limit < min(memory_total, _NO_LIMIT) else None
     return {
         "memory_limit": limit,
         "memory_used": used if limit else None,
         "memory_percent": percent(used, limit),
-        "cpu_limit": cpu,
+        "cpu_limit": min(_cpu_limits(text_of).values(), default=None),
     }
 
 
@@ -64,17 +69,42 @@ def _memory_v1(text_of: TextOf, path: str) -> tuple[int | None, int | None]:
     return _smallest(text_of, folders, "memory.limit_in_bytes"), _used(text_of, folders, "memory.usage_in_bytes")
 
 
-def _cpu_v2(text_of: TextOf, path: str) -> float | None:
-    quotas = (text_of(f"{folder}/cpu.max").split() for folder in upwards(_FS, path))
-    return min((int(q[0]) / int(q[1]) for q in quotas if len(q) == 2 and q[0] != "max"), default=None)  # noqa: PLR2004 - QUOTA PERIOD
+def _cpu_limits(text_of: TextOf) -> dict[str, float]:
+    """The CPUs that a group and those above it may use, by their folders; only those that have a limit."""
+    groups = _groups(text_of("/proc/self/cgroup"))
+    if "cpu" in groups:
+        found = {folder: _quota_v1(text_of, folder) for folder in upwards(f"{_FS}/cpu", groups["cpu"])}
+    else:
+        found = {folder: _quota_v2(text_of, folder) for folder in upwards(_FS, groups.get("", "/"))}
+    return {folder: limit for folder, limit in found.items() if limit}
 
 
-def _cpu_v1(text_of: TextOf, path: str) -> float | None:
-    folders = list(upwards(f"{_FS}/cpu", path))
-    quotas = [_number(text_of(f"{folder}/cpu.cfs_quota_us")) for folder in folders]
-    periods = [_number(text_of(f"{folder}/cpu.cfs_period_us")) for folder in folders]
-    pairs = zip(quotas, periods, strict=True)
-    return min((quota / period for quota, period in pairs if quota and period and quota > 0), default=None)
+def _quota_v2(text_of: TextOf, folder: str) -> float | None:
+    quota = text_of(f"{folder}/cpu.max").split()
+    return int(quota[0]) / int(quota[1]) if len(quota) == 2 and quota[0] != "max" else None  # noqa: PLR2004 - QUOTA PERIOD
+
+
+def _quota_v1(text_of: TextOf, folder: str) -> float | None:
+    quota, period = _number(text_of(f"{folder}/cpu.cfs_quota_us")), _number(text_of(f"{folder}/cpu.cfs_period_us"))
+    return quota / period if quota and period and quota > 0 else None
+
+
+def cpu_spent(text_of: TextOf, used_of: TextOf) -> dict[str, dict[str, float]]:
+    """Of each group with a limit, by its folder: the CPU time in seconds that it ever used, and its limit in CPUs.
+
+    `used_of` is the text of a file at the moment that counts; a group that does not tell is left out.
+    """
+    used = {folder: (_used_s(used_of, folder), limit) for folder, limit in _cpu_limits(text_of).items()}
+    return {folder: {"used_s": spent, "limit": limit} for folder, (spent, limit) in used.items() if spent is not None}
+
+
+def _used_s(text_of: TextOf, folder: str) -> float | None:
+    words = text_of(f"{folder}/cpu.stat").split()
+    microseconds = dict(zip(words[::2], words[1::2], strict=False)).get("usage_usec")
+    if microseconds is not None:
+        return int(microseconds) / 1e6
+    nanoseconds = _number(text_of(f"{folder}/cpuacct.usage"))
+    return None if nanoseconds is None else nanoseconds / 1e9
 
 
 def _smallest(text_of: TextOf, folders: list[str], name: str) -> int | None:

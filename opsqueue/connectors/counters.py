@@ -56,6 +56,13 @@ def cpu_shares(first: Mapping[str, float], second: Mapping[str, float]) -> dict[
     }
 
 
+def limit_percent(first: Mapping[str, Any], second: Mapping[str, Any], seconds: float) -> float | None:
+    """Percent of the CPU limit of the control group that is nearest to its own; `None` where none is known."""
+    both = [(first[folder], two) for folder, two in second.items() if folder in first]
+    used = (percent(rate(one["used_s"], two["used_s"], seconds), two["limit"]) for one, two in both)
+    return max((share for share in used if share is not None), default=None)
+
+
 def network_rates(first: Mapping[str, Any], second: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Bytes per second each way, and errors and drops as a share of all packets between the samples."""
     packets = _sum_grown(first, second, "packets_recv", "packets_sent") if seconds > 0 else None

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from opsqueue.connectors.counters import cpu_shares, disk_rates, network_rates, percent
+from opsqueue.connectors.counters import cpu_shares, disk_rates, limit_percent, network_rates, percent
 from opsqueue.connectors.mounts import MountFilter, matches
 from opsqueue.connectors.processes import processes_between
 from opsqueue.model.fact import unknown, why_unknown
@@ -111,6 +111,12 @@ def known(read: Callable[[], Any], *errors: type[Exception]) -> Any:
         return unknown(f"{type(error).__name__}: {error}")
 
 
+def or_nothing(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `read` answers, and an empty object where a strange host has no such answer: it costs nothing else."""
+    found: dict[str, Any] = known(read)
+    return {} if why_unknown(found) is not None else found
+
+
 def readable(value: Any) -> Any:
     """The same as JSON that any record can keep: no surrogates for bytes that are no UTF-8, no number that is none."""
     if isinstance(value, dict):
@@ -155,8 +161,10 @@ def _between(name: str, first: Sample, second: Sample, wanted: Options) -> Any:
     return _GROWN[name](first.counters[name], second.counters[name], second.at - first.at, wanted)
 
 
-def _cpu(one: Mapping[str, float], two: Mapping[str, float], seconds: float, _wanted: Options) -> dict[str, Any]:
-    return cpu_shares(one, two) | {"gap_s": round(seconds, 3)}
+def _cpu(one: Mapping[str, Any], two: Mapping[str, Any], seconds: float, _wanted: Options) -> dict[str, Any]:
+    limited = limit_percent(one.get("groups", {}), two.get("groups", {}), seconds)
+    of_limit = {} if limited is None else {"limit_percent": limited}
+    return cpu_shares(one, two) | {"gap_s": round(seconds, 3)} | of_limit
 
 
 def _network(one: Mapping[str, Any], two: Mapping[str, Any], seconds: float, wanted: Options) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import Any
 import psutil
 
 from opsqueue.connectors import reading
-from opsqueue.connectors.cgroup import read_cgroup
+from opsqueue.connectors.cgroup import read_cgroup, read_cpu_spent
 from opsqueue.connectors.mounts import read_mounts
 from opsqueue.connectors.processes import sample_processes
-from opsqueue.connectors.reading import PEAKS, Options, Sample, assemble, known, options_of
+from opsqueue.connectors.reading import PEAKS, Options, Sample, assemble, known, options_of, or_nothing
 
 ROOT = Path("/")
 
@@ -53,8 +53,8 @@ def _sample(subjects: list[str]) -> Sample:
 # -- what grows ---------------------------------------------------------------------------------------------
 
 
-def _cpu_counters() -> dict[str, float]:
-    return dict(psutil.cpu_times()._asdict())
+def _cpu_counters() -> dict[str, Any]:
+    return {**psutil.cpu_times()._asdict(), "groups": or_nothing(read_cpu_spent)}
 
 
 def _network_counters() -> dict[str, Any]:

@@ -92,6 +92,8 @@ def _cpu(part: Mapping[str, Any]) -> Rows:
     yield "cpu_usage", part.get("busy"), "percent"
     for name in ("user", "system", "iowait", "steal"):
         yield f"cpu_{name}", part.get(name), "percent"
+    if part.get("limit_percent") is not None:
+        yield "cpu_limit_usage", part["limit_percent"], "percent"
     yield from _peaks(part, "percent", busy="cpu_usage", iowait="cpu_iowait", steal="cpu_steal")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator, model_validator
@@ -125,6 +125,13 @@ class AlertRule(_Part):
             self._check_clear(self.clear)
         return self
 
+    @property
+    def asks(self) -> str:
+        """What it asks, in one line."""
+        if self.metric is not None and self.threshold is not None:
+            return f"{self.metric} {self.op} {self.threshold:g}"
+        return self.condition or f"finding {self.finding}"
+
     def _check_clear(self, clear: float) -> None:
         if self.threshold is None or self.op in {"==", "!="}:
             raise ValueError("clear needs a threshold with >, >=, < or <=")
@@ -151,6 +158,11 @@ class Route(_Part):
     @classmethod
     def _matchers(cls, given: Any) -> Any:
         return parse_matchers(given)
+
+    def tells(self, rules: Iterable[AlertRule]) -> tuple[str, ...]:
+        """Its channels and those of the `notify` actions of these rules; none: the default ones."""
+        actions = (action for rule in rules for action in rule.actions if isinstance(action, Notify))
+        return tuple(dict.fromkeys((*self.channels, *(channel for action in actions for channel in action.channels))))
 
 
 class InhibitRule(_Part):

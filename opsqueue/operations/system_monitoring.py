@@ -18,9 +18,11 @@ from opsqueue.facts.system import NAME, UP, system_metrics, system_reading
 from opsqueue.model.fact import Fact, Facts, Probe
 from opsqueue.model.kind import Analysis, Finding, Metric, OperationKind, Params, Seen
 from opsqueue.model.names import Sort
+from opsqueue.model.report import Section
 from opsqueue.model.sample import SeriesWanted
 from opsqueue.operations.system_past import unlike_last_week, wanted
 from opsqueue.operations.system_rules import View, judge, restarted, state, unreadable
+from opsqueue.operations.system_show import drawn, overview, sections
 
 Subject = Literal[
     "cpu", "memory", "swap", "disk", "inodes", "load", "network", "io", "pressure", "processes", "fd", "clock"
@@ -175,8 +177,8 @@ def _response_ms(found: Facts, target: str) -> float | None:
 
 
 def series(params: SystemMonitoringParams) -> tuple[SeriesWanted, ...]:
-    """The last hours and days of what has limits, and the same hour of last week."""
-    return wanted(_asked(params))
+    """The last hours and days of what has limits, the same hour of last week, and the day that a report shows."""
+    return (*wanted(_asked(params)), *drawn(_asked(params)))
 
 
 def _asked(params: SystemMonitoringParams) -> list[str]:
@@ -188,15 +190,23 @@ def _asked(params: SystemMonitoringParams) -> list[str]:
 
 def analyse(params: SystemMonitoringParams, seen: Seen) -> Analysis:
     """Findings of all subjects, and a score that never hides a critical one."""
-    own = {name: value for name, value in params.thresholds.model_dump().items() if value is not None}
-    view = View(seen=seen, found=_found(seen.before, seen.after), limits={**seen.thresholds, **own})
-    asked = _asked(params)
+    view, asked = _view(params, seen), _asked(params)
     judged = [judge(name, view) for name in asked]
     # The clock is always looked at: what is measured is filed under the worker's time.
     clock = [] if "clock" in asked or view.value("clock_skew") is None else judge("clock", view)[0]
     found = [*(finding for some, _state in judged for finding in some), *clock, *unlike_last_week(asked, seen)]
     findings = [*unreadable(view), *restarted(view), *found]
     return Analysis(findings=tuple(findings), score=_score([one for _found, one in judged], findings))
+
+
+def _view(params: SystemMonitoringParams, seen: Seen) -> View:
+    own = {name: value for name, value in params.thresholds.model_dump().items() if value is not None}
+    return View(seen=seen, found=_found(seen.before, seen.after), limits={**seen.thresholds, **own})
+
+
+def report(params: SystemMonitoringParams, seen: Seen) -> tuple[Section, ...]:
+    """What is nearest to its limit, the busiest processes, and the last day in charts."""
+    return tuple(sections(_asked(params), _view(params, seen)))
 
 
 def _score(states: Sequence[float | None], findings: Sequence[Finding]) -> float | None:
@@ -217,4 +227,6 @@ OPERATION = OperationKind(
     measure=measure,
     series=series,
     analyse=analyse,
+    report=report,
+    overview=overview,
 )

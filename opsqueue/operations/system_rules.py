@@ -92,6 +92,10 @@ _CPU = _Rule(
     code="cpu_usage_high", what="CPU usage", limit="cpu_usage", critical=_FAR_ABOVE,
     advice="Look at the processes in the evidence; move or limit the busiest, or give the host more CPUs.",
 )  # fmt: skip
+_CPU_LIMIT = _Rule(
+    code="cpu_limit_high", what="CPU usage of the control group's limit", limit="cpu_usage", critical=_FAR_ABOVE,
+    advice="The kernel holds its processes up when this limit is reached: raise it, or use less.",
+)  # fmt: skip
 _IOWAIT = _Rule(
     code="iowait_high", what="the share of time in which CPUs only waited for disks", limit="iowait",
     advice="The disks are the limit and not the CPUs: see io_utilisation and pressure_io.",
@@ -153,6 +157,7 @@ def _cpu(view: View) -> Found:
     if view.value("cpu_usage") is None:
         yield _not_known(view, "cpu_usage", "there are no two samples that can be compared")
     yield from _CPU.over(view, "cpu_usage", top=view.part("processes").get("top_cpu", []))
+    yield from _CPU_LIMIT.over(view, "cpu_limit_usage", top=view.part("processes").get("top_cpu", []))
     yield from _IOWAIT.over(view, "cpu_iowait")
     yield from _STEAL.over(view, "cpu_steal")
 

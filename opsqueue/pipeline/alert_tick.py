@@ -13,7 +13,7 @@ from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, AlertState, Group, Kind, Notice, Silence, Transition
-from opsqueue.model.alert_rule import AlertRule, Notify, Route
+from opsqueue.model.alert_rule import AlertRule, Route
 from opsqueue.model.host import Host
 from opsqueue.notify.alert_message import MOST_SHOWN, of_group
 from opsqueue.pipeline.alert_faults import Faults, looking
@@ -275,11 +275,4 @@ def _unrepaired(tx: Connection, world: World, seen: View, notice: Notice) -> dic
 
 def _channels(notice: Notice, route: Route, rules: Mapping[str, AlertRule]) -> tuple[str, ...]:
     names = {alert.rule for alert in (*notice.firing, *notice.flapping, *notice.resolved)}
-    more = (
-        channel
-        for name in sorted(names & set(rules))
-        for action in rules[name].actions
-        if isinstance(action, Notify)
-        for channel in action.channels
-    )
-    return tuple(dict.fromkeys((*route.channels, *more)))
+    return route.tells(rules[name] for name in sorted(names & set(rules)))

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from opsqueue.alerts.evaluate import covers
 from opsqueue.alerts.fingerprint import silence_id
-from opsqueue.alerts.replay import Replayed
 from opsqueue.alerts.statistics import reckon
 from opsqueue.errors import NotFound
 from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.fact import Record, unknown
 from opsqueue.model.host import Host
-from opsqueue.model.inventory import Inventory
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.record import Operation
-from opsqueue.model.sample import SeriesWanted
 from opsqueue.pipeline.alert_desk import alert_json, rules_json, silence_json
 from opsqueue.pipeline.alert_intake import EXTERNAL
-from opsqueue.pipeline.alert_rules import configured, rule_named, try_rule, wrong_with
+from opsqueue.pipeline.alert_rules import configured, rule_named, wrong_with
+from opsqueue.pipeline.alert_trial import Trial
 from opsqueue.pipeline.alerting import rules_now
 from opsqueue.pipeline.world import World
-from opsqueue.store import alert_parts, alerts, rollups
+from opsqueue.store import alert_parts, alerts
 from opsqueue.store.engine import Connection
-from opsqueue.telemetry import iso
 
 _MOST_ALERTS = 500
-_MOST_LINES = 20
 _EVALUATED_S = 3600.0
-_ENOUGH = 100
-"""Numbers from which on a percentile says something."""
-_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +117,17 @@ def _dump(rule: AlertRule | None) -> dict[str, Any] | None:
 
 def _rules(look: Look, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rules that are about this host, and why some have no answer for it."""
-    about = {name for name, rule in rules_now(look.world.settings, look.connection).items() if covers(rule, look.host)}
+    every = rules_now(look.world.settings, look.connection)
+    about = {name: rule for name, rule in every.items() if covers(rule, look.host)}
     return [
         {
             **{key: one[key] for key in ("name", "source", "for_s", "severity")},
-            "asks": _asks(one),
+            "asks": about[one["name"]].asks,
             "error": next((error["error"] for error in one["errors"] if error["host"] == look.host.name), None),
         }
         for one in rules_json(look.world.settings, look.connection)
         if one["name"] in about
     ]
-
-
-def _asks(rule: Mapping[str, Any]) -> str:
-    if rule["metric"]:
-        return f"{rule['metric']} {rule['op']} {rule['threshold']:g}"
-    return str(rule["condition"] or f"finding {rule['finding']}")
 
 
 def _routes(look: Look, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,45 +162,11 @@ def _replay(look: Look, options: Mapping[str, Any]) -> dict[str, Any]:
         rule = AlertRule.model_validate(options["rule"])
     else:
         rule = rule_named(look.world.settings, look.connection, options["name"])
-    found = _tried(look, rule, seconds)
-    lines = [{"at": iso(one.at), "what": one.kind.value, "value": one.value} for one in found.transitions]
-    return {
-        "rule": rule.name,
-        "asks": _asks(rule.model_dump(mode="json")),
-        "seconds": seconds,
-        "known_s": 0.0 if found.first is None else look.now - found.first,
-        "about": covers(rule, look.host),
-        "readings": found.readings,
-        "fired": found.fired,
-        "unanswered": _unanswered(found),
-        "transitions": lines[-_MOST_LINES:],
-        "left_out": max(0, len(lines) - _MOST_LINES),
-        "suggested": _suggested(look, rule, found, seconds),
-    }
+    return _trial(look, rule, seconds).told()
 
 
-def _unanswered(found: Replayed) -> str:
-    """Why the rule never had an answer; other types of operation measure other things, so that some have none."""
-    return next(iter(found.errors), "") if sum(found.errors.values()) == found.readings else ""
-
-
-def _tried(look: Look, rule: AlertRule, seconds: float) -> Replayed:
-    settings, one = look.world.settings, Inventory({look.host.name: look.host})
-    return try_rule(look.connection, settings, one, rule, now=look.now, seconds=seconds)
-
-
-def _suggested(look: Look, rule: AlertRule, found: Replayed, seconds: float) -> dict[str, Any] | None:
-    """The threshold beyond which a hundredth of the numbers lies, where the rule's own would fire more than daily."""
-    if rule.metric is None or rule.op in {"==", "!="} or found.fired <= max(1.0, seconds / _DAY):
-        return None
-    wanted = SeriesWanted(name="past", metrics=(rule.metric,), ago=seconds)
-    past = rollups.read(look.connection, look.host.name, wanted, look.now)
-    values = sorted(point.mean for points in past.values() for point in points)
-    if len(values) < _ENOUGH:
-        return None
-    place = math.ceil(0.99 * len(values)) - 1 if rule.op in {">", ">="} else math.ceil(0.01 * len(values)) - 1
-    other = rule.model_copy(update={"threshold": values[place], "clear": None})
-    return {"threshold": values[place], "fired": _tried(look, other, seconds).fired}
+def _trial(look: Look, rule: AlertRule, seconds: float) -> Trial:
+    return Trial(world=look.world, connection=look.connection, host=look.host, rule=rule, now=look.now, seconds=seconds)
 
 
 def _evaluation(look: Look, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -225,9 +178,9 @@ def _evaluation(look: Look, _options: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _evaluated(look: Look, rule: AlertRule, known: Mapping[str, Alert]) -> list[dict[str, Any]]:
-    found = _tried(look, rule, rule.for_s + _EVALUATED_S)
-    asked = {"rule": rule.name, "asks": _asks(rule.model_dump(mode="json"))}
-    if why := _unanswered(found):
+    found = _trial(look, rule, rule.for_s + _EVALUATED_S).run()
+    asked = {"rule": rule.name, "asks": rule.asks}
+    if why := found.unanswered:
         return [{**asked, "state": "no answer", "why": why}]
     rows = [
         {

@@ -10,14 +10,17 @@ from opsqueue.model.fact import Fact, Probe, Reading, Record
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.names import TargetState
 from opsqueue.model.plan import plan_digest
+from opsqueue.model.record import Operation
 from opsqueue.model.request import Request
 from opsqueue.pipeline.coordinators import ask_all
 from opsqueue.pipeline.doubts import doubts
 from opsqueue.pipeline.evidence import recorded
+from opsqueue.pipeline.foresight import foreseen
 from opsqueue.pipeline.submit import checked, fresh, params_for
 from opsqueue.pipeline.verify import Surveyed, survey
 from opsqueue.pipeline.window import asked
 from opsqueue.pipeline.world import World
+from opsqueue.store.engine import Connection
 from opsqueue.telemetry import iso
 
 
@@ -32,6 +35,10 @@ def preview(world: World, request: Request) -> dict[str, Any]:
     operation = replace(operation, digest=digest, coordinators=tuple(asdict(answer) for answer in answers))
     with world.store.read() as connection:
         verdicts = recorded(asked(connection, world, operation, targets)[0])
+        looks = {
+            one.target.host: _look(world, connection, operation, kind, one) if operation.looking else _NO_LOOK
+            for one in surveys
+        }
     risk = max((kind.risk(params_for(kind, request.parameters, host)) for host in hosts), key=_RISKS.index)
     return {
         "name": operation.name,
@@ -40,7 +47,7 @@ def preview(world: World, request: Request) -> dict[str, Any]:
         "parameters": dict(operation.parameters),
         "risk": risk.value,
         "digest": digest,
-        "targets": [_target(one, _asks(world, request, kind, one, looking=operation.looking)) for one in surveys],
+        "targets": [_target(one) | looks[one.target.host] for one in surveys],
         "rollout": {} if operation.looking else dict(operation.rollout),
         "doubts": doubts(kind, len(hosts), request),
         "verdicts": [{**verdict, "until": iso(verdict["until"])} for verdict in verdicts],
@@ -50,12 +57,17 @@ def preview(world: World, request: Request) -> dict[str, Any]:
 _RISKS = ["read_only", "reversible", "destructive"]
 
 
-def _asks(world: World, request: Request, kind: OperationKind, survey: Surveyed, *, looking: bool) -> list[str]:
-    """What an operation that looks would ask of, or for, this host."""
-    if not looking:
-        return []
-    params = params_for(kind, request.parameters, world.inventory[survey.target.host])
-    return [_in_words(fact) for fact in kind.facts(params)]
+_NO_LOOK: dict[str, Any] = {"asks": []}
+
+
+def _look(
+    world: World, connection: Connection, operation: Operation, kind: OperationKind, survey: Surveyed
+) -> dict[str, Any]:
+    """What an operation that looks would ask of, or for, this host; and what it would send and keep."""
+    host = world.inventory[survey.target.host]
+    facts = kind.facts(params_for(kind, operation.parameters, host))
+    asks = {"asks": [_in_words(fact) for fact in facts]}
+    return asks if kind.desk else asks | foreseen(connection, operation.type, host, facts, world.now())
 
 
 def _in_words(fact: Fact) -> str:
@@ -86,14 +98,13 @@ def _probe(ask: Probe) -> str:
     return f"{what}, {limit}" if tries == 1 else f"{what}, at most {tries} times {limit}"
 
 
-def _target(survey: Surveyed, asks: list[str]) -> dict[str, Any]:
+def _target(survey: Surveyed) -> dict[str, Any]:
     target = survey.target
     return {
         "host": target.host,
         "reachable": target.state is not TargetState.UNREACHABLE,
         "problems": list(target.problems or survey.objections),
         "note": target.plan.note,
-        "asks": asks,
         "steps": [
             {"title": step.title, "command": str(step.command), "timeout": step.command.timeout}
             for step in target.plan.steps

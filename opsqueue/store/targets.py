@@ -86,6 +86,7 @@ _LATEST_OF_ALL = (
     .order_by(_LATELY.c.started_at.desc())
 )
 _LATEST = _LATEST_OF_ALL.limit(1)
+_LAST_LOOK = _LATEST.add_columns(func.coalesce(table.c.verified_at, _LATELY.c.started_at).label("at"))
 _LATEST_ALIKE = _LATEST_OF_ALL.where(operations.c.parameters == bindparam("the_parameters")).limit(1)
 
 
@@ -94,6 +95,15 @@ def latest_metrics(connection: Connection, operation_type: str, host: str, befor
     asked = {"the_type": operation_type, "the_host": host, "before": before}
     found = connection.execute(_LATEST, asked).scalar_one_or_none()
     return dict(unpack(found)) if found else {}
+
+
+def last_look(
+    connection: Connection, operation_type: str, host: str, before: float
+) -> tuple[float, dict[str, object]] | None:
+    """When the last operation of this type measured something on this host (UNIX time), and what; None: not lately."""
+    asked = {"the_type": operation_type, "the_host": host, "before": before}
+    found = connection.execute(_LAST_LOOK, asked).one_or_none()
+    return (found.at, dict(unpack(found.metrics))) if found else None
 
 
 def latest_metrics_alike(connection: Connection, operation: Operation, host: str) -> dict[str, object]:

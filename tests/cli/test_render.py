@@ -58,6 +58,20 @@ PLAN = {
 }
 
 
+def test_a_plan_of_a_look_names_some_numbers_of_the_last_one(capsys):
+    metrics = {f"m{number}": {"value": 1.5 * number, "unit": "percent"} for number in range(7)}
+    metrics["disk_usage:/"] = {"value": 9.0, "unit": "percent"}
+    target = {
+        "host": "h1", "reachable": True, "problems": [], "note": "", "steps": [], "asks": ["system: cpu, on the host"],
+        "connector": "worker", "on_host": True, "script": "", "answer_bytes": None, "series": sorted(metrics),
+        "last": {"at": "2026-01-02T03:04:05.000Z", "metrics": metrics},
+    }  # fmt: skip
+    render.plan(Out(), PLAN | {"targets": [target]})
+    said = capsys.readouterr().out
+    numbers = "m0 0.0 %, m1 1.5 %, m2 3.0 %, m3 4.5 %, m4 6.0 % and 3 others"
+    assert f"keeps 8 series; at the last look, 2026-01-02T03:04:05.000Z: {numbers}" in said
+
+
 def test_a_plan(capsys):
     render.plan(Out(), PLAN)
     assert (

@@ -113,6 +113,7 @@ def _limited(top, path):
         "memory.limit_in_bytes": f"{64 * mb}", "memory.usage_in_bytes": f"{32 * mb}",
         "memory.stat": f"anon 5\ninactive_file {8 * mb}\ntotal_inactive_file {8 * mb}",
         "cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "100000",
+        "cpu.stat": "nr_periods 7\nusage_usec 5000000\nuser_usec 1", "cpuacct.usage": "5000000000",
     }.items():  # fmt: skip
         (folder / name).write_text(f"{text}\n")
     # The way up: a group that is nearly full, and one without a limit.

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from reading_pair import answer, both, by_script
 
-from opsqueue.connectors.procfs import reading_of, reading_script
+from opsqueue.connectors.cgroup import read_cpu_spent
+from opsqueue.connectors.procfs import answer_bytes, reading_of, reading_script, reading_text
 from opsqueue.connectors.procfs.answer import answer_of
 from opsqueue.connectors.procfs.parse import _COUNTERS
 from opsqueue.connectors.reading import GROWING
@@ -199,6 +200,8 @@ def test_every_counter_stands_between_two_readings_of_psutil(shell):
     told = answer_of(result)
     for sample in (told.first, told.second):
         cpu = _COUNTERS["cpu"](told, sample)
+        limited = cpu.pop("groups")
+        assert limited.keys() == read_cpu_spent().keys(), "the same groups as those of this process"
         # The kernel lets idle and iowait step back by a few ticks.
         assert [name for name in cpu if not before["cpu"][name] - 0.1 <= cpu[name] <= after["cpu"][name] + 0.1] == []
         assert len(cpu) == 8
@@ -308,6 +311,25 @@ def _script(options):
     return script.text, "opsqueue", *script.args
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_gap_s": 0.01},
+        {"sample_gap_s": 0.01, "samples": 4, "subjects": ["cpu", "network", "io", "processes"]},
+        {"sample_gap_s": 0.01, "top_processes": 0},
+        {"subjects": ["memory", "load", "disk"]},
+    ],
+    ids=str,
+)
+def test_what_a_plan_shows_is_a_whole_text_whose_answer_is_about_as_long_as_it_says(options):
+    script = reading_script(options)
+    sent = subprocess.run(["/bin/sh"], input=reading_text(script).encode(), stdout=subprocess.PIPE, check=True)
+    found = reading_of(Result(exit_code=0, stdout=sent.stdout.decode(errors="surrogateescape")), options)
+    assert [name for name, part in found.items() if "unknown" in part] == []
+    expected = answer_bytes(options, len(list(Path("/proc").glob("[0-9]*"))))
+    assert expected / 3 < len(sent.stdout) < expected * 3
+
+
 # -- poor and odd hosts -------------------------------------------------------------------------------------
 
 
@@ -410,10 +432,11 @@ def test_a_host_without_sysfs(tmp_path, shell):
 
 @pytest.mark.service
 def test_a_container_with_limits(tmp_path, shell):
-    local, remote = _inside(tmp_path, shell, "limits", subjects=["cgroup", "host"])
+    local, remote = _inside(tmp_path, shell, "limits", subjects=["cpu", "cgroup", "host"], sample_gap_s=0.05)
     assert local["cgroup"] == remote["cgroup"]
     assert remote["cgroup"]["memory_used"] == 24 * MB
     assert remote["cgroup"]["cpu_limit"] == 0.5
+    assert local["cpu"]["limit_percent"] == remote["cpu"]["limit_percent"] == 0, "nothing was used of it meanwhile"
 
 
 @pytest.mark.service

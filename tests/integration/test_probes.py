@@ -474,7 +474,12 @@ def named(name: str) -> x509.Name:
 
 
 def certificate(
-    name: str, *, days: float = 90, signer: tuple[x509.Certificate, Key] | None = None, authority: bool = False
+    name: str,
+    *,
+    days: float = 90,
+    signer: tuple[x509.Certificate, Key] | None = None,
+    authority: bool = False,
+    since: float = -365,
 ) -> tuple[x509.Certificate, Key]:
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
@@ -485,7 +490,7 @@ def certificate(
         .issuer_name(signer[0].subject if signer else named(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=365))
+        .not_valid_before(now + timedelta(days=since))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -559,6 +564,21 @@ def test_an_expired_certificate_is_still_read(authority: Authority) -> None:
         found = ask("tls", host="localhost", port=port, ca_file=str(authority.file))
     assert (found["trusted"], found["reason"]) == (False, "certificate has expired")
     assert found["days_left"] == pytest.approx(-3, abs=0.1)
+
+
+def test_a_certificate_that_begins_later_is_still_read(authority: Authority) -> None:
+    with secure(authority.context(certificate("localhost", since=2, signer=authority.pair))) as port:
+        found = ask("tls", host="localhost", port=port, ca_file=str(authority.file))
+    assert (found["trusted"], found["name_ok"], found["reason"]) == (False, True, "certificate is not yet valid")
+    assert found["days_left"] == pytest.approx(90, abs=0.1)
+
+
+def test_a_chain_without_its_middle_is_not_trusted_and_still_read(authority: Authority) -> None:
+    middle = certificate("Middle", signer=authority.pair, authority=True)
+    with secure(authority.context(certificate("localhost", signer=middle))) as port:
+        found = ask("tls", host="localhost", port=port, ca_file=str(authority.file))
+    assert (found["trusted"], found["chain_length"], found["issuer"]) == (False, 1, "Middle")
+    assert "unable to get local issuer" in found["reason"]
 
 
 def test_a_self_signed_certificate_is_still_read(authority: Authority) -> None:

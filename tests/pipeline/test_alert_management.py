@@ -9,6 +9,7 @@ import pytest
 
 from opsqueue.errors import LeaseLost
 from opsqueue.model.host import Host
+from opsqueue.model.kind import Metric
 from opsqueue.model.plan import Command
 from opsqueue.model.request import parse_request
 from opsqueue.operations.alert_management import OPERATION
@@ -18,7 +19,7 @@ from opsqueue.pipeline.control import add_freeze, lift_freeze
 from opsqueue.pipeline.desk import Desk
 from opsqueue.pipeline.lease import Lease
 from opsqueue.pipeline.preview import preview
-from opsqueue.store import alert_parts, alerts
+from opsqueue.store import alert_parts, alerts, samples
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 0}
 SWAP = {"name": "swap", "metric": "value", "threshold": 7, "for_s": 0}
@@ -215,6 +216,36 @@ def test_to_look_changes_nothing_and_says_what_was_seen(desked, action):
         assert "would_have_fired" in {finding["code"] for finding in shown["findings"]}
     if action == "stats":
         assert (numbers["alerts_fired"], numbers["mtta_s"]) == (1, None)
+
+
+def test_a_rule_is_tried_over_the_past_and_says_what_people_would_hear_and_what_would_be_quieter(desked):
+    """Each hour of two days it is over 5 for five minutes, once a day for half an hour and as high as 9."""
+    now, rows = desked.story.clock.at, []
+    for minute in range(2 * 24 * 60):
+        long = minute % 1440 < 30
+        value = 9.0 if long else 6.0 if minute % 60 < 5 else 1.0
+        at = now - 2 * 86_400 + 60 * minute + 30
+        rows.append(samples.Taken(host="h1", at=at, metrics={"value": Metric(name="value", value=value, unit="")}))
+    with desked.story.store.begin() as tx:
+        samples.add(tx, rows)
+    rule = {**HIGH, "name": "often", "actions": [{"action": "notify", "channels": ["log"]}]}
+    (target,) = preview(desked.story.world(), asking({"action": "create", "rule": rule}))["targets"]
+    before = desked.lines, desked.alerts
+    shown = desked.do({"action": "test", "rule": rule, "since_days": 2})
+    desked.tick()
+    assert (desked.lines, desked.alerts) == before
+    assert [title for _channel, _event, title in desked.story.told if "often" in title] == [], "nobody was told"
+    assert "it would have fired 48 times in 48 h, all that is known of 7 days (2880 readings)" in target["note"]
+    assert target["note"].endswith("first message, to log: [opsqueue] often on h1: 1 firing")
+    found = {one["code"]: one for one in shown["findings"]}
+    assert found["would_have_fired"]["evidence"]["fired"] == 48
+    longer, better = found["for_suggested"]["evidence"], found["threshold_suggested"]["evidence"]
+    assert (longer["for_s"], longer["fired"]) == (300, 2), "only the half hours are longer than five minutes"
+    assert (better["threshold"], better["fired"]) == (9.0, 0)
+
+
+def asking(parameters):
+    return parse_request({"name": "try", "type": OPERATION.name, "target_systems": ["h1"], "parameters": parameters})
 
 
 def test_rules_are_not_asked_about_what_the_record_says_of_alerts(desked):

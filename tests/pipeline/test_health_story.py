@@ -15,6 +15,8 @@ import pytest
 from opsqueue.connectors.local import LocalShell
 from opsqueue.model.kind import Metric
 from opsqueue.operations.health_check import OPERATION
+from opsqueue.pipeline.alert_tick import look as tell_alerts
+from opsqueue.pipeline.telling import send_due
 from opsqueue.store import alerts, samples
 
 MINUTE, DAY = 60.0, 86_400.0
@@ -126,6 +128,29 @@ def test_a_password_is_told_to_the_server_and_to_nobody_else(watched, monkeypatc
     assert "env:CHECK_CANARY" in kept
     for place in (said, kept, caplog.text, str(watched.told)):
         assert "canary-in-the-mine" not in place
+
+
+def test_while_what_they_depend_on_is_down_one_alert_is_told_and_none_of_its_children(watched):
+    rule = {"name": "down", "finding": "no_answer", "for_s": 0}
+    watched.settings["alerts"] = {"rules": [rule], "built_in": False, "routes": [{"group_wait_s": 0}]}
+    with open_port() as port:
+        pass
+    tcp = {"kind": "tcp", "host": "127.0.0.1", "port": port}
+    checks = [
+        {**tcp, "name": "db"},
+        {**tcp, "name": "api", "depends_on": ["db"]},
+        {**tcp, "name": "shop", "depends_on": ["api"]},
+    ]
+    whole = watched.drive(watched.ask("health_check", parameters={"checks": checks}))
+    states = {name: metric["value"] for name, metric in whole["metrics"]["h1"].items() if name.startswith("state:")}
+    assert states == {"state:db": 2, "state:api": None, "state:shop": None}
+    with watched.store.read() as connection:
+        assert [(one.rule, one.labels["part"]) for one in alerts.every(connection)] == [("down", "db")]
+    watched.clock.at += MINUTE
+    tell_alerts(watched.world())
+    send_due(watched.world())
+    told = [title for _channel, event, title in watched.told if event.startswith("alerts:")]
+    assert told == ["[opsqueue] down on h1 (db): 1 firing"]
 
 
 def test_an_alert_about_a_check_stands_while_nothing_is_known_of_it(watched):

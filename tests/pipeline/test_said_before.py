@@ -12,6 +12,7 @@ from opsqueue.pipeline.submit import submit
 from opsqueue.settings import load
 
 ASK = ("--name", "n", "--type")
+STATS = '{"action": "stats"}'
 
 
 def test_a_plan_of_a_type_that_looks_says_what_is_asked(line):
@@ -34,6 +35,23 @@ def test_a_plan_of_a_type_that_looks_says_what_is_asked(line):
         "asks  system: memory, 30 s, on the host",
     ]
     assert "asks  system: host, cpu" in line("plan", *ASK, "system_monitoring", "--systems", "h1").out
+
+
+def test_a_plan_of_a_look_says_what_goes_to_the_host_and_shows_the_text_once(line):
+    far = {"connector": "ssh", "address": "127.0.0.1", "port": 1}
+    line.set(hosts={"f-1": far, "f-2": far, "here": {"connector": "local"}, "own": {"connector": "worker"}})
+    said = line("plan", *ASK, "system_monitoring", "--systems", "all").out
+    assert said.count("sends script 1 over ssh, ") == 2
+    assert said.count("\nscript 1\n") == 1
+    assert "  grep -s '' [0-9]*/stat /dev/null | cut -d' ' -f1-30\n" in said
+    assert "sends nothing over the network: it is the worker's own machine" in said
+    assert "sends the id of the operation, to the host's own worker" in said
+    assert said.count("keeps a series for each number; nothing was measured here lately") == 4
+    probe = '{"checks": [{"kind": "tcp", "name": "ssh", "host": "db", "port": 22}]}'
+    asked = line("plan", *ASK, "health_check", "--systems", "f-1", "--parameters", probe).out
+    assert "sends nothing: all of it is asked from the worker" in asked
+    assert "sends one text over ssh" in line("plan", *ASK, "health_check", "--systems", "f-1").out
+    assert "sends" not in line("plan", *ASK, "alert_management", "--systems", "f-1", "--parameters", STATS).out
 
 
 def test_a_plan_of_a_host_that_is_down_calls_it_unreachable(line):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsqueue.model.fact import Probe, Reading, Script, read, unknown
-from opsqueue.model.kind import Seen
+from opsqueue.model.kind import Metric, Seen
 from opsqueue.model.sample import Point
 from opsqueue.operations.health.checks import TcpCheck
 from opsqueue.operations.health.problem import State
@@ -111,12 +111,14 @@ def test_a_fact_that_is_not_there_is_unknown() -> None:
     }  # fmt: skip
 
 
-def test_the_past_is_wanted_of_checks_with_response_times_only() -> None:
+def test_times_are_wanted_of_checks_with_response_times_only_and_states_of_all() -> None:
     params = HealthCheckParams.model_validate({"checks": [{"kind": "tcp", "name": "t", "host": "h.test", "port": 1}]})
-    day, week = OPERATION.series(params)
+    day, week, states = OPERATION.series(params)
     assert (day.metrics, day.ago, day.step) == (("response_time:t", "state:t"), 86_400, 0)
     assert (week.metrics, week.ago, week.until, week.step) == (("response_time:t",), 691_200, 172_800, 86_400)
-    assert OPERATION.series(HealthCheckParams()) == ()
+    assert (states.name, states.metrics, states.step) == ("states", ("state:t",), 0)
+    (alone,) = OPERATION.series(HealthCheckParams())
+    assert alone.metrics == ("state:disk", "state:memory", "state:load")
 
 
 def test_a_report_has_a_row_for_each_check_and_charts_where_there_is_a_past() -> None:
@@ -143,6 +145,43 @@ def test_a_report_has_a_row_for_each_check_and_charts_where_there_is_a_past() ->
     assert {len(row) for row in grid.rows} == {len(grid.columns)}
     assert [chart.title.split(":")[0] for chart in section.charts] == ["t", "t"]
     assert [(mark.label, mark.value) for mark in section.charts[0].marks] == [("warn_ms", 1000), ("crit_ms", 5000)]
+
+
+def test_a_report_has_a_letter_for_each_hour_of_each_check_and_says_which_certificate_ends_first() -> None:
+    checks = [
+        {"kind": "disk", "name": "d"},
+        *({"kind": "tls", "name": name, "host": f"{name}.test"} for name in ("t1", "t2")),
+    ]
+    params = HealthCheckParams.model_validate({"checks": checks})
+    now = 1_700_000_000.0
+    states = [
+        (23.5, 0),
+        (22.5, 1),
+        (22.2, 0),
+        (21.5, 3),
+        (21.2, 1),
+        (20.5, 2),
+        (20.4, 3),
+        (1.5, 3),
+        (0.5, 0),
+        (24.5, 2),
+    ]
+    points = tuple(Point.raw(now - 3600 * ago, float(value)) for ago, value in states)
+    metrics = {f"cert_days_left:t{n}": Metric(name="", value=days, unit="days") for n, days in ((1, 40.0), (2, 12.3))}
+    seen = Seen(
+        host="h1",
+        before={},
+        after={},
+        metrics=metrics,
+        earlier={},
+        thresholds={},
+        at=now,
+        series={"states": {"state:d": points}},
+    )
+    table, timeline = OPERATION.report(params, seen)
+    assert "The certificate that ends first is that of t2, in 12 days." in table.text
+    assert timeline.grids[0].rows[0] == ("d", "owwC" + "-" * 18 + "?o", 42.9)
+    assert timeline.grids[0].rows[1] == ("t1", "-" * 24, None)
 
 
 def test_a_password_reaches_a_probe_as_a_reference_only() -> None:

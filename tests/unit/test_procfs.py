@@ -207,6 +207,22 @@ def test_limits_of_a_container_of_the_first_version():
     assert "did not tell /proc/self/cgroup" in _one("cgroup", said(first={"/proc/self/cgroup": None}))["unknown"]
 
 
+def test_cpu_of_a_container_is_told_of_its_own_limit_too():
+    group, above = "/sys/fs/cgroup/a:b/c", "/sys/fs/cgroup/a:b"
+    quota = {f"{group}/cpu.max": "50000 100000"}
+    before = {f"{group}/cpu.stat": "usage_usec 1000000", f"{above}/cpu.stat": "usage_usec 9000000"}
+    after = {f"{group}/cpu.stat": "usage_usec 1800000", f"{above}/cpu.stat": "usage_usec 9900000"}
+    found = _one("cpu", said(first=quota | before, second=after))
+    assert found["busy"] == pytest.approx(75), "of the whole host"
+    assert found["limit_percent"] == pytest.approx(80), "0.4 of half a CPU, which is more than 0.45 of one and a half"
+    again = {f"{group}/cpu.stat": "usage_usec 5", f"{above}/cpu.stat": "usage_usec 9300000"}
+    assert _one("cpu", said(first=quota | before, second=again))["limit_percent"] == pytest.approx(10), "begun anew"
+    assert "limit_percent" not in _one("cpu", said(first=quota))
+    strange = _one("cpu", said(first={f"{group}/cpu.max": "many few"} | before, second=after))
+    assert strange["busy"] == pytest.approx(75), "a strange limit costs nothing but itself"
+    assert "limit_percent" not in strange
+
+
 def test_processes():
     found = _one("processes", said(), top_processes=2)
     assert (found["count"], found["zombies"], found["uninterruptible"]) == (4, 1, 1)

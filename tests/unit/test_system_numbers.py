@@ -5,7 +5,7 @@ import json
 import pytest
 
 from opsqueue.connectors import system
-from opsqueue.connectors.cgroup import read_cgroup
+from opsqueue.connectors.cgroup import read_cgroup, read_cpu_spent
 from opsqueue.connectors.counters import cpu_shares, disk_rates, network_rates, percent, rate
 from opsqueue.connectors.mounts import MountFilter, one_for_each_device
 from opsqueue.connectors.processes import Process, Table, processes_between, shown_name
@@ -126,6 +126,11 @@ def test_control_group_limits_of_both_versions(tmp_path):
         "sys/fs/cgroup/a/cpu.max": "150000 100000\n",
         "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
     })  # fmt: skip
+    _tree(two, {
+        "sys/fs/cgroup/a/cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
+        "sys/fs/cgroup/a/b/cpu.stat": "usage_usec 7\n",
+    })  # fmt: skip
+    assert read_cpu_spent(two) == {"/sys/fs/cgroup/a": {"used_s": 2.5, "limit": 1.5}}
     wanted = {"memory_limit": 2 * GB, "memory_used": GB // 2, "memory_percent": 25.0, "cpu_limit": 1.5}
     assert read_cgroup(8 * GB, two) == wanted
     one = _tree(tmp_path / "1", {
@@ -140,6 +145,9 @@ def test_control_group_limits_of_both_versions(tmp_path):
         "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
     })  # fmt: skip
     assert read_cgroup(8 * GB, one) == wanted
+    assert read_cpu_spent(one) == {}, "it does not tell what it used"
+    _tree(one, {"sys/fs/cgroup/cpu/a/cpuacct.usage": "2500000000\n"})
+    assert read_cpu_spent(one) == {"/sys/fs/cgroup/cpu/a": {"used_s": 2.5, "limit": 1.5}}
 
 
 @pytest.mark.parametrize("limit", ["max", "9223372036854771712", str(64 * GB)])

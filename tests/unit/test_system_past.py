@@ -158,9 +158,10 @@ def test_only_what_is_asked_for_is_read_of_the_past():
     names = {one.name: one.metrics for one in OPERATION.series(SystemMonitoringParams(metrics=["cpu", "processes"]))}
     assert names["last_week"] == ("cpu_usage",)
     assert names["hours"] == names["days"] == ("cpu_usage", "cpu_iowait", "cpu_steal")
+    assert names["day"] == ("cpu_usage", "cpu_iowait", "cpu_steal")
     assert OPERATION.series(SystemMonitoringParams(metrics=["processes"])) == ()
     probed = SystemMonitoringParams(metrics=["processes"], response_targets=["h1:22"])
-    assert [one.name for one in OPERATION.series(probed)] == ["recent", "hours", "days", "last_week"]
+    assert [one.name for one in OPERATION.series(probed)] == ["recent", "hours", "days", "last_week", "day"]
 
 
 def test_a_clock_that_differs_is_told_whatever_is_asked_for():
@@ -177,3 +178,38 @@ def test_a_clock_that_differs_is_told_whatever_is_asked_for():
 
 def test_a_host_that_was_not_read_is_not_said_to_be_up():
     assert "up" not in {metric.name for metric in OPERATION.measure(SystemMonitoringParams(), {}, {})}
+
+
+def drawn(metric, values, **more):
+    params = SystemMonitoringParams(metrics=["disk"], thresholds={"disk_usage": 70})
+    found = Seen(
+        host="h1", before={}, after={}, metrics={}, earlier={}, thresholds={"disk_usage": 90.0}, at=NOW,
+        series={"day": {metric: steps(300, values), **more}},
+    )  # fmt: skip
+    (section,) = OPERATION.report(params, found) or (None,)
+    return section and section.charts
+
+
+def test_a_report_draws_what_the_record_has_of_the_last_day_with_the_limit_that_counts():
+    (chart,) = drawn("disk_usage:/", [40, 50, 60])
+    assert (chart.title, chart.unit) == ("Disk space", "percent")
+    assert [mark.value for mark in chart.marks] == [70], "the operation's own limit, not the configured one"
+    assert [value for _at, value in chart.lines[0].points] == [40, 50, 60]
+    assert drawn("disk_usage:/", [40]) is None, "one point is no line"
+
+
+def test_of_many_mounts_the_fullest_are_drawn():
+    many = {f"disk_usage:/m{number}": steps(300, [number, number + 1]) for number in range(12)}
+    (chart,) = drawn("disk_usage:/", [99, 1], **many)
+    assert [line.label for line in chart.lines] == sorted(
+        ["disk_usage:/", *(f"disk_usage:/m{n}" for n in range(5, 12))]
+    )
+
+
+def test_several_hosts_stand_beside_each_other_and_what_is_not_known_is_no_zero():
+    one = {"cpu_usage": Metric(name="cpu_usage", value=12.5, unit="percent")}
+    two = {"cpu_usage": Metric(name="cpu_usage", value=None, unit="percent")}
+    (section,) = OPERATION.overview({"h1": one, "h2": two, "h3": {}})
+    assert section.grids[0].columns == ("host", "cpu_usage")
+    assert section.grids[0].rows == (("h1", "12.5 %"), ("h2", None), ("h3", None))
+    assert OPERATION.overview({"h1": one}) == ()

@@ -20,7 +20,7 @@ _FACTS = ("@stat", "@later", "@df", "@user")
 _LAST = {*_FACTS, "@end", "/proc/self/mountinfo", "/proc/partitions"}
 """What is told after the samples and belongs to neither."""
 
-_GROUP = re.compile(r"(/sys/fs/cgroup/.*(?:memory|cpu)\.[a-z_]+):(.*)")
+_GROUP = re.compile(r"(/sys/fs/cgroup/.*(?:memory|cpu|cpuacct)\.[a-z_]+):(.*)")
 """A group's name may hold a colon."""
 
 

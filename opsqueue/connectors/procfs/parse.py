@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from opsqueue.connectors import reading
-from opsqueue.connectors.cgroup import limits
+from opsqueue.connectors.cgroup import cpu_spent, limits
 from opsqueue.connectors.procfs.answer import Answer, Lines, answer_of
 from opsqueue.connectors.procfs.disks import disk
 from opsqueue.connectors.procfs.tasks import TICKS_S, table_of
-from opsqueue.connectors.reading import GROWING, PEAKS, Options, Sample, assemble, known, options_of
+from opsqueue.connectors.reading import GROWING, PEAKS, Options, Sample, assemble, known, options_of, or_nothing
 from opsqueue.model.fact import unknown
 from opsqueue.model.plan import Result
 
@@ -88,10 +88,12 @@ def _number(contents: Any) -> float | None:
         return None
 
 
-def _cpu(answer: Answer, lines: Lines) -> dict[str, float]:
+def _cpu(answer: Answer, lines: Lines) -> dict[str, Any]:
     names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
     values = answer.lines("@cpu", lines)[0].split()[1:]
-    return {name: int(value) / TICKS_S for name, value in zip(names, values, strict=False)}
+    ticks: dict[str, Any] = {name: int(value) / TICKS_S for name, value in zip(names, values, strict=False)}
+    spent = partial(cpu_spent, answer.text_or_empty, lambda path: "\n".join(lines.get(path, ())))
+    return ticks | {"groups": or_nothing(spent)}
 
 
 def _network(answer: Answer, lines: Lines) -> dict[str, dict[str, int]]:

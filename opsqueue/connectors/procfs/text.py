@@ -61,8 +61,10 @@ if has fd; then set -- "$@" /proc/sys/fs/file-nr; fi
 if has disk; then set -- "$@" /proc/filesystems /proc/self/mounts; fi
 """
 
-# From the group of this process up to the root, as `connectors.cgroup` does; of memory.stat, which is long, one line.
+# From the group of this process up to the root, as `connectors.cgroup` does; of memory.stat and cpu.stat, which are
+# long, one line. What a group has used of the CPU is read in each sample, where it has a limit.
 _GROUPS = r"""
+limited=
 groups() {
     while IFS=: read -r number names path; do
         for kind in memory cpu ''; do
@@ -79,7 +81,7 @@ climb() {
     *) limits='memory.max cpu.max' used=memory.current ;;
     esac
     while :; do
-        for limit in $limits; do small "$folder/$limit"; done
+        for limit in $limits; do small "$folder/$limit" && bound "$limit"; done
         if [ "$used" ] && [ -e "$folder/$used" ]; then
             small "$folder/$used"
             used=
@@ -91,6 +93,27 @@ climb() {
 small() {
     [ -e "$1" ] && read -r line <"$1" && say "$1:$line"
 }
+bound() {
+    case $1:$line in
+    cpu.max:[0-9]* | cpu.cfs_quota_us:[1-9]*) limited=$limited$folder$nl ;;
+    esac
+}
+spent() {
+    [ "$limited" ] || return 0
+    IFS=$nl
+    set -f
+    for folder in $limited; do
+        small "$folder/cpuacct.usage"
+        [ -e "$folder/cpu.stat" ] && used "$folder/cpu.stat"
+    done
+    set +f
+    unset IFS
+}
+used() {
+    while IFS=' ' read -r key value; do
+        case $key in usage_usec) say "$1:$key $value"; return ;; esac
+    done <"$1"
+}
 idle() {
     while read -r key value; do
         case $key in
@@ -99,7 +122,7 @@ idle() {
         esac
     done <"$1"
 }
-if has cgroup && [ -r /proc/self/cgroup ]; then
+if has cgroup cpu && [ -r /proc/self/cgroup ]; then
     while read -r line; do say "/proc/self/cgroup:$line"; done </proc/self/cgroup
     groups </proc/self/cgroup
 fi
@@ -112,6 +135,7 @@ sample() {
     mark "$1"
     if has cpu; then
         read -r line </proc/stat && say "@cpu:$line"
+        spent
     fi
 }
 tasks() {

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from opsqueue.connectors.asking import ANSWER_MOST, Part, ask_probes, ask_scripts, has_probes, side_by_side
 from opsqueue.connectors.confidential import concealed, revealed
 from opsqueue.connectors.local import GRACE_S, MARK, ended_by_timeout, wrapped
-from opsqueue.connectors.procfs import reading_of, reading_script
+from opsqueue.connectors.procfs import reading_of, reading_script, reading_text
 from opsqueue.connectors.reading import with_way
 from opsqueue.connectors.script import answers, scripts
 from opsqueue.connectors.shell import still_wanted
@@ -147,7 +147,7 @@ class SshShell:
     def _read(self, sent: list[Sent], facts: Sequence[Fact]) -> dict[str, Any]:
         """A reading that nothing else is asked beside: it needs no sh and no `timeout` of its own on the host."""
         ((fact, script),) = scripts(facts)
-        text = f"exec </dev/null\nset -- {shlex.join(script.args)}\n{script.text}"
+        text = reading_text(script)
         answer = self._told(sent, lambda link: link.tell(text, script.timeout, ANSWER_MOST, plain=True))
         took = sent[-1].ended - sent[-1].began
         code = 0 if answer.whole else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import Severity
-from opsqueue.model.report import Cell, Grid, Section
+from opsqueue.model.report import Cell, Chart, Grid, Line, Section
 from opsqueue.operations.alerting.hand import Hand
 
 _NOISY_MOST = 3
@@ -140,6 +141,14 @@ def _tried(tried: Mapping[str, Any]) -> Iterator[Finding]:
             evidence={"rule": rule, **better},
             advice="A hundredth of the numbers of that time lies beyond it.",
         )
+    if longer := tried.get("suggested_for"):  # an answer of an older version does not say
+        yield Finding(
+            severity=Severity.INFO,
+            code="for_suggested",
+            message=f"with `for_s` {longer['for_s']} it would have fired {longer['fired']} times",
+            evidence={"rule": rule, **longer},
+            advice="All that was shorter would have ended before anybody was told.",
+        )
 
 
 def time_of(figures: Mapping[str, Any]) -> str:
@@ -169,10 +178,21 @@ def report(hand: Hand) -> Iterator[Section]:
         if rows := hand.known(name):
             yield _section(title, columns, (tuple(map(_cell, map(one.get, columns))) for one in rows))
     if figures := hand.known("statistics"):
-        yield _section("Figures", ("what", "figure"), _figures(figures))
+        figure = _section("Figures", ("what", "figure"), _figures(figures))
+        yield replace(figure, charts=tuple(_per_day(figures.get("by_day") or {})))
     if tried := hand.known("replay"):
         rows = ((one["at"], one["what"], one["value"]) for one in tried["transitions"])
         yield _section(f"What {tried['rule']} would have done", ("at", "what", "value"), rows)
+        if said := tried.get("message"):
+            text = (f"To {', '.join(said['channels'])}: {said['title']}", *said["body"].splitlines())
+            yield Section(title="What people would have been told first", text=tuple(filter(None, text)))
+
+
+def _per_day(found: Mapping[str, Any]) -> Iterator[Chart]:
+    """How many fired each day; nothing of one day alone. An answer of an older version does not say."""
+    lines = [Line(label=name, points=tuple((at, float(count)) for at, count in days)) for name, days in found.items()]
+    if lines and len(lines[0].points) > 1:
+        yield Chart(title="Alerts that fired, by day (UTC)", unit="count", lines=tuple(lines))
 
 
 _OF_ALERTS = ("alert", "state", "severity", "rule", "value", "since", "acknowledged by", "kept quiet by")

@@ -136,7 +136,9 @@ def replayed(hand: Hand) -> str:
         f"on {hand.host} it would have fired {found['fired']} times in {time_of(found)} ({found['readings']} readings)"
     )
     last = [f"{one['at']} {one['what']}" for one in found["transitions"][-4:]]
-    return f"{said}; last: {', '.join(last)}" if last else said
+    told = found.get("message")  # an answer of an older version does not say
+    first = f"; first message, to {', '.join(told['channels'])}: {told['title']}" if told else ""
+    return f"{said}; last: {', '.join(last)}{first}" if last else said
 
 
 PLANS: Mapping[str, Callable[[Hand], Plan]] = {

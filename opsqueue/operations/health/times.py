@@ -34,15 +34,20 @@ class Times:
 
 
 def wanted(checks: Sequence[Check]) -> tuple[SeriesWanted, ...]:
-    """The past that this takes: the last day as it was measured, the week before it day by day."""
+    """The past that this takes: the last day as it was measured, the week before it day by day.
+
+    The states of all checks are only for the report, and are not read before it is made.
+    """
     names = [check.name for check in checks if isinstance(check, NetworkCheck)]
+    states = SeriesWanted(name="states", metrics=tuple(f"state:{check.name}" for check in checks), ago=_DAY)
     if not names:
-        return ()
+        return (states,)
     took, state = tuple(f"response_time:{name}" for name in names), tuple(f"state:{name}" for name in names)
     return (
         SeriesWanted(name="day", metrics=(*took, *state), ago=_DAY),
         # Steps are whole days; the one in which the last 24 hours begin belongs to neither.
         SeriesWanted(name="week", metrics=took, ago=8 * _DAY, until=2 * _DAY, step=_DAY),
+        states,
     )
 
 

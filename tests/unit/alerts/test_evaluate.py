@@ -461,6 +461,14 @@ def test_statistics():
     assert (found.never_acted_on, found.never_fired) == (("load",), ("swap",))
 
 
+def test_of_each_day_it_is_said_how_many_fired_also_when_none_did():
+    midnight = AT - AT % 86_400 - AT
+    days = ((0, "i1"), (3600, "i2"), (3 * 86_400, "i3"))
+    found = reckon(lines_of(*((midnight + at, "firing", "cpu", "h1", name) for at, name in days)))
+    assert [count for _at, count in found.by_day["warning"]] == [2, 0, 0, 1]
+    assert [at - midnight - AT for at, _count in found.by_day["warning"]] == [0, 86_400, 172_800, 259_200]
+
+
 def test_without_anything_there_is_no_figure_rather_than_a_zero():
     found = reckon([])
     assert (found.fired, found.mttr.mean, found.silenced_percent) == (0, None, None)
