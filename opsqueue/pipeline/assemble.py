@@ -107,7 +107,8 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
         return refused(f"notification_rules.{channel}.signing_key: {error.message}", permanent=True)
     way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)
     told, missing = worded(settings, channel, message, event_id.removesuffix(f":{channel}"))
-    return replace(send(way, told, event_id=event_id), note=missing)
+    receipt = send(way, told, event_id=event_id)
+    return replace(receipt, note="; ".join(filter(None, (missing, receipt.note))))
 
 
 def recipients(settings: Settings, channel: str) -> tuple[str, ...]:
