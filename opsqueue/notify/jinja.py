@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
-from jinja2.defaults import DEFAULT_FILTERS
+from jinja2.filters import FILTERS as USUAL
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
@@ -79,7 +79,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         own: dict[str, Callable[..., Any]] = {"join": _joined, "replace": _replaced, "round": _rounded}
-        usual = {name: DEFAULT_FILTERS[name] for name in _FILTERS}
+        usual = {name: USUAL[name] for name in _FILTERS}
         self.filters = {**usual, **own, _EACH: _Rounds().each, _SIZED: _sized}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -88,6 +88,8 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """A member of a mapping, list or text."""
+        if isinstance(obj, Undefined):
+            str(obj)
         if isinstance(obj, Mapping) or (isinstance(obj, list | tuple | str) and isinstance(argument, int)):
             try:
                 return obj[argument]
@@ -137,7 +139,7 @@ def _looked_through(environment: _Environment, source: str) -> nodes.Template:
     return tree
 
 
-def _through(environment: _Environment, name: str, of: nodes.Expr) -> nodes.Filter:
+def _through(environment: _Environment, name: str, of: Any) -> nodes.Filter:
     return nodes.Filter(of, name, [], [], None, None, lineno=of.lineno, environment=environment)
 
 
@@ -208,7 +210,8 @@ def _joined(some: Iterable[Any], between: str = "", attribute: str | None = None
     found = [_printed(one if attribute is None else one[attribute]) for one in some]
     _bounded(sum(len(str(one)) for one in found) + len(found) * len(str(between)))
     if any(isinstance(one, Markup) for one in (between, *found)):
-        return escape(between).join(found)
+        safe: str = escape(between).join(found)
+        return safe
     return str(between).join(map(str, found))
 
 

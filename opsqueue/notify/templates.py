@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from opsqueue.model.alert import OF_OTHERS
 from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.record import LESS
 from opsqueue.notify.message import MOST_BODY, MOST_TITLE, Message
@@ -51,12 +52,22 @@ def data(message: Message, rules: ChannelRules, recipient: str) -> dict[str, Any
         "severity": message.severity.value,
         "event": payload.get("event", ""),
         "operation": payload if "operation_id" in payload else None,
-        "alerts": payload.get("alerts", []),
+        "alerts": [_named(one) for one in payload.get("alerts", []) if isinstance(one, Mapping)],
         "message": payload,
         "recipient": one_line(recipient),
         "ack_url": payload.get("ack_url", ""),
         "time": zone or ("" if message.at is None else utc_text(message.at)),
     }
+
+
+def _named(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """An alert with what people call it."""
+    labels = alert.get("labels", {})
+    rule = labels.get("rule", "")
+    called = labels.get("alertname", rule) if rule == OF_OTHERS else rule
+    where = f" on {labels['host']}" if labels.get("host") else ""
+    part = f" ({labels['part']})" if labels.get("part") else ""
+    return {**alert, "name": f"{called}{where}{part}"}
 
 
 def _worded(message: Message, rules: ChannelRules, recipient: str) -> Message:
@@ -65,8 +76,8 @@ def _worded(message: Message, rules: ChannelRules, recipient: str) -> Message:
     if rules.body_template is None:
         return replace(message, title=title)
     text = _filled(rules.body_template, seen, html=rules.template_format == "html")
-    if message.payload.get("test") and _TEST not in f"{title}{text}":  # nobody is to take it for real
-        title, text = one_line(f"{_TEST}: {title}", MOST_TITLE), f"{_TEST}: {text}"
+    if message.payload.get("test"):  # nobody is to take it for real, whichever of the two a medium shows
+        title, text = (one if _TEST in one else f"{_TEST}: {one}" for one in (title, text))
     if rules.template_format == "html":
         return replace(message, title=title, html=text)
     return replace(

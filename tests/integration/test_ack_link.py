@@ -75,7 +75,7 @@ class Room:
 
     def given(self, **more):
         file = self.folder / "key"
-        route = {"name": "all", "group_wait_s": 0, "group_interval_s": 0, "channels": ["webhook", "email"]}
+        route = {"name": "all", "group_wait_s": 0, "group_interval_s": 1, "channels": ["webhook", "email"]}
         linked = {"ack_url": f"http://127.0.0.1:{self.port or 1}", "ack_key": {"$secret": f"file:{file}"}}
         return {
             "state_dir": str(self.folder / "state"),
@@ -124,7 +124,7 @@ class Room:
     def post(self, *names, status="firing"):
         """Alertmanager says that these fire, or are over."""
         one = {"status": status, "annotations": {}, "startsAt": "2027-01-15T08:00:00Z"}
-        one["endsAt"] = "0001-01-01T00:00:00Z" if status == "firing" else "2099-01-15T09:00:00Z"
+        one["endsAt"] = "0001-01-01T00:00:00Z" if status == "firing" else "2027-01-15T09:00:00Z"
         said = [
             {**one, "labels": {"alertname": name, "instance": "db-1:9100", "severity": "critical"}} for name in names
         ]
