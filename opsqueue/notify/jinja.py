@@ -216,9 +216,9 @@ def _joined(some: Iterable[Any], between: str = "", attribute: str | None = None
 
 
 def _replaced(text: Any, old: str, new: str) -> str:
-    text = text if isinstance(text, str) else str(_printed(text))
-    _bounded(len(text) + text.count(old) * len(new))
-    return text.replace(old, new)
+    whole: str = text if isinstance(text, str) else str(_printed(text))
+    _bounded(len(whole) + whole.count(old) * len(new))
+    return whole.replace(old, new)
 
 
 def _rounded(number: float, digits: int = 0) -> float:

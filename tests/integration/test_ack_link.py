@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -29,6 +31,8 @@ from opsqueue.settings import Settings
 from opsqueue.store import alerts, tellings
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
+from opsqueue.tasks.receiver_ack import Links
+from opsqueue.tasks.receiver_door import Door, Limits
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef"
@@ -266,6 +270,37 @@ def test_links_that_are_none_are_refused_in_words(room):
             status, page, _ = room.ask(method, link)
             assert (status, "Nothing of this message fires" in page) == (410, True)
         assert room.acks() == []
+
+
+def test_many_who_press_at_once_acknowledge_once(room):
+    with room.receiving():
+        room.post("Down", "Slow")
+        links = list(room.told().values())
+        with ThreadPoolExecutor(9) as pool:
+            found = list(pool.map(lambda number: room.ask("POST", links[number % 3]), range(18)))
+        assert {status for status, _, _ in found} == {200}
+        assert all("cknowledged" in page and "<form" not in page for _, page, _ in found)
+        assert len(room.acks()) == 2
+
+
+def test_who_has_no_link_of_ours_has_neither_the_record_asked_nor_a_place_in_line():
+    def record():
+        raise AssertionError("it was asked")
+
+    links = Links(KEY, record, now=lambda: 1000.0)
+    limits = Limits(in_line=0)
+    address, take = ("127.0.0.1", 0), len
+    with Door(address, socket.AF_INET, token="", take=take, look=lambda: None, links=links, limits=limits) as door:
+        thread = threading.Thread(target=door.serve_forever)
+        thread.start()
+        try:
+            asked = Room(Path(), None, None, door.server_address[1]).ask
+            for until, key, status in ((2000, KEY, 503), (2000, "x" * 20, 403), (1000, KEY, 410)):
+                for method in ("GET", "POST"):
+                    assert asked(method, f"/ack?t={token(Claim('e', 'r', until), key)}")[0] == status
+        finally:
+            door.shutdown()
+            thread.join()
 
 
 def test_what_a_form_sends_besides_is_read_and_forgotten(room):
