@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from opsqueue.model.names import Severity
-from opsqueue.notify.jinja import MOST_RESULT, MOST_ROUNDS, Wrong, problem, rendered
+from opsqueue.notify.jinja import FILTERS, MOST_RESULT, MOST_ROUNDS, Wrong, problem, rendered
 from opsqueue.notify.message import Message
 from opsqueue.notify.templates import data, in_own_words, problems
 from opsqueue.settings_channels import ChannelRules
@@ -144,6 +146,12 @@ def test_in_html_every_value_is_escaped_and_the_template_is_not():
     )
     with pytest.raises(Wrong, match="filter 'safe'"):
         rendered("{{ x | safe }}", hostile, html=True)
+
+
+def test_the_documentation_lists_the_filters():
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if "these filters: " in line)
+    assert set(re.findall(r"`(\w+)`", line.partition("these filters: ")[2])) == FILTERS
 
 
 def rules(**given):
