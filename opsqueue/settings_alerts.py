@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from opsqueue.model.alert_rule import AlertRule, InhibitRule, Route, Seconds
 from opsqueue.secrets import SecretRef
+
+_ODD = re.compile(r"""[^!-~]|[?#@\\"'<>]""")
+"""What no address holds to which a path and a query are added."""
 
 
 class _Part(BaseModel):
@@ -42,7 +47,33 @@ class AlertSettings(_Part):
     """An alert about a finding ends when nobody looked for it again in so long, and in three of its intervals."""
     receive_token: SecretRef | None = None
     """What callers of `opsqueue alerts receive --listen` must show."""
+    ack_url: str | None = None
+    """Where people reach `opsqueue alerts receive --listen`; with `ack_key`, messages have links to acknowledge."""
+    ack_key: SecretRef | None = None
+    """What signs these links."""
+    ack_link_s: Annotated[int, Field(ge=60, le=30 * 86_400)] = 14_400
+    """How long such a link can be used; as long as an acknowledgement counts."""
     history_retention_days: Annotated[int, Field(ge=1)] = 365
+
+    @field_validator("ack_url")
+    @classmethod
+    def _a_place_in_the_web(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or _ODD.search(url):
+            raise ValueError("wanted an address such as https://ops.example.com, with no user, query or space")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _links_whole_or_none(self) -> AlertSettings:
+        if (self.ack_url is None) != (self.ack_key is None):
+            raise ValueError("links to acknowledge need both ack_url and ack_key")
+        return self
 
     @model_validator(mode="after")
     def _each_name_once(self) -> AlertSettings:

@@ -15,7 +15,15 @@ from opsqueue.secrets import literal_secrets
 PREFIX = "OPSQUEUE_"
 _MOST = 12
 _SECRET = frozenset(
-    {"broker_url", "database_url", "notification_urls", "notification_channels", "notification_rules", "key_passphrase"}
+    {
+        "broker_url",
+        "database_url",
+        "notification_urls",
+        "notification_channels",
+        "notification_rules",
+        "key_passphrase",
+        "ack_key",
+    }
 )
 """Settings whose value may be a secret, and so is never repeated."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.misspelt import nearest
@@ -14,6 +14,20 @@ from opsqueue.secrets import SecretRef
 
 _DAY_MINUTES = 1440
 _WEEK = 7 * 86_400
+MOST_TEMPLATE = 10_000
+"""Characters of a template."""
+FILE = "file:"
+"""How a template begins that stands in a file."""
+
+
+def _absolute(text: str) -> str:
+    if text.startswith(FILE) and not text.startswith(f"{FILE}/"):
+        raise ValueError(f"wanted {FILE} and the whole path of a file, such as file:/etc/opsqueue/mail.j2")
+    return text
+
+
+Template = Annotated[str, Field(min_length=1, max_length=MOST_TEMPLATE), AfterValidator(_absolute)]
+"""Jinja2, or `file:` and the path of a file of it."""
 
 
 class ChannelRules(BaseModel):
@@ -42,6 +56,12 @@ class ChannelRules(BaseModel):
     """With it each webhook carries its time and a HMAC-SHA256 of time and body."""
     private_addresses: bool = False
     """Whether the public name of a webhook may lead to a private address."""
+    title_template: Template | None = None
+    """What messages are called, in the place of their own title."""
+    body_template: Template | None = None
+    """What they say, in the place of their own text."""
+    template_format: Literal["text", "html"] = "text"
+    """What `body_template` gives; `html` is for mail."""
 
     @field_validator("quiet")
     @classmethod

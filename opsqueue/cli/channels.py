@@ -1,9 +1,23 @@
-"""Which configured notification channels lead to nobody."""
+"""Which configured notification channels lead to nobody, and how links to acknowledge are missing."""
 
 from __future__ import annotations
 
+from opsqueue.errors import InvalidConfig
 from opsqueue.notify.channels import NotConfigured, resolve
+from opsqueue.pipeline.alert_links import ack_key
 from opsqueue.settings import Settings
+
+
+def no_links(settings: Settings) -> list[str]:
+    """Why messages have no link to acknowledge though the settings ask for one, as far as this process can see."""
+    ref = settings.alerts.ack_key
+    if ref is None or ref.problem():  # said among the secrets
+        return []
+    try:
+        ack_key(settings)
+    except InvalidConfig as error:
+        return [error.message]
+    return []
 
 
 def unreachable_channels(settings: Settings) -> list[str]:

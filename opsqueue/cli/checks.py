@@ -9,13 +9,14 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from opsqueue.cli.channels import unreachable_channels
+from opsqueue.cli.channels import no_links, unreachable_channels
 from opsqueue.cli.checks_hosts import hosts
 from opsqueue.cli.look import Check, Looks
 from opsqueue.cli.record import no_record, opened
 from opsqueue.cli.times import length, utc
 from opsqueue.embedded.redis import find_server, running
 from opsqueue.errors import OpsqueueError
+from opsqueue.notify.templates import problems
 from opsqueue.settings import Settings
 from opsqueue.store import alerts, holds, tellings
 from opsqueue.store.upgrade import head, revision
@@ -123,7 +124,7 @@ def _reconciler(settings: Settings) -> tuple[str, float] | None:
 
 
 def _channels(settings: Settings) -> Looks:
-    doubts = unreachable_channels(settings)
+    doubts = [*unreachable_channels(settings), *no_links(settings), *problems(settings.notification_rules)]
     if not doubts:
         return (Check(check="notification channels", state="ok", message="each can be resolved"),)
     mend = "set what it names in the configuration"

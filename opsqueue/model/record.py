@@ -127,6 +127,8 @@ INSTEAD = "instead of"
 """How the note of a delivery begins that takes the place of one that was given up."""
 BUSY = "another message to this channel"
 """How the words begin that say that a delivery waits because its channel does not answer."""
+LESS = "sent without"
+"""How the words begin that say what is missing in a message that was sent all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,7 @@ class Delivery:
     @property
     def held(self) -> bool:
         """Whether it waits or waited on purpose: quiet hours, a limit, a summary."""
-        return bool(self.note) and not self.note.startswith((INSTEAD, BUSY))
+        return bool(self.note) and not self.note.startswith((INSTEAD, BUSY, LESS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

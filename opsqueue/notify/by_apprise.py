@@ -6,11 +6,13 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import quote
 
 from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 
 from opsqueue.model.names import Severity
+from opsqueue.model.record import LESS
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, final_smtp, refused
 from opsqueue.notify.sms import fitted
@@ -40,6 +42,7 @@ _SMTP = re.compile(r"Socket Exception: .*?\((\d{3}), b(['\"])(.*?)\2", re.DOTALL
 _SMTP_REFUSED = re.compile(r"was refused: (\d{3}) ()(.*)", re.DOTALL)
 _HTTP = re.compile(r"\berror=(\d{3})\b")
 _CALL = re.compile(r"<(?=[@!#&])|@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
+_NO_HTML = f"{LESS} its template: that is HTML, and this way takes text"
 _PROBLEMS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 
@@ -57,22 +60,27 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
     service = _service(url, event_id, timeout, asset)
     if service is None:
         return refused("Apprise cannot understand the URL: check its scheme, tokens and recipients", permanent=True)
-    title, body = _wording(service, message, sms_parts)
+    html = _takes_html(service) and not sms_parts and bool(message.html)
+    title, body = (message.title, message.html) if html else _wording(service, message, sms_parts)
     sender = Apprise(asset=asset)
     sender.add(service)
     result = sender.notify(
         title=title,
         body=body,
         notify_type=_TYPE[message.severity],
-        body_format=NotifyFormat.TEXT,
+        body_format=NotifyFormat.HTML if html else NotifyFormat.TEXT,
         timeout=timeout,
         log_level=logging.DEBUG,
     )
     # `optional=yes` in a URL makes a failed result count as a success: only the attempt itself is believed.
     attempts = [attempt for one in result for attempt in one.attempts]
     if attempts and all(attempts):
-        return ACCEPTED
+        return replace(ACCEPTED, note="" if html or not message.html else _NO_HTML)
     return _failure(str(service.service_name), [(entry.level, entry.message) for entry in result.logs()])
+
+
+def _takes_html(service: NotifyBase) -> bool:
+    return str(service.schema).startswith("mailto") and service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
 
 
 def _service(url: str, event_id: str, timeout: float, asset: AppriseAsset) -> NotifyBase | None:

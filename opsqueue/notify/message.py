@@ -85,6 +85,8 @@ class Message:
     """When it happened, UNIX seconds; shown in the recipient's time zone where one is configured."""
     alike: str = ""
     """What two messages have in common that say the same; empty: their title and body."""
+    html: str = ""
+    """The text in HTML, for mail; empty: the body is all there is."""
 
 
 def with_time(message: Message, timezone: str) -> Message:

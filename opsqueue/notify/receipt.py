@@ -29,6 +29,8 @@ class Receipt:
     permanent: bool = False
     wait: float = 0.0
     """Seconds that the receiver asked us to wait before the next attempt; 0 when it said nothing."""
+    note: str = ""
+    """What is missing in what was sent, and why; empty: nothing."""
 
 
 ACCEPTED = Receipt(status="accepted")

@@ -64,13 +64,20 @@ def _step(
 
 def ack(store: Store, beginning: str, *, by: str, now: float, seconds: float = ACK_SECONDS, comment: str = "") -> Alert:
     """Acknowledge the alert whose fingerprint or incident begins so; NotFound, Conflict."""
+    with store.begin() as tx:
+        return ack_in(tx, beginning, by=by, now=now, seconds=seconds, comment=comment)
+
+
+def ack_in(
+    tx: Connection, beginning: str, *, by: str, now: float, seconds: float = ACK_SECONDS, comment: str = ""
+) -> Alert:
+    """The same, in the caller's transaction."""
 
     def known(found: Alert) -> Step:
         after, line = acknowledge(found, by=by, now=now, seconds=seconds, comment=comment)
         return Step(after, (line,))
 
-    with store.begin() as tx:
-        return change_one(tx, beginning, known)
+    return change_one(tx, beginning, known)
 
 
 def unack(store: Store, beginning: str, *, by: str, now: float, comment: str = "") -> Alert:

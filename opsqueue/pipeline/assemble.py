@@ -23,13 +23,14 @@ from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import OperationKind
 from opsqueue.model.record import Operation, Shard
 from opsqueue.notify.channels import NotConfigured, resolve
-from opsqueue.notify.message import Message, with_time
+from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import Receipt, refused
 from opsqueue.notify.send import send
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
 from opsqueue.pipeline.monitored import Monitored
 from opsqueue.pipeline.reach import Reach
+from opsqueue.pipeline.wording import worded
 from opsqueue.pipeline.world import Coordinator, World
 from opsqueue.settings import Settings
 from opsqueue.settings_parts import CoordinatorSettings
@@ -105,7 +106,9 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     except InvalidConfig as error:  # unsigned it would be refused, or believed by who should not
         return refused(f"notification_rules.{channel}.signing_key: {error.message}", permanent=True)
     way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)
-    return send(way, with_time(message, rules.timezone or ""), event_id=event_id)
+    told, missing = worded(settings, channel, message, event_id.removesuffix(f":{channel}"))
+    receipt = send(way, told, event_id=event_id)
+    return replace(receipt, note="; ".join(filter(None, (missing, receipt.note))))
 
 
 def recipients(settings: Settings, channel: str) -> tuple[str, ...]:

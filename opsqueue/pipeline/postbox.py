@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from opsqueue.model.names import Severity
-from opsqueue.model.record import Delivery
+from opsqueue.model.record import LESS, Delivery
 from opsqueue.notify.channels import LOG
 from opsqueue.notify.message import Message
 from opsqueue.notify.policy import Before, content, decided
@@ -60,12 +60,19 @@ def ended(tx: Connection, world: World, done: Delivery) -> None:
 
 def after(attempt: Delivery, receipt: Receipt, now: float) -> Delivery:
     """How a delivery stands after a try."""
+    attempt = replace(attempt, note=noted(attempt.note, receipt.note))
     if receipt.status == "accepted":
         return replace(attempt, status="accepted", at=now, error="")
     if receipt.permanent or attempt.attempts >= MOST_ATTEMPTS:
         return replace(attempt, status="dead", at=now, error=receipt.error)
     due = now + max(retry_after(attempt.attempts, key_of(attempt)), receipt.wait)
     return replace(attempt, status="failed", at=now, error=receipt.error, next_at=due)
+
+
+def noted(note: str, new: str) -> str:
+    """A note, and what is missing in what was sent now; what was missing at an earlier try is not told any more."""
+    before = note.partition(LESS)[0].removesuffix("; ")
+    return "; ".join(filter(None, (before, new)))
 
 
 def next_hops(world: World, outbox: Sequence[Delivery]) -> tuple[Delivery, ...]:

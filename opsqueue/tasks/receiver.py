@@ -16,10 +16,12 @@ from typing import Any, Self
 from opsqueue import telemetry
 from opsqueue.errors import DatabaseUnreachable, InvalidConfig, InvalidRequest, OpsqueueError
 from opsqueue.pipeline.alert_intake import MOST_BYTES, receive
+from opsqueue.pipeline.alert_links import ack_key
 from opsqueue.secrets import SecretRef
 from opsqueue.settings import Settings
 from opsqueue.store import presence
 from opsqueue.store.engine import Store
+from opsqueue.tasks.receiver_ack import Links
 from opsqueue.tasks.receiver_door import Door, Limits
 from opsqueue.tasks.receiver_http import HOOK
 
@@ -42,11 +44,11 @@ def listen(settings: Settings, where: str, *, token_file: str | None, tell: Call
         level=settings.logging.level,
         stderr=sys.stderr is not None and sys.stderr.isatty(),
     )
+    key, limits = ack_key(settings), Limits(most_bytes=MOST_BYTES)
     record = _Record(settings)
+    links = Links(key, record.store) if key else None
     try:
-        door = Door(
-            address, family, token=token, take=record.take, look=record.look, limits=Limits(most_bytes=MOST_BYTES)
-        )
+        door = Door(address, family, token=token, take=record.take, look=record.look, links=links, limits=limits)
     except OSError as error:
         raise InvalidRequest(f"nothing can listen on {where}: {error.strerror or error}") from None
     with record, door:
@@ -100,17 +102,20 @@ class _Record:
     def __exit__(self, *_: object) -> None:
         self._store.close()
 
+    def store(self) -> Store:
+        """The record, which is there; DatabaseUnreachable."""
+        self._there()
+        return self._store
+
     def take(self, body: bytes) -> int:
         """Write a webhook down; returns how many alerts changed."""
-        self._there()
-        changed = receive(self._store, body)
+        changed = receive(self.store(), body)
         _log.info("a webhook of Alertmanager: %d alerts changed", changed)
         return changed
 
     def look(self) -> None:
         """DatabaseUnreachable where nothing could be written now."""
-        self._there()
-        with self._store.read() as connection:
+        with self.store().read() as connection:
             if not presence.written(connection):
                 raise DatabaseUnreachable("the database has no tables of ours: `opsqueue db upgrade` makes them.")
 

@@ -15,19 +15,16 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
 
-from opsqueue.errors import InvalidRequest, OpsqueueError
-from opsqueue.tasks.receiver_http import HEALTH, MOST_HEAD, Answer, Head, head_of, no, refusal, wire
+from opsqueue.tasks.receiver_ack import Links
+from opsqueue.tasks.receiver_http import ACK, HEALTH, MOST_HEAD, Answer, Head, no, refusal
+from opsqueue.tasks.receiver_talk import apart, heard_head, say
 
-_MOST_DRAINED = 16_000_000
-"""Bytes of a refused body that are read and forgotten, so that its sender reads why."""
-_GRACE = 2.0
-"""Seconds for that."""
 _BACKLOG = 1024
 """Connections that may wait to be let in, if the system allows so many."""
 _LET_IN = 16
@@ -72,10 +69,11 @@ class Door:
         token: str,
         take: Callable[[bytes], int],
         look: Callable[[], None],
+        links: Links | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self._token, self._take, self._look = token, take, look
+        self._token, self._take, self._look, self._links = token, take, look, links
         self._most = min(self.limits.connections, _half_of_the_files())
         self._asked = threading.Event()
         self._all: set[asyncio.Task[Any]] = set()
@@ -157,22 +155,25 @@ class Door:
         self, caller: asyncio.Task[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         async with asyncio.timeout(self.limits.head_seconds):
-            head = await _head(reader)
+            head = await heard_head(reader)
         if isinstance(head, Answer):
-            await _say(head, reader, writer)
+            await say(head, reader, writer)
             return
+        most, links = self.limits.most_bytes, self._links is not None
         answer = refusal(
-            head.method, head.path, head.headers, token=self._token, most_bytes=self.limits.most_bytes
+            head.method, head.path, head.headers, token=self._token, most_bytes=most, links=links
         ) or await self._answer(caller, head, reader, writer)
         if caller not in self._waiting:
             self._wait_for(caller)  # until it has read that
-        await _say(answer, reader, writer, body=head.method != "HEAD")
+        await say(answer, reader, writer, body=head.method != "HEAD")
 
     async def _answer(
         self, caller: asyncio.Task[Any], head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Answer:
         if head.path == HEALTH:
             return await self._looked()
+        if head.path == ACK and self._links is not None:
+            return await self._followed(self._links, caller, head)
         if head.waits:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._coming[caller] = None
@@ -186,24 +187,36 @@ class Door:
             return no(HTTPStatus.BAD_REQUEST, f"the body ended after {len(ended.partial)} of {length} bytes")
         for known in (self._waiting, self._coming):
             known.pop(caller, None)
-        return await self._taken(body)
+        return await self._in_turn(lambda: Answer(HTTPStatus.OK, {"changed": self._take(body)}))
 
-    async def _taken(self, body: bytes) -> Answer:
+    async def _followed(self, links: Links, caller: asyncio.Task[Any], head: Head) -> Answer:
+        """Whoever follows a link of ours has the record asked; others cost it nothing, and have no place in line."""
+        claim = links.judged(head.query)
+        if isinstance(claim, Answer):
+            return claim
+        self._waiting.pop(caller, None)
+        return await self._in_turn(lambda: links.answer(claim, acknowledge=head.method == "POST"))
+
+    async def _in_turn(self, do: Callable[[], Answer]) -> Answer:
         if self._in_line >= self.limits.in_line:
-            return no(HTTPStatus.SERVICE_UNAVAILABLE, "many webhooks wait already: try again", {"Retry-After": "5"})
+            return no(HTTPStatus.SERVICE_UNAVAILABLE, "many others wait already: try again", {"Retry-After": "5"})
         self._in_line += 1
         try:
             async with self._room:
-                return await _apart(lambda: self._take(body), lambda changed: {"changed": changed})
+                return await apart(do)
         finally:
             self._in_line -= 1
 
     async def _looked(self) -> Answer:
         """One look is for all who ask meanwhile: that they are many costs the record nothing."""
         if self._looking is None:
-            self._looking = _apart(self._look, lambda _: {"status": "ok"})
+            self._looking = apart(self._well)
             self._looking.add_done_callback(self._seen)
         return await asyncio.shield(self._looking)
+
+    def _well(self) -> Answer:
+        self._look()
+        return Answer(HTTPStatus.OK, {"status": "ok"})
 
     def _seen(self, _done: object) -> None:
         self._looking = None
@@ -224,74 +237,3 @@ def _listening(address: tuple[Any, ...], family: socket.AddressFamily) -> socket
         found.close()
         raise
     return found
-
-
-async def _head(reader: asyncio.StreamReader) -> Head | Answer:
-    """The head, or what is wrong with it; EOFError: it ended before that."""
-    raw = b""
-    while True:
-        try:
-            line = await reader.readline()
-        except ValueError:  # a line of more than MOST_HEAD bytes
-            line = b" " * MOST_HEAD
-        raw += line
-        if len(raw) >= MOST_HEAD:
-            return no(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a head has at most {MOST_HEAD} bytes")
-        if not line.endswith(b"\n"):
-            raise EOFError("it ended within its head")
-        if line in {b"\r\n", b"\n"}:
-            return head_of(raw)
-
-
-async def _say(
-    answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, body: bool = True
-) -> None:
-    bad = answer.status >= HTTPStatus.BAD_REQUEST
-    if bad:
-        peer = (writer.get_extra_info("peername") or ("?",))[0]
-        _log.warning("a request of %s: %d, %s", peer, answer.status, answer.said.get("error"))
-    writer.write(wire(answer, body=body))
-    async with asyncio.timeout(_GRACE):
-        await writer.drain()
-        if bad:
-            writer.write_eof()
-            await _forget(reader)
-
-
-async def _forget(reader: asyncio.StreamReader) -> None:
-    """To close while bytes are on their way would take the answer from whoever sends them."""
-    left = _MOST_DRAINED
-    while left > 0 and (got := await reader.read(65_536)):
-        left -= len(got)
-
-
-def _apart(do: Callable[[], Any], told: Callable[[Any], Mapping[str, Any]]) -> asyncio.Future[Answer]:
-    """What comes of it, done in a thread that nobody has to wait for at the end."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Answer] = loop.create_future()
-
-    def settle(answer: Answer) -> None:
-        if not future.done():
-            future.set_result(answer)
-
-    def work() -> None:
-        answer = _answered(do, told)
-        with suppress(RuntimeError):  # the loop is over; who asked will try again
-            loop.call_soon_threadsafe(settle, answer)
-
-    threading.Thread(target=work, name="opsqueue-webhook", daemon=True).start()
-    return future
-
-
-def _answered(do: Callable[[], Any], told: Callable[[Any], Mapping[str, Any]]) -> Answer:
-    """What came of it. 4xx: do not send that again; 5xx: do. Why the record failed stands in our log alone."""
-    try:
-        return Answer(HTTPStatus.OK, told(do()))
-    except InvalidRequest as error:
-        return no(HTTPStatus.BAD_REQUEST, error.message)
-    except OpsqueueError as error:
-        _log.error("FAILED to use the record: %s", error.message)
-        return no(HTTPStatus.SERVICE_UNAVAILABLE, "the record cannot be used now: try again", {"Retry-After": "5"})
-    except Exception:  # noqa: BLE001  # the sender tries again, and others are heard
-        _log.exception("ERROR while a webhook was taken")
-        return no(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of ours, which stands in our log: try again")

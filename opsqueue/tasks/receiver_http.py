@@ -13,11 +13,15 @@ from email.utils import formatdate
 from http import HTTPStatus
 from io import BytesIO
 
+from opsqueue.notify.ack_link import PATH
+
 HOOK = "/alertmanager"
 HEALTH = "/healthz"
+ACK = PATH
 MOST_HEAD = 16_384
 """Bytes of a head; Alertmanager's has some hundred."""
 _ALLOWED = {HOOK: ("POST",), HEALTH: ("GET", "HEAD")}
+_WITH_LINKS = {**_ALLOWED, ACK: ("GET", "HEAD", "POST")}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _VERSION = re.compile(r"HTTP/1\.[0-9]")
 
@@ -29,18 +33,26 @@ class Answer:
     status: HTTPStatus
     said: Mapping[str, object]
     headers: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
+    """The same in HTML, for people; empty: JSON is sent."""
 
 
-def refusal(method: str, path: str, headers: Message, *, token: str, most_bytes: int) -> Answer | None:
-    """Why a request is not listened to, by its head alone; None: it is. An empty token: none is wanted."""
-    if path not in _ALLOWED:
+def refusal(
+    method: str, path: str, headers: Message, *, token: str, most_bytes: int, links: bool = False
+) -> Answer | None:
+    """Why a request is not listened to, by its head alone; None: it is. An empty token: none is wanted.
+
+    `links`: people come with links out of messages, which are judged by themselves.
+    """
+    allowed = _WITH_LINKS if links else _ALLOWED
+    if path not in allowed:
         return no(
             HTTPStatus.NOT_FOUND, f"nothing is here: webhooks go to {HOOK}, and {HEALTH} says whether all is well"
         )
-    if method not in _ALLOWED[path]:
-        allow = ", ".join(_ALLOWED[path])
+    if method not in allowed[path]:
+        allow = ", ".join(allowed[path])
         return no(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {allow}", {"Allow": allow})
-    if path == HEALTH:
+    if path in {HEALTH, ACK}:
         return None
     if headers.get("Origin") is not None:
         return no(HTTPStatus.FORBIDDEN, "a page in a browser has nothing to say here")
@@ -80,6 +92,8 @@ class Head:
     method: str
     path: str
     """Without what follows a question mark."""
+    query: str
+    """What follows it: it may hold a token, and stands in no log."""
     headers: Message
 
     @property
@@ -100,16 +114,17 @@ def head_of(raw: bytes) -> Head | Answer:
         headers = http.client.parse_headers(lines)
     except http.client.HTTPException:
         return no(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the head has too many fields")
-    return Head(words[0], words[1].partition("?")[0], headers)
+    path, _, query = words[1].partition("?")
+    return Head(words[0], path, query, headers)
 
 
 def wire(answer: Answer, *, body: bool = True) -> bytes:
     """An answer as it is sent; without its body to HEAD."""
-    data = json.dumps(answer.said).encode() + b"\n"
+    data = (answer.page or json.dumps(answer.said)).encode() + b"\n"
     fixed = {
         "Server": "opsqueue",  # which Python runs here is nobody's business
         "Date": formatdate(usegmt=True),
-        "Content-Type": "application/json",
+        "Content-Type": "text/html; charset=utf-8" if answer.page else "application/json",
         "Content-Length": str(len(data)),
         "Connection": "close",
     }

@@ -231,6 +231,79 @@ def test_a_mail_as_html_is_escaped_and_has_the_time_of_its_reader(tmp_path, hook
     assert "2026-03-08T13:00:00+01:00 Europe/Berlin (2026-03-08T12:00:00Z)" in html.replace("&nbsp;", " ")
 
 
+# -- templates
+
+
+def shown(tmp_path):
+    """The rules that the documentation shows, and their file."""
+    page = (DOCS / "notifications.md").read_text(encoding="utf-8")
+    part = page.partition("## Templates")[2]
+    rules = json.loads(re.search(r"```json\n(.*?)```", part, re.DOTALL)[1])["notification_rules"]
+    file = tmp_path / "mail.html.j2"
+    file.write_text(re.search(r"```jinja\n(.*?)```", part, re.DOTALL)[1])
+    rules["email"]["body_template"] = f"file:{file}"
+    return rules, file
+
+
+LABELS = {"rule": "cpu_usage", "host": "db<1>", "severity": "critical"}
+FIRING = replace(
+    MESSAGE,
+    title="[opsqueue] cpu_usage on db<1>: 1 firing",
+    payload={"event": "alerts", "alerts": [{"status": "firing", "labels": LABELS, "value": 91.52}]},
+)
+FAILED = replace(
+    MESSAGE,
+    payload={
+        "event": "operation.finished",
+        "operation_id": "op-1",
+        "name": HOSTILE,
+        "status": "failed",
+        "hosts": {"h1": "succeeded", "h2": "failed"},
+    },
+)
+
+
+def test_the_templates_of_the_documentation_are_sent_and_escaped(tmp_path, hook, mail, monkeypatch):
+    monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"http://127.0.0.1:{hook.server_port}/{{sid}}")
+    rules, _ = shown(tmp_path)
+    urls = {"email": mailto(mail), "sms": f"twilio://AC{'a' * 32}:{'b' * 32}@+15551234567/{{to}}"}
+    people = {"email": "a@company.com", "sms": "+15557654321"}
+    given = settings(tmp_path, hook, channels=people, notification_urls=urls, notification_rules=rules)
+    for message, title, wanted in (
+        (
+            FIRING,
+            "WARNING: [opsqueue] cpu_usage on db<1>: 1 firing",
+            ["<li>firing: cpu_usage on db&lt;1&gt;, 91.5</li>"],
+        ),
+        (FAILED, f"WARNING: {HOSTILE}", ["<li>h2: failed</li>", "&lt;script&gt;alert(1)&lt;/script&gt;"]),
+    ):
+        receipt = tell(given, "email", message, "e")
+        assert (receipt.status, receipt.note) == ("accepted", "")
+        sent = mail.handler.got[-1][1]
+        html = sent.get_body(("html",)).get_content()
+        assert sent["Subject"] == title
+        assert [one for one in (*wanted, "More: opsqueue show op-1") if one not in html] == []
+        assert ("<script>" in html, "h1" in html.replace("<h1>", "").replace("</h1>", "")) == (False, False)
+    assert tell(given, "sms", FIRING, "e").status == "accepted"
+    assert parse_qs(hook.got[-1][2].decode())["Body"] == ["warning: cpu_usage on db<1>"]
+    assert tell(given, "webhook", FIRING, "e").status == "accepted"
+    assert json.loads(hook.got[-1][2]) == FIRING.payload
+
+
+def test_what_a_template_says_commands_slack_as_little_as_what_we_say(tmp_path, hook, monkeypatch):
+    monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{hook.server_port}")
+    url = {"slack": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"}
+    for format_, note in (("text", ""), ("html", "sent without its template: that is HTML, and this way takes text")):
+        rules = {"slack": {"body_template": "Look: {{ message.name }}", "template_format": format_}}
+        given = settings(tmp_path, hook, channels={"slack": "#ops"}, notification_urls=url, notification_rules=rules)
+        receipt = tell(given, "slack", MESSAGE, "e")
+        assert (receipt.status, receipt.note) == ("accepted", note)
+        text = json.loads(hook.got[-1][2])["attachments"][0]["text"]
+        assert text.startswith("Look: a &lt;" if format_ == "text" else "a &lt;")
+        assert not set(text) & set("<>")
+        assert "@everyone" not in text
+
+
 # -- the outbox
 
 
@@ -271,6 +344,28 @@ def test_of_a_hundred_recipients_a_bad_one_stops_nobody(tmp_path, hook, mail, ma
     assert [json.loads(body)["event"] for path, _, body in hook.got if path == "/200/alerts"].count("alert") == 1
 
 
+def test_a_template_that_fails_is_told_of_beside_the_message_that_was_sent(tmp_path, hook, mail, made):
+    rules, file = shown(tmp_path)
+    given = settings(
+        tmp_path,
+        hook,
+        channels={"email": "a@company.com"},
+        notification_urls={"email": mailto(mail)},
+        notification_rules={"email": rules["email"]},
+    )
+    world = made(given)
+    file.write_text("one\n{{ two }}")
+    with world.store.begin() as tx:
+        enqueue(tx, world, MESSAGE, event_id="e1", channels=["email"])
+    assert send_due(world) == 1
+    with world.store.read() as connection:
+        [row] = tellings.of(connection, "e1")
+    assert (row.status, row.note) == ("accepted", "sent without its template: line 2: 'two' is undefined")
+    assert not row.held, "in the figures it waited for nothing"
+    [(_, sent)] = mail.handler.got
+    assert (sent["Subject"], "opsqueue show op-1" in sent.get_content()) == (HOSTILE, True)
+
+
 # -- opsqueue notify
 
 
@@ -308,6 +403,30 @@ def test_a_marked_message_is_sent_and_each_recipient_reported(tmp_path, hook, ma
     assert len(hook.got) == sent + 1
     assert main(["--config", str(config), "notify", "test", "webhok"]) == 2
     assert "did you mean 'webhook'?" in capsys.readouterr().err
+
+
+def test_a_template_is_checked_and_shown_by_hand(tmp_path, mail, capsys):
+    rules, file = shown(tmp_path)
+    config = write(
+        tmp_path / "opsqueue.json",
+        notification_channels={"email": "a@company.com"},
+        notification_urls={"email": mailto(mail)},
+        notification_rules={"email": rules["email"]},
+    )
+    check, test = (["--config", str(config), *words] for words in (("config", "check"), ("notify", "test", "email")))
+    assert (main(check), main(test)) == (0, 0)
+    assert "sent without" not in capsys.readouterr().err
+    [(_, sent)] = mail.handler.got
+    assert sent["Subject"] == "INFO: [opsqueue] TEST: this channel works"
+    assert "<pre>[opsqueue] TEST" in sent.get_body(("html",)).get_content()
+    file.write_text("\n\n{{ title")
+    assert (main(check), main(test)) == (2, 0)
+    told = capsys.readouterr()
+    assert "notification_rules.email.body_template: line 3: " in told.err
+    assert "email: sent without its template: line 3: " in told.err
+    main(["--config", str(config), "doctor", "--output", "json"])
+    checks = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["check"] == "notification channels"]
+    assert [(one["state"], "body_template: line 3" in one["message"]) for one in checks] == [("warn", True)]
 
 
 def test_what_was_given_up_is_listed_and_tried_again(tmp_path, hook, made, capsys):

@@ -7,11 +7,13 @@ from argparse import Namespace
 from typing import Any
 from urllib.parse import urlsplit
 
-from opsqueue.cli.channels import unreachable_channels
+from opsqueue.cli.channels import no_links, unreachable_channels
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.secrets_seen import references, unreadable
 from opsqueue.cli.text import safe
+from opsqueue.errors import InvalidConfig
+from opsqueue.notify.templates import problems
 from opsqueue.pipeline.alert_rules import never_asked_for
 from opsqueue.pipeline.assemble import check as honourable
 from opsqueue.settings import Settings, load
@@ -44,9 +46,11 @@ def run(given: Namespace) -> int:
                 out.line(f"{key} = {dumps(value)}")
         return 0
     inventory = honourable(settings)
+    if wrong := list(problems(settings.notification_rules)):  # a worker runs all the same, and tells without them
+        raise InvalidConfig(f"the configuration cannot be honoured: {'; '.join(wrong)}")
     secrets = unreadable(references(settings, inventory.values()))
     unasked = filter(None, (never_asked_for(rule, settings) for rule in settings.alerts.rules))
-    doubts = [*unreachable_channels(settings), *secrets, *unasked, *inventory.doubts()]
+    doubts = [*unreachable_channels(settings), *no_links(settings), *secrets, *unasked, *inventory.doubts()]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0

@@ -17,6 +17,7 @@ from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import needed, no_record, opened
 from opsqueue.cli.tables import Narrow
+from opsqueue.cli.text import safe
 from opsqueue.client import actor
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.instant import utc_text
@@ -93,6 +94,9 @@ def _test(out: Out, settings: Settings, who: Sequence[str]) -> int:
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         found = list(pool.map(lambda one: _tried(settings, one, message, f"{event}:{one}"), who))
     out.listing("recipients", found, TESTED, _tested, Narrow(beneath=("ERROR",)))
+    for one in found if not out.json else ():
+        if one["note"]:
+            note(f"{safe(one['recipient'])}: {safe(one['note'])}")
     return 0 if all(one["status"] == "accepted" for one in found) else FAILED
 
 
@@ -100,7 +104,8 @@ def _tried(settings: Settings, recipient: str, message: Message, event_id: str) 
     began = time.monotonic()
     receipt = tell(settings, recipient, message, event_id)
     seconds = round(time.monotonic() - began, 3)
-    return {"recipient": recipient, "status": receipt.status, "seconds": seconds, "error": receipt.error or None}
+    said = {"error": receipt.error or None, "note": receipt.note or None}
+    return {"recipient": recipient, "status": receipt.status, "seconds": seconds, **said}
 
 
 def _tested(one: Mapping[str, Any]) -> tuple[object, ...]:

@@ -15,12 +15,12 @@ from opsqueue.tasks.receiver_http import refusal
 TOKEN = "0123456789abcdef"
 
 
-def asked(method="POST", path="/alertmanager", token="", most_bytes=100, **headers):
+def asked(method="POST", path="/alertmanager", token="", most_bytes=100, links=False, **headers):
     head = Message()
     for name, value in {"Content_Length": "10", **headers}.items():
         for one in value if isinstance(value, list) else [value]:
             head.add_header(name.replace("_", "-"), one)
-    found = refusal(method, path, head, token=token, most_bytes=most_bytes)
+    found = refusal(method, path, head, token=token, most_bytes=most_bytes, links=links)
     return found and (int(found.status), found.said["error"])
 
 
@@ -33,6 +33,10 @@ def asked(method="POST", path="/alertmanager", token="", most_bytes=100, **heade
         ({"token": TOKEN, "Authorization": f"bearer  {TOKEN} "}, None, ""),
         ({"method": "GET", "path": "/healthz", "token": TOKEN}, None, ""),
         ({"path": "/"}, 404, "/alertmanager"),
+        ({"path": "/ack"}, 404, "/alertmanager"),
+        ({"path": "/ack", "links": True, "token": TOKEN, "Origin": "null", "Content_Length": []}, None, ""),
+        ({"path": "/ack", "links": True, "method": "PUT"}, 405, "GET, HEAD, POST"),
+        ({"links": True, "Origin": "null"}, 403, "browser"),
         ({"path": "/alertmanager/"}, 404, "/alertmanager"),
         ({"method": "GET"}, 405, "POST"),
         ({"path": "/healthz"}, 405, "GET, HEAD"),
