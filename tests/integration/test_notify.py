@@ -294,11 +294,15 @@ def test_apprise_is_asked_once_and_its_answers_are_classed(hook, code, status):
 @pytest.fixture
 def root_log() -> Iterator[io.StringIO]:
     """All that reaches the handlers of the root logger; caplog also hears what does not propagate to it."""
-    text, root = io.StringIO(), logging.getLogger()
-    handler, level = logging.StreamHandler(text), root.level
+    text, root, ours = io.StringIO(), logging.getLogger(), logging.getLogger("opsqueue")
+    handler, level, own = logging.StreamHandler(text), root.level, (ours.propagate, ours.level)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    ours.propagate = True
+    ours.setLevel(logging.DEBUG)  # a command that ran in this process before set them otherwise
     yield text
+    ours.propagate = own[0]
+    ours.setLevel(own[1])
     root.setLevel(level)
     root.removeHandler(handler)
 
