@@ -81,6 +81,44 @@ def test_what_is_fixed_and_what_was_not_looked_at_have_sections() -> None:
     assert metrics["findings_new"] == 1  # that the scan was not whole
 
 
+def test_one_package_that_is_mended_changes_nothing_else() -> None:
+    params, first = _seen("vulnerabilities")
+    findings = OPERATION.analyse(params, first).findings
+    answers = json.loads(json.dumps(first.after))
+    data = answers["advisories"]["advisories"]
+    data["matches"] = [one for one in data["matches"] if one["package"] != "jinja2"]
+    again = OPERATION.analyse(*_seen("vulnerabilities", at=AT + 86_400, earlier=findings, **answers)).findings
+    before = {one.evidence["subject"]: one for one in findings}
+    fixed = [one.evidence["subject"] for one in again if one.code == "security_fixed"]
+    assert fixed == ["PyPI/jinja2 CVE-2019-10906 in /opt/app/lib/python3.11/site-packages"]
+    for one in again:
+        if one.code != "security_fixed":
+            old = before.pop(one.evidence["subject"])
+            assert asdict(one) == {**asdict(old), "evidence": {**old.evidence, "status": "standing"}}
+    assert list(before) == fixed
+
+
+def test_accepted_risks_are_listed_with_reason_owner_and_end() -> None:
+    params, seen = _seen("accounts")
+    entry = {"code": "uid_zero", "subject": "toor", "reason": "it is ours", "owner": "ann", "until": "2030-05-01"}
+    params = params.model_validate({**params.model_dump(), "accept": [entry]})
+    (grid,) = _sections(params, seen)["Accepted risks"].grids
+    (row,) = [dict(zip(grid.columns, one, strict=True)) for one in grid.rows]
+    assert (row["severity"], row["about"]) == ("critical", "toor")
+    assert (row["reason"], row["accepted by"], row["until"]) == ("it is ours", "ann", "2030-05-01")
+
+
+def test_what_is_exploited_has_a_column_where_a_catalogue_says_so() -> None:
+    params, seen = _seen("vulnerabilities")
+    (grid,) = _sections(params, seen)["Vulnerable packages"].grids
+    assert "exploited" not in grid.columns
+    told = {"path": "/srv/kev.json", "holes": 9, "named": ["CVE-2030-1"], "age_days": 1.0}
+    more = _seen("vulnerabilities", advisories={**seen.after["advisories"], "exploited": told})
+    (grid,) = _sections(*more)["Vulnerable packages"].grids
+    marks = {row[grid.columns.index("advisory")]: row[grid.columns.index("exploited")] for row in grid.rows}
+    assert marks == {"CVE-2030-1": "yes", "CVE-2030-2": "no", "CVE-2019-10906": "no"}
+
+
 def test_the_same_answers_give_the_same_report() -> None:
     given = _seen("files")
     assert OPERATION.report(*given) == OPERATION.report(*given)

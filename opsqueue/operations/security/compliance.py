@@ -9,7 +9,7 @@ from opsqueue.model.fact import Facts
 from opsqueue.model.kind import Metric
 from opsqueue.model.names import Severity
 from opsqueue.operations.security.catalogue import PROFILES, Control, controls, percent
-from opsqueue.operations.security.found import Found, known
+from opsqueue.operations.security.found import Found, Missing, known
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, State
 
@@ -43,6 +43,16 @@ def title(params: SecurityScanParams, facts: Facts) -> str:
 def profile(params: SecurityScanParams, facts: Facts, judged: Iterable[Judged]) -> tuple[Control, ...]:
     """The controls of the host's profile; none when there is no profile for it."""
     return controls(judged) if title(params, facts) else ()
+
+
+def missing(params: SecurityScanParams, controls: Iterable[Control]) -> Iterator[Missing]:
+    """A profile that somebody asked for by its name, and of which nothing was judged: that is no 100 percent."""
+    if params.profile in PROFILES and not any(one.state in _JUDGED for one in controls):
+        why = f"no control of the profile {params.profile} could be judged: it needs the check configuration, as root"
+        yield Missing(part="compliance", why=why)
+
+
+_JUDGED = (State.PASS, State.FAIL)
 
 
 def metrics(found: Iterable[Control]) -> Iterator[Metric]:
