@@ -52,6 +52,7 @@ def test_planted_weaknesses_are_found_and_mended_ones_are_told_to_be_fixed(host)
     assert len(planted) == len(WEAKNESSES) >= 20
     sound = by_subject(host.scan(), "new")
     assert planted & set(sound) == set()
+    assert [key for key, one in sound.items() if one["severity"] == "critical"] == []
     for one in WEAKNESSES:
         one.plant(host)
 

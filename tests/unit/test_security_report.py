@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from opsqueue.model.fact import read
+import pytest
+
+from opsqueue.model.fact import read, unknown
 from opsqueue.model.kind import Seen
 from opsqueue.model.plan import Result
 from opsqueue.model.report import Section
@@ -96,6 +98,31 @@ def test_one_package_that_is_mended_changes_nothing_else() -> None:
             old = before.pop(one.evidence["subject"])
             assert asdict(one) == {**asdict(old), "evidence": {**old.evidence, "status": "standing"}}
     assert list(before) == fixed
+
+
+ENGINES = {
+    "advisories": "vulnerabilities", "settings": "accounts", "files": "files", "lynis": "lynis",
+    "integrity": "integrity",
+}  # fmt: skip
+"""Each fact, and a golden case in which it has something to tell."""
+
+
+@pytest.mark.parametrize("lost", sorted(ENGINES))
+def test_an_engine_that_fails_costs_no_other(lost: str) -> None:
+    params, seen = _seen("accounts")
+    checks = ("vulnerabilities", "configuration", "permissions", "lynis", "integrity")
+    params = params.model_validate({"checks": checks})
+    after = {fact: _seen(case)[1].after[fact] for fact, case in ENGINES.items()}
+    whole = OPERATION.analyse(params, replace(seen, after=after)).findings
+    gone = {fact: unknown("it did not end within its time limit") if fact == lost else after[fact] for fact in after}
+    assert OPERATION.verify(params, {}, gone) == ()
+    rest = OPERATION.analyse(params, replace(seen, after=gone)).findings
+    of_lost = [one for one in whole if one.evidence["part"].partition(".")[0] == lost]
+    assert of_lost
+    assert {one.evidence["fingerprint"] for one in whole if one not in of_lost} < {
+        one.evidence["fingerprint"] for one in rest
+    }
+    assert [one.evidence["subject"] for one in rest if one not in whole] == [lost]
 
 
 def test_accepted_risks_are_listed_with_reason_owner_and_end() -> None:

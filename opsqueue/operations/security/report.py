@@ -88,7 +88,7 @@ def of_vulnerabilities(findings: Sequence[Finding]) -> Iterator[Section]:
     rows = [one.evidence for one in findings if one.code == "vulnerable_package"]
     if not rows:
         return
-    columns = ("package", "installed", "mended in", "advisory", "score", "state", "where")
+    columns: tuple[str, ...] = ("package", "installed", "mended in", "advisory", "score", "state", "where")
     keys = ("package", "installed", "fixed", "id", "score", "status", "where")
     cells: list[tuple[Cell, ...]] = [tuple(row.get(key) for key in keys) for row in rows]
     if any("exploited" in row for row in rows):
