@@ -118,6 +118,21 @@ def test_what_lines_of_sudoers_mean(tmp_path: Path, text: str, wanted: dict[str,
     assert found == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("auth [success=1 default=ignore] pam_unix.so nullok", True),
+        ("auth required pam_unix.so \\\n  nullok", True),
+        ("auth [success=1 default=ignore] pam_unix.so try_first_pass # nullok", False),
+        ("# auth required pam_unix.so nullok", False),
+        ("auth required pam_unix.so nullok_secure", False),
+        ("auth required pam_permit.so nullok", False),
+    ],
+)
+def test_pam_lets_nobody_in_by_a_comment(text: str, wanted: bool) -> None:
+    assert settings_host.takes_empty(text.splitlines()) is wanted
+
+
 def test_files_that_include_themselves_end(tmp_path: Path) -> None:
     (tmp_path / "sudoers").write_text(f"@include {tmp_path}/sudoers\n")
     assert len(list(settings_host.sudo_files(str(tmp_path / "sudoers"), 0))) == settings_host.DEEP + 1

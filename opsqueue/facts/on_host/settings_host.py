@@ -394,10 +394,17 @@ def logins(_given: Entry) -> Entry:
     nullok = []
     for path in sorted(glob.glob("/etc/pam.d/common-*")):
         with suppress(OSError):
-            if any(re.match(r"^\s*[^#].*\bpam_unix\.so\b.*\bnullok\b", line) for line in lines(path)):
+            if takes_empty(lines(path)):
                 nullok.append(path)
     kept = ("ENCRYPT_METHOD", "PASS_MAX_DAYS", "PASS_WARN_AGE", "UMASK")
     return {"defs": {name: found.get(name) for name in kept}, "nullok": nullok}
+
+
+def takes_empty(words: list[str]) -> bool:
+    """Whether a file of PAM lets accounts in that have no password; from `#` on a line is no more than words."""
+    text = "\n".join(words).replace("\\\n", " ")
+    said = (line.partition("#")[0] for line in text.splitlines())
+    return any(re.search(r"\bpam_unix\.so\b.*\bnullok\b", line) for line in said)
 
 
 # -- the network --------------------------------------------------------------------------------------------
