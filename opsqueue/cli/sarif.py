@@ -15,6 +15,7 @@ from urllib.parse import quote
 import opsqueue
 from opsqueue.cli.text import safe
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.advice import with_id
 from opsqueue.model.names import OperationType, Outcome, Severity, TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.operations.security.catalogue import Described, described
@@ -38,8 +39,9 @@ def document(operation: Operation, targets: Sequence[Target]) -> Entry:
             f"SARIF is for what a security_scan found, and {operation.id[:8]} is of the type {operation.type}. "
             "`--output json` is for all types."
         )
-    found = [one for one in operation.findings if "fingerprint" in one["evidence"]]
-    about = [one for one in operation.findings if "fingerprint" not in one["evidence"]]
+    findings = [_whole(one, operation.id) for one in operation.findings]
+    found = [one for one in findings if "fingerprint" in one["evidence"]]
+    about = [one for one in findings if "fingerprint" not in one["evidence"]]
     rules = [_rule(one) for one in described()]
     index = {one["id"]: number for number, one in enumerate(rules)}
     results = sorted((_result(one, index) for one in found), key=_order)
@@ -51,6 +53,12 @@ def document(operation: Operation, targets: Sequence[Target]) -> Entry:
         "properties": {"operation": operation.id, "score": operation.score, "hosts": sorted(t.host for t in targets)},
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _whole(one: Mapping[str, Any], operation_id: str) -> Entry:
+    """A finding with all its parts: what is about the operation itself has no host, and need have no evidence."""
+    advice = with_id(one.get("advice") or "", operation_id)
+    return {**one, "host": one.get("host") or "", "evidence": one.get("evidence") or {}, "advice": advice}
 
 
 def _order(result: Entry) -> tuple[str, str, str]:
@@ -103,8 +111,7 @@ def _reckoned(evidence: Mapping[str, Any]) -> bool:
 
 
 def _sentence(one: Mapping[str, Any]) -> str:
-    advice = str(one.get("advice", ""))
-    return f"{one['message']}. {advice}" if advice else str(one["message"])
+    return f"{one['message']}. {one['advice']}" if one["advice"] else str(one["message"])
 
 
 def _baseline(evidence: Mapping[str, Any]) -> str:
@@ -153,12 +160,10 @@ def _invocation(operation: Operation, targets: Sequence[Target], about: Sequence
 
 
 def _notice(one: Mapping[str, Any]) -> Entry:
-    host = str(one["host"])
-    place = {"locations": [_host(host)]} if host else {}
-    level = _LEVELS[Severity(one["severity"])]
+    place = {"locations": [_host(one["host"])]} if one["host"] else {}
     return {
         "descriptor": {"id": one["code"]},
-        "level": level,
+        "level": _LEVELS[Severity(one["severity"])],
         "message": {"text": _text(_sentence(one))},
         **place,
     }

@@ -218,6 +218,16 @@ def test_what_is_about_the_scan_is_a_notification() -> None:
     assert _by_rule(run, "uid_zero")[0]["suppressions"] == []
 
 
+def test_what_is_about_the_operation_itself_has_no_place() -> None:
+    advice = "See `opsqueue show ID`."
+    slow = {"severity": "info", "code": "slower_than_usual", "message": "slow", "host": None, "advice": advice}
+    run = sarif.document(_operation(findings=(slow,)), (_target(),))["runs"][0]
+    (notice,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert notice["message"]["text"] == f"slow. See `opsqueue show {ID[:8]}`."
+    assert "locations" not in notice
+    assert run["results"] == []
+
+
 def test_a_scan_that_saw_nothing_is_not_a_clean_one() -> None:
     gone = _target("web-2", TargetState.UNREACHABLE, "no route to host")
     (invocation,) = _run(targets=(_target(), gone), outcome=Outcome.PARTIAL)["invocations"]
