@@ -60,6 +60,19 @@ def test_hashes_do_not_leave_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in json.dumps(found)
 
 
+def test_who_has_the_group_shadow_as_the_first_one_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/etc/passwd": ["root:x:0:0::/root:/bin/sh", "eve:x:1001:42::/home/eve:/bin/sh", "ann:x:1000:1000::/:/bin/sh"],
+        "/etc/group": ["root:x:0:", "shadow:x:42:max", "ann:x:1000:"],
+    }
+    monkeypatch.setattr(settings_host, "lines", files.__getitem__)
+    assert settings_host.accounts({})["shadow_members"] == ["eve", "max"]
+    files["/etc/group"][1] = "shadow:x:43:"
+    assert settings_host.accounts({})["shadow_members"] == []
+    del files["/etc/group"][1]
+    assert settings_host.accounts({})["shadow_members"] == []
+
+
 def _sudo(path: Path, **files: str) -> Any:
     (path / "d").mkdir()
     for name, text in files.items():
