@@ -33,7 +33,7 @@ COMMANDS = (
     Command("why", "every reason why an operation waits or was refused", "why"),
     Command("history", "operations that ended", "history"),
     Command("show", "everything about one operation", "show"),
-    Command("report", "an operation as a document, with charts where its type has some: HTML, JSON, text", "report"),
+    Command("report", "an operation as a document, with charts where it has some: HTML, JSON, text, SARIF", "report"),
     Command("logs", "what was sent to the hosts of an operation, and what they answered", "logs"),
     Command("monitor", "the system metrics of the hosts", "monitor"),
     Command("metrics", "the numbers of a host over time, as the record has them", "metrics"),

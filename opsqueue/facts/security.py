@@ -32,12 +32,20 @@ if command -v ionice >/dev/null && ionice -c 3 true 2>/dev/null; then set -- ion
 exec "$@"
 """
 
+_BEHIND = """\
+behind() {
+  if command -v ionice >/dev/null && ionice -c 3 true 2>/dev/null; then ionice -c 3 nice -n 19 "$@"
+  else nice -n 19 "$@"; fi
+}
+"""
+
 _LYNIS = f"""\
+{_BEHIND}\
 command -v lynis >/dev/null || exit {NOTHING_THERE}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$dir"' EXIT
 trap 'exit 1' TERM INT HUP
-nice -n 19 lynis audit system --quick --cronjob --no-colors \\
+behind lynis audit system --quick --cronjob --no-colors \\
   --logfile "$dir/log" --report-file "$dir/report" >/dev/null 2>"$dir/said" </dev/null
 printf 'code=%s\\n' "$?"
 keys='lynis_version|hardening_index|tests_executed|tests_skipped|finish|warning\\[]|suggestion\\[]'
@@ -47,11 +55,12 @@ echo end
 """
 
 _INTEGRITY = f"""\
+{_BEHIND}\
 command -v dpkg >/dev/null || exit {NOTHING_THERE}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$dir"' EXIT
 trap 'exit 1' TERM INT HUP
-nice -n 19 dpkg --verify >"$dir/out" 2>"$dir/said" </dev/null
+behind dpkg --verify >"$dir/out" 2>"$dir/said" </dev/null
 printf 'code=%s\n' "$?"
 printf 'missing=%s\n' "$(grep -c '^missing' "$dir/out")"
 printf 'said=%s\n' "$(tail -n 1 "$dir/said" | cut -c 1-300)"
@@ -66,7 +75,8 @@ echo end
 def advisories(options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:
     """Fact `advisories`: which installed packages the data that lie on the host know as vulnerable."""
     given = {**options, "seconds": seconds}
-    return _on_host("advisories", given, shapes.ADVISORIES, sudo=sudo, seconds=seconds)
+    shape = {**shapes.ADVISORIES, **(shapes.EXPLOITED if "exploited" in options else {})}
+    return _on_host("advisories", given, shape, sudo=sudo, seconds=seconds)
 
 
 def settings(options: Mapping[str, Any], *, sudo: bool, seconds: int) -> Fact:

@@ -84,3 +84,5 @@ ADVISORIES = {
     }),
     "pip_audit": Part({"matches": [_MATCH], "skipped": [_SKIPPED], "audited": int}),
 }  # fmt: skip
+EXPLOITED = {"exploited": Part({"path": str, "holes": int, "named": [str], "age_days": float})}
+"""Further, when a catalogue of exploited holes was given."""

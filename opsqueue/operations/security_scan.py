@@ -51,6 +51,8 @@ def facts(params: SecurityScanParams) -> tuple[Fact, ...]:
 
 def _advisories(params: SecurityScanParams) -> Fact:
     options = params.model_dump(include={"advisories", "allow_network", "python_paths", "manifests"})
+    if params.exploited:
+        options["exploited"] = params.exploited
     return ask.advisories(options, sudo=params.sudo, seconds=params.seconds)
 
 
@@ -91,6 +93,7 @@ class Scan:
         gaps = list(found.missing(self.params, self.facts, self.judged))
         if "vulnerabilities" in self.params.checks:
             gaps += vulnerabilities.missing(self.facts)
+        gaps += compliance.missing(self.params, self.controls)
         return tuple(dict.fromkeys(gaps))
 
     @cached_property

@@ -21,6 +21,7 @@ from typing import Any
 from place import PROJECT, Place, until
 
 from opsqueue.embedded.redis import running
+from opsqueue.operations.security.rules_host import KERNEL_KEYS
 
 DAY = 86400
 NAME = "web-server-1"
@@ -113,7 +114,7 @@ class Scanned:
         self.at(path).write_text(text.replace(old, new))
 
     def everything(self) -> dict[str, tuple[Any, ...]]:
-        """All that a scan must leave as it is: every file of the host, and the settings of its network."""
+        """All that a scan must leave as it is: every file of the host, and the settings of the kernel."""
         found: dict[str, tuple[Any, ...]] = {}
         for directory, below, names in os.walk(self.inside):
             inner = directory.removeprefix(str(self.inside)) or "/"
@@ -121,8 +122,9 @@ class Scanned:
             for path in (Path(directory, name) for name in [*below, *names]):
                 status = path.lstat()
                 found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
-        said = self.place.sh("cd /proc/sys/net/ipv4/conf/all && grep . accept_source_route accept_redirects rp_filter")
-        return {**found, "net": (said.out,)}
+        said = self.place.sh(f"cd /proc/sys && grep -s . {' '.join(key.replace('.', '/') for key in KERNEL_KEYS)}")
+        assert "accept_source_route" in said.out
+        return {**found, "kernel": (said.out,)}
 
     # -- the sound host
 

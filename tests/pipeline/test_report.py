@@ -225,7 +225,26 @@ def test_each_of_several_bands_has_a_look_of_its_own():
 @pytest.fixture
 def line(story, tmp_path, capsys):
     """The command line over the record of a story in which an operation has looked."""
-    operation_id = story.ask("look_value", reason="because")
+    return _line(story, tmp_path, capsys, "look_value")
+
+
+def _scanned(params, seen):
+    evidence = {"fingerprint": "0123456789abcdef", "status": "new", "since": seen.at, "subject": "toor"}
+    found = Finding(severity=Severity.CRITICAL, code="uid_zero", message=EVIL, evidence=evidence)
+    return Analysis(findings=(replace(found, host=seen.host),))
+
+
+@pytest.fixture
+def scan(story, tmp_path, capsys):
+    """The same, of an operation that calls itself a security scan."""
+    world = story.world
+    kind = replace(world().kinds["look_value"], name="security_scan", analyse=_scanned)
+    story.world = lambda *words, **more: replace(world(*words, **more), kinds={"security_scan": kind})
+    return _line(story, tmp_path, capsys, "security_scan")
+
+
+def _line(story, tmp_path, capsys, type):
+    operation_id = story.ask(type, reason="because")
     story.drive(operation_id)
     story.store.close()
     config = tmp_path / "opsqueue.json"
@@ -268,6 +287,29 @@ def test_a_file_gets_the_form_of_its_name_unless_another_is_said(line, tmp_path,
     assert (status, out, err) == (0, "", f"written: {tmp_path / name}\n")
     assert (tmp_path / name).read_text().startswith(begins)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.sarif", ()), ("A.SARIF.json", ()), ("a.x", ("--output", "sarif"))])
+def test_a_scan_is_written_as_sarif(scan, tmp_path, name, words):
+    status, out, err = scan("--output", "sarif")
+    assert (status, err) == (0, "")
+    (run,) = json.loads(out)["runs"]
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"], result["baselineState"]) == ("uid_zero", "error", "new")
+    assert result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "h1::toor"
+    assert run["invocations"][0]["executionSuccessful"] is True
+    assert run["automationDetails"]["id"] == f"security_scan/story/{scan.id}"
+    assert not {"\x1b", "\u202e"} & set(out)
+    assert scan("--output", "sarif")[1] == out
+    assert scan("--to", str(tmp_path / name), *words)[0] == 0
+    assert (tmp_path / name).read_text() == out
+
+
+def test_what_is_no_scan_is_not_written_as_sarif(line, tmp_path):
+    status, out, err = line("--to", str(tmp_path / "a.sarif"))
+    assert (status, out) == (2, "")
+    assert "is of the type look_value" in err
+    assert not (tmp_path / "a.sarif").exists()
 
 
 def test_no_file_is_written_over_unless_it_is_wanted(line, tmp_path):

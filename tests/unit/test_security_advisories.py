@@ -17,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from opsqueue.facts.on_host import advisories_host as host
-from opsqueue.facts.security_shapes import ADVISORIES
+from opsqueue.facts.security_shapes import ADVISORIES, EXPLOITED
 from opsqueue.facts.shape import shaped
 from opsqueue.operations.security import vulnerabilities
 from opsqueue.operations.security.params import SecurityScanParams
@@ -160,6 +160,17 @@ def test_data_of_debsecan_are_read_packed_or_not(tmp_path: Path) -> None:
 
 
 # -- what is installed --------------------------------------------------------------------------------------
+
+
+def test_a_binary_that_was_built_again_has_the_version_of_its_source(tmp_path: Path) -> None:
+    """`+b13` is a build of the same source, and no other version of what is mended in it."""
+    (tmp_path / "status").write_text(
+        "Package: bash\nStatus: install ok installed\nVersion: 5.2.15-2+b13\nSource: bash (5.2.15-2)\n\n"
+        "Package: libleaky1\nStatus: hold ok installed\nVersion: 1:1.0-1\nSource: leaky\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"
+    )
+    rows = [(one["name"], one["source"], one["source_version"]) for one in host.dpkg(str(tmp_path / "status"))]
+    assert rows == [("bash", "bash", "5.2.15-2"), ("libleaky1", "leaky", "1:1.0-1")]
 
 
 def test_python_packages_are_found_and_what_is_not_pinned_is_told(tmp_path: Path) -> None:
@@ -369,6 +380,79 @@ def test_pip_audit_that_fails_is_unknown(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_network_is_not_asked_unless_it_is_allowed() -> None:
     assert "allow_network" in host.pip_audit({"allow_network": False})["absent"]
+
+
+# -- what is exploited --------------------------------------------------------------------------------------
+
+KEV = {
+    "title": "a catalogue",
+    "dateReleased": "2030-01-02T03:04:05.6789Z",
+    "vulnerabilities": [{"cveID": "CVE-2030-1", "vendorProject": "x"}, {"cveID": "CVE-2030-7"}],
+}
+
+
+def _exploited(path: Path, *rows: Any) -> Any:
+    return host.answered(host.exploited, {"exploited": str(path)}, [{"matches": list(rows)}, {"absent": "x"}])
+
+
+def test_a_hole_is_marked_when_a_catalogue_has_one_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "kev.json").write_text(json.dumps(KEV))
+    rows = [_row("DEBIAN-CVE-2030-1", "CVE-2030-1"), _row("CVE-2030-2")]
+    told = _exploited(tmp_path / "kev.json", *rows)
+    assert (told["holes"], told["named"]) == (2, ["CVE-2030-1"])
+    assert shaped(told, EXPLOITED["exploited"]) == told
+    data = {"files": [], "matches": rows, "covered": [], "others": [], "cut": "", "odd": []}
+    facts = {"advisories": {"packages": 1, "advisories": data, "exploited": told}}
+    found = {
+        one.evidence["id"]: one for one in vulnerabilities.found(SecurityScanParams(), facts) if "id" in one.evidence
+    }
+    assert {name: one.evidence["exploited"] for name, one in found.items()} == {"CVE-2030-1": True, "CVE-2030-2": False}
+    assert "which is exploited already" in found["CVE-2030-1"].message
+    metrics = {one.name: one.value for one in vulnerabilities.metrics(facts)}
+    assert metrics["vulnerabilities_exploited"] == 1
+
+
+def test_without_a_catalogue_nothing_is_said_of_it() -> None:
+    data = {"files": [], "matches": [_row("CVE-2030-1")], "covered": [], "others": [], "cut": "", "odd": []}
+    facts = {"advisories": {"packages": 1, "advisories": data}}
+    (one,) = vulnerabilities.found(SecurityScanParams(), facts)
+    assert "exploited" not in one.evidence
+    assert "vulnerabilities_exploited" not in {one.name for one in vulnerabilities.metrics(facts)}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"vulnerabilities": []}', "holds no holes"),
+        ('{"secret": "hunter2"}', "not in a form"),
+        ("hunter2", "not in a form"),
+        ('["hunter2"]', "not in a form"),
+    ],
+)
+def test_a_catalogue_that_is_none_is_missing_and_not_told(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "kev.json").write_text(text)
+    told = _exploited(tmp_path / "kev.json")
+    assert why in told["unknown"]
+    assert "hunter2" not in told["unknown"]
+    absent = {name: {"absent": "x"} for name in ("apt", "python", "pip_audit", "advisories")}
+    facts = {"advisories": {"packages": 1, **absent, "exploited": told}}
+    assert [gap.part for gap in vulnerabilities.missing(facts)] == ["advisories.exploited"]
+    assert {one.name: one.value for one in vulnerabilities.metrics(facts)}["vulnerabilities_exploited"] is None
+
+
+def test_an_old_catalogue_is_told(tmp_path: Path) -> None:
+    (tmp_path / "kev.json").write_text(json.dumps({**KEV, "dateReleased": "2020-01-01T00:00:00Z"}))
+    facts = {"advisories": {"packages": 1, "exploited": _exploited(tmp_path / "kev.json")}}
+    (one,) = vulnerabilities.found(SecurityScanParams(), facts)
+    assert (one.code, one.subject, one.part) == (
+        "advisories_old", str(tmp_path / "kev.json"), "advisories.exploited",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "kev.json", "/srv/kev.json.gz"])
+def test_what_is_called_otherwise_is_no_catalogue(path: str) -> None:
+    with pytest.raises(ValidationError, match=r"\.json"):
+        SecurityScanParams(exploited=path)
 
 
 # -- each hole once -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from opsqueue.beat_schedule import build
 from opsqueue.operations import catalogue as types
 from opsqueue.operations.security import compliance
-from opsqueue.operations.security.catalogue import CODES, Control, controls, percent, rules
+from opsqueue.operations.security.catalogue import CODES, Control, controls, described, percent, rules
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import Judged, State, judge
 from opsqueue.operations.security.rules_host import KERNEL
@@ -84,6 +84,26 @@ def test_a_control_of_several_rules_is_as_the_worst(states: list[State], wanted:
     assert (control.number, control.state) == (rule.cis[0], wanted)
 
 
+@pytest.mark.parametrize(("profile", "missing"), [("cis_debian12", 1), ("auto", 0), ("none", 0)])
+def test_a_profile_of_which_nothing_is_judged_is_not_whole(profile: str, missing: int) -> None:
+    params = SecurityScanParams.model_validate({"profile": profile})
+    judged = [judge(rule, {}) for rule in rules()]
+    for found in ((), controls(judged)):
+        gaps = list(compliance.missing(params, found))
+        assert [gap.part for gap in gaps] == ["compliance"] * missing
+    passed = [Control(number="1", title="x", state=State.PASS)]
+    assert list(compliance.missing(params, passed)) == []
+
+
+def test_every_code_is_described() -> None:
+    told = {one.code: one for one in described()}
+    assert list(told) == sorted(CODES)
+    rows = _rows()
+    for code, one in told.items():
+        assert one.title
+        assert one.severity.value in rows[code][1] or code == "findings_left_out", code
+
+
 def test_numbers_are_in_their_order_and_only_what_was_judged_counts() -> None:
     judged = [judge(rule, {}) for rule in rules()]
     numbers = [[int(word) for word in one.number.split(".")] for one in controls(judged)]
@@ -118,6 +138,10 @@ ENDS = [
     ("debian", "12", "2028-04-01", ["warning"]),
     ("debian", "12", "2028-03-31", []),
     ("arch", "", "2030-01-01", []),
+    ("rocky", "8.10", "2029-06-01", ["critical"]),
+    ("centos", "7", "2026-01-01", ["critical"]),
+    ("ubuntu", "24.10", "2026-01-01", ["critical"]),
+    ("ubuntu", "24", "2040-01-01", []),
 ]
 
 
@@ -127,6 +151,8 @@ def test_a_system_without_updates_is_told(identity: str, version: str, day: str,
     found = list(compliance.ended(_system(identity, version), at))
     assert [one.severity.value for one in found] == wanted
     assert {one.code for one in found} <= {"system_ended"}
+    assert all(one.evidence["version"] == version and one.evidence["ends"] in one.message for one in found)
+    assert all("It" in one.message for one in found)
 
 
 def test_the_schedule_takes_it_up() -> None:

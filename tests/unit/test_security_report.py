@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from opsqueue.model.fact import read
+import pytest
+
+from opsqueue.model.fact import read, unknown
 from opsqueue.model.kind import Seen
 from opsqueue.model.plan import Result
 from opsqueue.model.report import Section
@@ -79,6 +81,69 @@ def test_what_is_fixed_and_what_was_not_looked_at_have_sections() -> None:
     metrics = {one.name: one.value for one in OPERATION.analyse(*again).metrics}
     assert (metrics["findings_fixed"], metrics["findings_unverified"], metrics["oldest_finding"]) == (1, 4, 1.0)
     assert metrics["findings_new"] == 1  # that the scan was not whole
+
+
+def test_one_package_that_is_mended_changes_nothing_else() -> None:
+    params, first = _seen("vulnerabilities")
+    findings = OPERATION.analyse(params, first).findings
+    answers = json.loads(json.dumps(first.after))
+    data = answers["advisories"]["advisories"]
+    data["matches"] = [one for one in data["matches"] if one["package"] != "jinja2"]
+    again = OPERATION.analyse(*_seen("vulnerabilities", at=AT + 86_400, earlier=findings, **answers)).findings
+    before = {one.evidence["subject"]: one for one in findings}
+    fixed = [one.evidence["subject"] for one in again if one.code == "security_fixed"]
+    assert fixed == ["PyPI/jinja2 CVE-2019-10906 in /opt/app/lib/python3.11/site-packages"]
+    for one in again:
+        if one.code != "security_fixed":
+            old = before.pop(one.evidence["subject"])
+            assert asdict(one) == {**asdict(old), "evidence": {**old.evidence, "status": "standing"}}
+    assert list(before) == fixed
+
+
+ENGINES = {
+    "advisories": "vulnerabilities", "settings": "accounts", "files": "files", "lynis": "lynis",
+    "integrity": "integrity",
+}  # fmt: skip
+"""Each fact, and a golden case in which it has something to tell."""
+
+
+@pytest.mark.parametrize("lost", sorted(ENGINES))
+def test_an_engine_that_fails_costs_no_other(lost: str) -> None:
+    params, seen = _seen("accounts")
+    checks = ("vulnerabilities", "configuration", "permissions", "lynis", "integrity")
+    params = params.model_validate({"checks": checks})
+    after = {fact: _seen(case)[1].after[fact] for fact, case in ENGINES.items()}
+    whole = OPERATION.analyse(params, replace(seen, after=after)).findings
+    gone = {fact: unknown("it did not end within its time limit") if fact == lost else after[fact] for fact in after}
+    assert OPERATION.verify(params, {}, gone) == ()
+    rest = OPERATION.analyse(params, replace(seen, after=gone)).findings
+    of_lost = [one for one in whole if one.evidence["part"].partition(".")[0] == lost]
+    assert of_lost
+    assert {one.evidence["fingerprint"] for one in whole if one not in of_lost} < {
+        one.evidence["fingerprint"] for one in rest
+    }
+    assert [one.evidence["subject"] for one in rest if one not in whole] == [lost]
+
+
+def test_accepted_risks_are_listed_with_reason_owner_and_end() -> None:
+    params, seen = _seen("accounts")
+    entry = {"code": "uid_zero", "subject": "toor", "reason": "it is ours", "owner": "ann", "until": "2030-05-01"}
+    params = params.model_validate({**params.model_dump(), "accept": [entry]})
+    (grid,) = _sections(params, seen)["Accepted risks"].grids
+    (row,) = [dict(zip(grid.columns, one, strict=True)) for one in grid.rows]
+    assert (row["severity"], row["about"]) == ("critical", "toor")
+    assert (row["reason"], row["accepted by"], row["until"]) == ("it is ours", "ann", "2030-05-01")
+
+
+def test_what_is_exploited_has_a_column_where_a_catalogue_says_so() -> None:
+    params, seen = _seen("vulnerabilities")
+    (grid,) = _sections(params, seen)["Vulnerable packages"].grids
+    assert "exploited" not in grid.columns
+    told = {"path": "/srv/kev.json", "holes": 9, "named": ["CVE-2030-1"], "age_days": 1.0}
+    more = _seen("vulnerabilities", advisories={**seen.after["advisories"], "exploited": told})
+    (grid,) = _sections(*more)["Vulnerable packages"].grids
+    marks = {row[grid.columns.index("advisory")]: row[grid.columns.index("exploited")] for row in grid.rows}
+    assert marks == {"CVE-2030-1": "yes", "CVE-2030-2": "no", "CVE-2019-10906": "no"}
 
 
 def test_the_same_answers_give_the_same_report() -> None:

@@ -60,6 +60,19 @@ def test_hashes_do_not_leave_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in json.dumps(found)
 
 
+def test_who_has_the_group_shadow_as_the_first_one_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/etc/passwd": ["root:x:0:0::/root:/bin/sh", "eve:x:1001:42::/home/eve:/bin/sh", "ann:x:1000:1000::/:/bin/sh"],
+        "/etc/group": ["root:x:0:", "shadow:x:42:max", "ann:x:1000:"],
+    }
+    monkeypatch.setattr(settings_host, "lines", files.__getitem__)
+    assert settings_host.accounts({})["shadow_members"] == ["eve", "max"]
+    files["/etc/group"][1] = "shadow:x:43:"
+    assert settings_host.accounts({})["shadow_members"] == []
+    del files["/etc/group"][1]
+    assert settings_host.accounts({})["shadow_members"] == []
+
+
 def _sudo(path: Path, **files: str) -> Any:
     (path / "d").mkdir()
     for name, text in files.items():
@@ -116,6 +129,21 @@ def test_what_lines_of_sudoers_mean(tmp_path: Path, text: str, wanted: dict[str,
     for code in ("sudo_pty", "sudo_log", "sudo_file_writable", "sudo_invalid"):
         found.pop(code, None)
     assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("auth [success=1 default=ignore] pam_unix.so nullok", True),
+        ("auth required pam_unix.so \\\n  nullok", True),
+        ("auth [success=1 default=ignore] pam_unix.so try_first_pass # nullok", False),
+        ("# auth required pam_unix.so nullok", False),
+        ("auth required pam_unix.so nullok_secure", False),
+        ("auth required pam_permit.so nullok", False),
+    ],
+)
+def test_pam_lets_nobody_in_by_a_comment(text: str, wanted: bool) -> None:
+    assert settings_host.takes_empty(text.splitlines()) is wanted
 
 
 def test_files_that_include_themselves_end(tmp_path: Path) -> None:

@@ -120,7 +120,20 @@ def test_an_accepted_risk_that_is_mended_is_fixed() -> None:
     assert _told(_held([], first, accept=[ACCEPT])) == [("security_fixed", "fixed")]
 
 
-@pytest.mark.parametrize("field", ["reason", "owner", "until"])
+def test_an_accepted_risk_stays_accepted_where_nobody_looked_until_it_ends() -> None:
+    gap = Missing(part="settings.accounts", why="x")
+    first = _held([_one()], accept=[ACCEPT], at=AT - DAY)
+    blind = _held([], first, (gap,), accept=[ACCEPT])
+    assert (_told(blind), blind.counts["accepted"]) == ([("uid_zero", "accepted")], 1)
+    ended = _held([], blind, (gap,), accept=[ACCEPT], at=AT + DAY)
+    assert _told(ended) == [("uid_zero", "unverified"), ("exception_expired", "")]
+    back = ended.findings[0]
+    assert (back.severity, back.message, ended.severities[Severity.CRITICAL]) == (Severity.CRITICAL, "toor is bad", 1)
+    assert {"accepted_by", "reason", "until"}.isdisjoint(back.evidence)
+    assert (back.evidence["since"], ended.oldest) == (AT - DAY, AT - DAY)
+
+
+@pytest.mark.parametrize("field", ["code", "reason", "owner", "until"])
 def test_an_exception_has_a_reason_an_owner_and_an_end(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         SecurityScanParams.model_validate({"accept": [{key: value for key, value in ACCEPT.items() if key != field}]})

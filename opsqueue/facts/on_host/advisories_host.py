@@ -179,10 +179,10 @@ def before(one: str, two: str, compare: Any) -> int:
 # -- what is installed --------------------------------------------------------------------------------------
 
 
-def dpkg() -> list[Entry]:
+def dpkg(path: str = "/var/lib/dpkg/status") -> list[Entry]:
     """The installed packages of dpkg with their sources."""
     try:
-        with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             blocks = file.read().split("\n\n")
     except OSError as error:
         raise Unanswered(f"there is no package database of dpkg: {error}") from None
@@ -705,6 +705,28 @@ def one_audit(program: str, way: tuple[str, ...], given: Entry, found: Entry) ->
             })  # fmt: skip
 
 
+# -- what is exploited --------------------------------------------------------------------------------------
+
+
+def is_catalogue(path: str) -> bool:
+    """Whether the name is that of JSON, wherever a link leads to."""
+    return path.endswith(".json")
+
+
+def exploited(given: Entry, answers: list[Entry]) -> Entry:
+    """Which of the holes that were found a catalogue of exploited ones (KEV) has."""
+    path = given["exploited"]
+    data = json.loads(text_of(path, MOST_ONE, is_catalogue))
+    holes = {str(one["cveID"]) for one in data["vulnerabilities"]}
+    if not holes:
+        raise Unanswered(f"{path} holds no holes that are exploited")
+    rows = [row for answer in answers for row in answer.get("matches", ())]
+    named = {name for row in rows for name in (row["id"], *row["aliases"])}
+    newest = iso(str(data.get("dateReleased", ""))) or os.path.getmtime(path)
+    age = round((time.time() - newest) / DAY, 2)
+    return {"path": path, "holes": len(holes), "named": sorted(holes & named), "age_days": age}
+
+
 # -- all of it ----------------------------------------------------------------------------------------------
 
 
@@ -761,6 +783,8 @@ def main() -> None:
         "advisories": answered(advisories, given, known, pythons.get("packages", [])),
         "pip_audit": answered(pip_audit, given),
     }
+    if "exploited" in given:
+        answer["exploited"] = answered(exploited, given, [answer["advisories"], answer["pip_audit"]])
     sys.stdout.write(json.dumps(answer))
 
 

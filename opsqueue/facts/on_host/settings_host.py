@@ -322,6 +322,14 @@ def free_of(text: str, everything: set[str]) -> Entry:
 # -- accounts -----------------------------------------------------------------------------------------------
 
 
+def members(name: str, users: list[list[str]], groups: list[list[str]]) -> set[str]:
+    """Who is in a group: named there, or with it as the first group of the account."""
+    those = [group for group in groups if group[0] == name]
+    gids = {group[2] for group in those}
+    named = {user for group in those for user in group[3].split(",") if user}
+    return named | {user[0] for user in users if user[3] in gids}
+
+
 def accounts(_given: Entry) -> Entry:
     """What is odd about the accounts, as /etc/passwd and /etc/group have them."""
     users = [line.split(":") for line in lines("/etc/passwd") if line.count(":") >= PASSWD]
@@ -338,9 +346,7 @@ def accounts(_given: Entry) -> Entry:
         "same_group": twice([group[0] for group in groups]),
         "unshadowed": sorted(user[0] for user in users if user[1] not in ("x", "*", "!", "")),
         "no_group": sorted(user[0] for user in users if user[3] not in gids),
-        "shadow_members": sorted(
-            {name for group in groups if group[0] == "shadow" for name in group[3].split(",") if name}
-        ),
+        "shadow_members": sorted(members("shadow", users, groups)),
         "system_shells": sorted(
             user[0]
             for user in users
@@ -394,10 +400,17 @@ def logins(_given: Entry) -> Entry:
     nullok = []
     for path in sorted(glob.glob("/etc/pam.d/common-*")):
         with suppress(OSError):
-            if any(re.match(r"^\s*[^#].*\bpam_unix\.so\b.*\bnullok\b", line) for line in lines(path)):
+            if takes_empty(lines(path)):
                 nullok.append(path)
     kept = ("ENCRYPT_METHOD", "PASS_MAX_DAYS", "PASS_WARN_AGE", "UMASK")
     return {"defs": {name: found.get(name) for name in kept}, "nullok": nullok}
+
+
+def takes_empty(words: list[str]) -> bool:
+    """Whether a file of PAM lets accounts in that have no password; from `#` on a line is no more than words."""
+    text = "\n".join(words).replace("\\\n", " ")
+    said = (line.partition("#")[0] for line in text.splitlines())
+    return any(re.search(r"\bpam_unix\.so\b.*\bnullok\b", line) for line in said)
 
 
 # -- the network --------------------------------------------------------------------------------------------

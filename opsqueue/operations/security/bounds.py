@@ -31,7 +31,10 @@ _OF_PRINT = 20
 """Bytes of a fingerprint in the row."""
 _FOR_PRINTS = 4
 """The part of a host's share that is for fingerprints."""
-_KEPT = ("fingerprint", "status", "since", "subject", "part", "was", "severity", "accepted_by", "until")
+_KEPT = (
+    "fingerprint", "status", "since", "subject", "part", "was", "severity", "accepted_by", "reason", "until",
+    "known",
+)  # fmt: skip
 
 
 def told(rows: Sequence[Finding], hosts: int) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from opsqueue.model.names import Severity
+from opsqueue.operations.security.bounds import WORST_FIRST
 from opsqueue.operations.security.rule import Judged, Rule, State
 from opsqueue.operations.security.rules_accounts import ACCOUNTS
 from opsqueue.operations.security.rules_files import FILES, SENSITIVE
@@ -20,12 +22,63 @@ def rules(allowed_ports: Sequence[int] = ()) -> tuple[Rule, ...]:
     return (*_FIXED, listening(allowed_ports))
 
 
-OTHERS = frozenset({
-    "vulnerable_package", "advisories_old", "scan_incomplete", "system_ended",
-    "lynis_warning", "package_file_changed", "exception_expired", "findings_left_out",
-})  # fmt: skip
-"""Codes of findings that no rule brings."""
-CODES = frozenset(rule.code for rule in rules()) | OTHERS
+OTHERS: Mapping[str, tuple[str, Severity]] = {
+    "vulnerable_package": ("no package has a known hole", Severity.WARNING),
+    "advisories_old": ("data are not older than max_data_age_days", Severity.WARNING),
+    "scan_incomplete": ("everything that was asked for could be looked at", Severity.WARNING),
+    "system_ended": ("the system gets security updates, and will for 90 days more", Severity.CRITICAL),
+    "lynis_warning": ("lynis does not warn; one for each of its tests", Severity.WARNING),
+    "package_file_changed": (
+        "files of packages are as they were installed; configuration may differ", Severity.WARNING,
+    ),
+    "exception_expired": ("no entry of accept has ended", Severity.WARNING),
+    "findings_left_out": (
+        "there are not more findings than the row of the operation holds; the rest is counted", Severity.WARNING,
+    ),
+}  # fmt: skip
+"""Codes of findings that no rule brings: what should be so, and how bad it is for the most part."""
+_TOGETHER: Mapping[str, str] = {
+    "mount_missing": "directories that everybody writes to are file systems of their own",
+    "mount_option": "such file systems are mounted nodev, nosuid, noexec",
+    "package_insecure": "no servers and clients that send everything unencrypted, and no servers that nobody needs",
+    "file_open": "files that the system believes are root's, and not more open than the benchmark says",
+}
+"""What several rules of one code say together."""
+CODES = frozenset(rule.code for rule in rules()) | frozenset(OTHERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a code of findings is about."""
+
+    code: str
+    title: str
+    """What should be so, in a sentence."""
+    severity: Severity
+    """The worst that its rules say; a finding may be told with another."""
+    advice: str = ""
+    references: tuple[str, ...] = ()
+
+
+def described() -> tuple[Described, ...]:
+    """Every code, sorted."""
+    by_code: dict[str, list[Rule]] = {}
+    for rule in rules():
+        by_code.setdefault(rule.code, []).append(rule)
+    others = (Described(code=code, title=title, severity=how) for code, (title, how) in OTHERS.items())
+    return tuple(sorted((*map(_together, by_code.values()), *others), key=lambda one: one.code))
+
+
+def _together(those: Sequence[Rule]) -> Described:
+    first = those[0]
+    return Described(
+        code=first.code,
+        title=_TOGETHER.get(first.code, first.title),
+        severity=min((one.severity for one in those), key=WORST_FIRST.index),
+        advice=first.advice if len({one.advice for one in those}) == 1 else "",
+        references=tuple(dict.fromkeys(name for one in those for name in one.references)),
+    )
+
 
 PROFILES: Mapping[str, tuple[str, str, str]] = {
     "cis_debian12": ("CIS Debian Linux 12 Benchmark", "debian", "12"),

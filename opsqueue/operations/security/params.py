@@ -32,6 +32,11 @@ Manifest = Annotated[
     Field(max_length=1000, pattern=_MANIFEST),
     in_words("an absolute path of requirements*.txt, constraints*.txt, requirements/*.txt or *.lock"),
 ]
+Catalogue = Annotated[
+    str,
+    Field(max_length=1000, pattern=r"^/[^\x00-\x1f]*\.json$"),
+    in_words("an absolute path of a .json file"),
+]
 Word = Annotated[str, Field(min_length=1, max_length=300)]
 Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z][a-z0-9_]*$"), in_words("the code of a finding")]
 Check = Literal["vulnerabilities", "configuration", "permissions", "lynis", "integrity"]
@@ -66,6 +71,8 @@ class SecurityScanParams(Params):
     """`integrity` compares all files with their packages (dpkg --verify), which takes longer."""
     advisories: tuple[Path, ...] = Field(default=(), max_length=20)
     """Files and directories on the host: OSV (.json, .zip) or data of debsecan; besides the package lists of apt."""
+    exploited: Catalogue | None = None
+    """A catalogue on the host of holes that are known to be exploited (KEV, .json); these are then marked."""
     max_data_age_days: float = Field(default=7, gt=0, le=3650)
     """Advisory data and package lists that are older are a finding."""
     allow_network: bool = False

@@ -43,7 +43,26 @@ def of_findings(findings: Sequence[Finding]) -> Iterator[Section]:
     for state, title in _TITLES.items():
         rows = [one for one in findings if one.evidence.get("status") == state and one.code != "vulnerable_package"]
         if rows:
-            yield Section(title=title, grids=(_grid(rows),))
+            yield Section(title=title, grids=(_accepted(rows) if state == ACCEPTED else _grid(rows),))
+
+
+def _accepted(rows: Sequence[Finding]) -> Grid:
+    """Accepted risks, with how bad they are, who answers for them, and until when."""
+    columns = ("severity", "code", "about", "what was found", "reason", "accepted by", "until")
+    keys = ("reason", "accepted_by", "until")
+    return Grid(
+        columns=columns,
+        rows=tuple(
+            (
+                str(one.evidence.get("severity", one.severity.value)),
+                one.code,
+                str(one.evidence.get("subject", "")),
+                one.message,
+                *(str(one.evidence.get(key, "")) for key in keys),
+            )
+            for one in rows
+        ),
+    )
 
 
 def _grid(rows: Sequence[Finding]) -> Grid:
@@ -69,10 +88,18 @@ def of_vulnerabilities(findings: Sequence[Finding]) -> Iterator[Section]:
     rows = [one.evidence for one in findings if one.code == "vulnerable_package"]
     if not rows:
         return
-    columns = ("package", "installed", "mended in", "advisory", "score", "state", "where")
+    columns: tuple[str, ...] = ("package", "installed", "mended in", "advisory", "score", "state", "where")
     keys = ("package", "installed", "fixed", "id", "score", "status", "where")
-    grid = Grid(columns=columns, rows=tuple(tuple(row.get(key) for key in keys) for row in rows))
+    cells: list[tuple[Cell, ...]] = [tuple(row.get(key) for key in keys) for row in rows]
+    if any("exploited" in row for row in rows):
+        columns = (*columns, "exploited")
+        cells = [(*cell, _said(row.get("exploited"))) for cell, row in zip(cells, rows, strict=True)]
+    grid = Grid(columns=columns, rows=tuple(cells))
     yield Section(title="Vulnerable packages", grids=(grid,))
+
+
+def _said(known: bool | None) -> Cell:
+    return None if known is None else "yes" if known else "no"
 
 
 def of_missing(gaps: Sequence[Missing]) -> Iterator[Section]:

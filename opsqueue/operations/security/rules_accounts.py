@@ -100,7 +100,7 @@ ACCOUNTS = (
          advice="Make the group, or change it with `usermod -g`.", cis=("7.2.3",)),
     Rule(code="shadow_group_member", title="nobody is in the group shadow", part=_ACCOUNTS, severity=CRITICAL,
          judge=_named("shadow_members", "{} may read all password hashes (group shadow)"),
-         advice="Run `gpasswd -d NAME shadow`.", cis=("7.2.4",)),
+         advice="Run `gpasswd -d NAME shadow`, or give the account another first group.", cis=("7.2.4",)),
     Rule(code="uid_twice", title="each uid stands once", part=_ACCOUNTS, severity=WARNING,
          judge=_named("same_uid", "several accounts have uid {}"), advice="Give each its own with `usermod -u`.",
          cis=("7.2.5",)),

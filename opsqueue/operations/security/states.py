@@ -38,7 +38,7 @@ def held(params: SecurityScanParams, seen: Seen, rows: Iterable[Found], gaps: Se
     earlier = _earlier(seen)
     unique = {one.fingerprint(seen.host): one for one in rows}
     told = [_told(params, seen, print_, one, earlier) for print_, one in unique.items()]
-    gone = list(_gone(seen, unique, earlier.told, gaps))
+    gone = list(_gone(params, seen, unique, earlier.told, gaps))
     states = [*told, *gone]
     live = [one for one in states if one.evidence["status"] in _OPEN]
     counts = dict.fromkeys((NEW, STANDING, FIXED, ACCEPTED, UNVERIFIED), 0)
@@ -82,19 +82,17 @@ def _earlier(seen: Seen) -> _Before:
 def _told(params: SecurityScanParams, seen: Seen, print_: str, one: Found, earlier: _Before) -> Finding:
     before = earlier.told.get(print_)
     since = before["evidence"].get("since", seen.at) if before else seen.at
-    exception = _exception(params, one, seen.at)
-    status = ACCEPTED if exception else STANDING if earlier.knew(print_, one.code) else NEW
-    more = {"accepted_by": exception.owner, "reason": exception.reason} if exception else {}
-    if exception:
-        more["until"] = exception.until.isoformat()
+    exception = _exception(params, one.code, one.subject, seen.at)
+    known = earlier.knew(print_, one.code)
+    more = _acceptance(exception, one.severity, known=known) if exception else {}
     return Finding(
         severity=Severity.INFO if exception else one.severity,
         code=one.code,
-        message=f"accepted until {exception.until}: {one.message}" if exception else one.message,
+        message=f"{_accepted(exception.until.isoformat())}{one.message}" if exception else one.message,
         host=seen.host,
         evidence={
             "fingerprint": print_,
-            "status": status,
+            "status": ACCEPTED if exception else STANDING if known else NEW,
             "since": since,
             "subject": one.subject,
             "part": one.part,
@@ -106,15 +104,33 @@ def _told(params: SecurityScanParams, seen: Seen, print_: str, one: Found, earli
     )
 
 
-def _exception(params: SecurityScanParams, one: Found, at: float) -> Accepted | None:
-    return next((each for each in params.accept if _about(each, one.code, one.subject) and each.holds(at)), None)
+def _acceptance(exception: Accepted, severity: Severity, *, known: bool) -> Mapping[str, Any]:
+    """Who accepted it, why and until when; and how it would stand otherwise."""
+    return {
+        "accepted_by": exception.owner,
+        "reason": exception.reason,
+        "until": exception.until.isoformat(),
+        "severity": severity.value,
+        "known": known,
+    }
+
+
+def _accepted(until: str) -> str:
+    """How the message of an accepted risk begins."""
+    return f"accepted until {until}: "
+
+
+def _exception(params: SecurityScanParams, code: str, subject: str, at: float) -> Accepted | None:
+    return next((each for each in params.accept if _about(each, code, subject) and each.holds(at)), None)
 
 
 def _about(each: Accepted, code: str, subject: str) -> bool:
     return each.code == code and each.subject in {"*", subject}
 
 
-def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence[Missing]) -> Iterator[Finding]:
+def _gone(
+    params: SecurityScanParams, seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence[Missing]
+) -> Iterator[Finding]:
     """Those of before that are not found any more: mended, unless nobody looked."""
     for print_, before in earlier.items():
         if print_ in now:
@@ -122,11 +138,7 @@ def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence
         evidence = dict(before["evidence"])
         why = _not_looked(evidence, str(before["code"]), gaps)
         if why:
-            evidence |= {"status": UNVERIFIED, "why": why}
-            yield Finding(
-                severity=Severity(before["severity"]), code=before["code"], message=before["message"],
-                host=seen.host, evidence=evidence, advice=before.get("advice", ""),
-            )  # fmt: skip
+            yield _unseen(params, seen, before, why)
             continue
         kept = {key: evidence[key] for key in ("fingerprint", "since", "subject", "part") if key in evidence}
         yield Finding(
@@ -134,8 +146,37 @@ def _gone(seen: Seen, now: Mapping[str, Found], earlier: Earlier, gaps: Sequence
             code="security_fixed",
             message=f"fixed: {before['message']}",
             host=seen.host,
-            evidence={**kept, "status": FIXED, "was": before["code"], "severity": str(before["severity"])},
+            evidence={**kept, "status": FIXED, "was": before["code"], "severity": _severity(before).value},
         )
+
+
+def _unseen(params: SecurityScanParams, seen: Seen, before: Mapping[str, Any], why: str) -> Finding:
+    """One of before where nobody looked: it stays open, or accepted as long as the exception holds."""
+    evidence, code = {**before["evidence"], "why": why}, str(before["code"])
+    severity, message = Severity(before["severity"]), str(before["message"])
+    if evidence["status"] != ACCEPTED:
+        evidence["status"] = UNVERIFIED
+    elif _exception(params, code, str(evidence.get("subject", "")), seen.at):
+        evidence["known"] = True
+    else:
+        severity = _severity(before)
+        message = message.removeprefix(_accepted(str(evidence.get("until", ""))))
+        kept = {key: value for key, value in evidence.items() if key not in _OF_ACCEPTANCE}
+        evidence = {**kept, "status": UNVERIFIED}
+    return Finding(
+        severity=severity, code=code, message=message, host=seen.host, evidence=evidence,
+        advice=before.get("advice", ""),
+    )  # fmt: skip
+
+
+_OF_ACCEPTANCE = ("accepted_by", "reason", "until", "severity", "known")
+
+
+def _severity(before: Mapping[str, Any]) -> Severity:
+    """How bad one of before is, also when it was accepted."""
+    evidence = before["evidence"]
+    kept = evidence.get("severity") if evidence["status"] == ACCEPTED else None
+    return Severity(kept or before["severity"])
 
 
 def _not_looked(evidence: Mapping[str, Any], code: str, gaps: Sequence[Missing]) -> str:

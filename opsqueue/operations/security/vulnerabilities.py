@@ -13,7 +13,9 @@ from opsqueue.operations.security.found import Found, Missing, known
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import NotApplicable, NotKnown, section
 
-APT, DATA, PYTHON, AUDIT = (f"advisories.{name}" for name in ("apt", "advisories", "python", "pip_audit"))
+APT, DATA, PYTHON, AUDIT, EXPLOITED = (
+    f"advisories.{name}" for name in ("apt", "advisories", "python", "pip_audit", "exploited")
+)
 _BUNDLES = ("DSA-", "DLA-", "USN-")
 """Advisories that tell of several holes at once, each of which has a name of its own."""
 _TOLD = 5
@@ -86,14 +88,22 @@ def _one(names: set[str], rows: Sequence[Match]) -> Match:
     }
 
 
-def _holes(part: str, facts: Facts) -> Iterator[Found]:
+def _marked(facts: Facts) -> Iterator[Match]:
+    """The holes, each with whether it is known to be exploited; None when no catalogue says anything."""
+    catalogue = known(facts, EXPLOITED)
+    named = frozenset(catalogue["named"]) if catalogue else None
     for one in matches(facts):
+        yield {**one, "exploited": None if named is None else not named.isdisjoint((one["id"], *one["aliases"]))}
+
+
+def _holes(part: str, facts: Facts) -> Iterator[Found]:
+    for one in _marked(facts):
         if one["part"] != part:
             continue
         place = f" in {one['where']}" if one["where"] else ""
         mended = f"; mended in {one['fixed']}" if one["fixed"] else "; no mended version is known"
-        text = f"{one['package']} {one['installed']}{place} has {one['id']}{mended}"
-        kept = ("ecosystem", "package", "installed", "fixed", "where", "id", "aliases", "score", "sources", "summary")
+        used = ", which is exploited already" if one["exploited"] else ""
+        text = f"{one['package']} {one['installed']}{place} has {one['id']}{used}{mended}"
         yield Found(
             code="vulnerable_package",
             subject=f"{one['ecosystem']}/{one['package']} {one['id']}{place}",
@@ -102,8 +112,13 @@ def _holes(part: str, facts: Facts) -> Iterator[Found]:
             message=text,
             advice=_how(one),
             references=(one["id"], *one["aliases"][:_TOLD]),
-            evidence={key: one[key] for key in kept if one[key] not in ("", [], None)},
+            evidence={key: one[key] for key in _KEPT if one[key] not in ("", [], None)},
         )
+
+
+_KEPT = (
+    "ecosystem", "package", "installed", "fixed", "where", "id", "aliases", "score", "sources", "summary", "exploited",
+)  # fmt: skip
 
 
 def _how(one: Match) -> str:
@@ -139,6 +154,8 @@ def ages(facts: Facts) -> Iterator[tuple[str, str, float]]:
         yield "the package lists of apt", APT, float(apt["age_days"])
     for one in data["files"] if data else ():
         yield one["path"], DATA, float(one["age_days"])
+    if catalogue := known(facts, EXPLOITED):
+        yield catalogue["path"], EXPLOITED, float(catalogue["age_days"])
 
 
 # -- what was not compared ----------------------------------------------------------------------------------
@@ -148,7 +165,7 @@ def missing(facts: Facts) -> Iterator[Missing]:
     """What was compared with nothing, or not wholly."""
     if known(facts, "advisories") is None:  # it is told for all of it
         return
-    for part in (APT, DATA, PYTHON, AUDIT):
+    for part in (APT, DATA, PYTHON, AUDIT, *_asked_of_catalogue(facts)):
         try:
             section(facts, part)
         except NotKnown as error:
@@ -160,6 +177,10 @@ def missing(facts: Facts) -> Iterator[Missing]:
     audit = known(facts, AUDIT)
     if audit and audit["skipped"]:
         yield Missing(part=AUDIT, why=f"pip-audit left out {_some(audit['skipped'])}")
+
+
+def _asked_of_catalogue(facts: Facts) -> tuple[str, ...]:
+    return (EXPLOITED,) if "exploited" in known(facts, "advisories") else ()
 
 
 def _of_data(facts: Facts) -> Iterator[Missing]:
@@ -200,6 +221,9 @@ def metrics(facts: Facts) -> Iterator[Metric]:
     yield Metric(name="security_updates", value=len(apt["updates"]) if apt else None, unit="count")
     asked = [known(facts, part) for part in (DATA, AUDIT)]
     yield Metric(name="vulnerabilities", value=len(matches(facts)) if any(asked) else None, unit="count")
+    if answer and _asked_of_catalogue(facts):
+        used = sum(one["exploited"] is True for one in _marked(facts)) if known(facts, EXPLOITED) else None
+        yield Metric(name="vulnerabilities_exploited", value=used, unit="count")
     oldest = _oldest(ages(facts))
     yield Metric(name="data_age", value=oldest, unit="days")
 
