@@ -85,6 +85,8 @@ class WindowSettings(_Part):
     groups: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     policy: Literal["defer", "reject"] | None = None
+    overrun: bool = False
+    """Whether work may begin in it that will not be over when it closes."""
 
 
 class CoordinatorSettings(_Part):

@@ -63,6 +63,7 @@ def window_json(window: Window, now: float) -> dict[str, Any]:
         "groups": list(window.groups),
         "types": list(window.types),
         "policy": window.policy,
+        "overrun": window.overrun,
         "state": "open" if is_open else "closed",
         "closes_at": None if closes is None else utc_text(closes),
         "next": [
