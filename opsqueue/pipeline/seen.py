@@ -51,7 +51,7 @@ class Looks:
 
     def _occasions(self, host: str, until: float, since: float) -> Occasions:
         fires = fired.incidents(self.connection, since, until, [host])
-        alerts = Counter(one.rule for one in fires)
+        alerts = dict(Counter(one.rule for one in fires))
         return Occasions(changes=figures.changed(self.connection, host, since, until), alerts=alerts)
 
     def _earlier(self, kind: OperationKind, operation: Operation, target: Target) -> Mapping[str, Metric]:
