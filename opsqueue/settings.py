@@ -183,6 +183,8 @@ class Settings(BaseSettings):
             types=given.types,
             policy=given.policy or self.window_policy,
             overrun=given.overrun,
+            permit=given.permit,
+            mute=given.mute,
         )
 
     def host(self, name: str, given: HostSettings, groups: tuple[str, ...] = ()) -> Host:

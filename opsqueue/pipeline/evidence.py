@@ -36,7 +36,7 @@ def gather(
     desk = operation.type in world.kinds and world.kinds[operation.type].desk
     # Windows are about changes of hosts, and a desk changes none; the operation's own window counts all the same.
     hosts = tuple(_host(world, name, desk=desk) for name in names)
-    windows = () if desk else world.windows
+    windows = () if desk else tuple(window for window in world.windows if window.permit)
     own = _own_window_now(world.settings, operation.window)
     timed = not operation.looking and (own is not None or windows or any(host.windows for host in hosts))
     return Evidence(

@@ -64,6 +64,8 @@ def window_json(window: Window, now: float) -> dict[str, Any]:
         "types": list(window.types),
         "policy": window.policy,
         "overrun": window.overrun,
+        "permit": window.permit,
+        "mute": window.mute,
         "state": "open" if is_open else "closed",
         "closes_at": None if closes is None else utc_text(closes),
         "next": [
@@ -94,7 +96,9 @@ def _print(out: Out, windows: list[dict[str, Any]]) -> None:
         until = f" until {times.stamp(window['closes_at'])}" if window["closes_at"] else ""
         out.line(f"{safe(window['name'])}: {out.word(window['state'])}{until}")
         covers = safe(", ".join(scope)) or "everything"
-        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {_POLICY[window['policy']]}")
+        does = [_POLICY[window["policy"]]] if window["permit"] else []
+        does += ["in it alerts are kept quiet"] if window["mute"] else []
+        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {', '.join(does)}")
         for one in window["next"]:
             lasts = "without end" if one["seconds"] is None else f"for {times.length(one['seconds'])}"
             local = "" if window["timezone"] == "UTC" else f"  ({one['opens_local']})"
