@@ -457,6 +457,18 @@ def test_a_window_that_only_mutes_lets_changes_go_at_any_time(room):
     assert room.story.drive(room.story.ask("set_value"))["outcome"] == "succeeded"
 
 
+@pytest.mark.parametrize(("more", "asked"), [({"permit": False, "mute": True}, 0), ({"mute": True}, 1)])
+def test_what_is_quiet_is_mended_where_a_window_lets_it_be_changed(room, more, asked):
+    closed = {"spec": "00:00-00:01", "hosts": ["h1"]}  # the clock stands at 8
+    night(room, **more)
+    room.story.settings["maintenance_windows"]["closed"] = closed
+    room.given |= {"rules": [mending(require_window=True)], "remediation": {"allowed": ["set_value"]}}
+    room.see(9)
+    room.see(9)
+    assert (room.alerts[0].muted_by, room.said) == (("window:night",), [])
+    assert len(room.operations()) == asked
+
+
 def test_an_inhibited_alert_is_not_told(room):
     room.given |= {
         "rules": [HIGH, {"name": "down", "metric": "value", "threshold": 8, "for_s": 0, "severity": "critical"}],

@@ -73,7 +73,8 @@ def test_the_day_on_which_the_clock_changes_has_23_hours(kept):
 def test_a_window_across_midnight_is_as_long_as_it_really_was(empty, tmp_path, migrated, day, hours, planned):
     (tmp_path / "state").mkdir()
     shutil.copy(migrated, tmp_path / "state" / "opsqueue.db")
-    empty.set(timezone="Europe/Berlin", maintenance_windows={"night": "22:00-03:30"})
+    only_quiet = {"spec": "00:00-24:00", "permit": False, "mute": True}  # no planned maintenance
+    empty.set(timezone="Europe/Berlin", maintenance_windows={"night": "22:00-03:30", "quiet": only_quiet})
     begin = datetime(*day, tzinfo=BERLIN).timestamp()
     down = datetime(*day, 3, 20, tzinfo=BERLIN).timestamp()  # ten minutes in the window, and ten after it
     looks = [(begin + 60 * n, not down <= begin + 60 * n < down + 1200) for n in range(hours * 60)]
