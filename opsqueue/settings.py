@@ -182,6 +182,9 @@ class Settings(BaseSettings):
             groups=given.groups,
             types=given.types,
             policy=given.policy or self.window_policy,
+            overrun=given.overrun,
+            permit=given.permit,
+            mute=given.mute,
         )
 
     def host(self, name: str, given: HostSettings, groups: tuple[str, ...] = ()) -> Host:

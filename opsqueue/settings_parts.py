@@ -85,6 +85,18 @@ class WindowSettings(_Part):
     groups: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     policy: Literal["defer", "reject"] | None = None
+    overrun: bool = False
+    """Whether work may begin in it that will not be over when it closes."""
+    permit: bool = True
+    """Whether changes wait for it, and are allowed in it."""
+    mute: bool = False
+    """Whether alerts about its hosts are kept quiet in it."""
+
+    @model_validator(mode="after")
+    def _of_use(self) -> WindowSettings:
+        if not self.permit and not self.mute:
+            raise ValueError("without permit and without mute it does nothing: set one of them, or leave it away")
+        return self
 
 
 class CoordinatorSettings(_Part):

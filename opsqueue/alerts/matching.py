@@ -11,6 +11,9 @@ from opsqueue.model.alert import Alert, Silence
 from opsqueue.model.alert_rule import InhibitRule
 from opsqueue.model.matcher import Matcher, all_match
 
+BY_WINDOW = "window:"
+"""How it begins what an open maintenance window keeps quiet; that is no reason to leave it unmended."""
+
 
 def muted_by(alert: Alert, silences: Iterable[Silence], inhibitions: Inhibitions, now: float) -> tuple[str, ...]:
     """What keeps this alert quiet now: `silence:ID`, `inhibited:FINGERPRINT`; nothing is told while there is any."""

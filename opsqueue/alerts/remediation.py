@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from opsqueue.alerts.fingerprint import operation_id
+from opsqueue.alerts.matching import BY_WINDOW
 from opsqueue.model.alert import Alert, Attempt, Decision
 from opsqueue.model.alert_rule import AlertRule, RunOperation
 
@@ -90,8 +91,9 @@ def _not_now(
 
 def _hindered(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], now: float) -> str:
     running = [one for one in attempts if one.state == "running"]
+    muted = [why for why in alert.muted_by if not why.startswith(BY_WINDOW)]
     reasons = (
-        (bool(alert.muted_by), f"it is muted by {', '.join(alert.muted_by)}"),
+        (bool(muted), f"it is muted by {', '.join(muted)}"),
         (alert.flapping, "it flaps"),
         (alert.acked(now), f"{alert.acked_by} looks after it"),
         (len(running) >= rule.remediation.concurrency, "a try is at it, or it is not known yet whether that helped"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import zoneinfo
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -30,7 +32,7 @@ _MOST_UNTOLD = 1000
 def all_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which one would mend."""
     looks: tuple[Callable[[Settings], Looks], ...] = (
-        _state_dir, _database, _redis_server, _broker, _workers, _channels, _untold, _alerts, hosts,
+        _state_dir, _database, _redis_server, _broker, _workers, _channels, _untold, _alerts, _time_zones, hosts,
     )  # fmt: skip
     return [check for look in looks for check in look(settings)]
 
@@ -163,6 +165,28 @@ def _alerts(settings: Settings) -> Looks:
     message = f"the look at {what}, since {utc(at)}: {why}"
     mend = f"grep 'ERROR in the look' {settings.log_dir}/operations.log"
     return (Check(check="alerts", state="fail", message=message, mend=mend),)
+
+
+def _time_zones(_settings: Settings) -> Looks:
+    """Windows, quiet hours and schedules go by these: two machines with different ones disagree after a new law."""
+    for place in map(Path, zoneinfo.TZPATH):
+        if (place / "UTC").exists():
+            known = _first_line(place / "tzdata.zi").removeprefix("# version ") or "of a version that it does not tell"
+            return (Check(check="time zones", state="ok", message=f"tzdata {known} in {place}"),)
+    try:
+        message = f"the Python package tzdata {version('tzdata')}"
+    except PackageNotFoundError:
+        mend = "apt install tzdata, or pip install tzdata"
+        return (Check(check="time zones", state="fail", message="only UTC is known: no tzdata", mend=mend),)
+    return (Check(check="time zones", state="ok", message=message),)
+
+
+def _first_line(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return lines.readline().strip()
+    except OSError:
+        return ""
 
 
 def config_check(path: Path | None) -> Check:

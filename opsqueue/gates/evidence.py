@@ -36,6 +36,8 @@ class Evidence:
     """Whether the type changes the record alone, so that windows of hosts do not count."""
     own_window: Window | None = None
     """The window that the operation itself asks for."""
+    takes: float | None = None
+    """Seconds that the work on a host usually takes at most; None: not known."""
     freezes: tuple[Freeze, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     """Most operations at once by pool: `all`, and type names that have a limit of their own."""

@@ -6,6 +6,7 @@ from opsqueue.gates.evidence import Evidence
 from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.verdict import Deny, Hold, Pass, Verdict
 from opsqueue.model.window import HORIZON_DAYS, Window, together
+from opsqueue.model.window_room import too_short
 
 _ITSELF = "the operation itself"
 _NAMED = 3
@@ -21,15 +22,15 @@ def maintenance_window(evidence: Evidence) -> Verdict:
         return Pass("it changes nothing")
     if why := _not_known(evidence):
         return Hold(why)
-    needs, now = _needs(evidence), evidence.now
-    closed = [windows for windows in needs if not _open(windows, now)]
+    needs = _needs(evidence)
+    closed = [windows for windows in needs if not _may_begin(needs, windows, evidence)]
     if not closed:
         none = "it changes no host" if evidence.desk else "no window is set for these hosts"
         return Pass("inside its windows" if any(needs) else none)
-    refusing = [each for each in closed if all(window.policy == "reject" for window in each)]
+    refusing = [each for each in closed if all(window.policy == "reject" for window in each or _own(evidence))]
     if refusing:
-        return Deny("; ".join(f"{_closed(needs, each, now)}; its policy is reject" for each in refusing))
-    reasons = "; ".join(_closed(needs, each, now) for each in closed)
+        return Deny("; ".join(f"{_closed(needs, each, evidence)}; its policy is reject" for each in refusing))
+    reasons = "; ".join(_closed(needs, each, evidence) for each in closed)
     if waiting := open_hosts(evidence):
         return Pass(f"{len(waiting)} of {len(evidence.hosts)} hosts may go now; {reasons}")
     return _held(evidence, needs, reasons)
@@ -49,18 +50,17 @@ def open_hosts(evidence: Evidence) -> tuple[str, ...]:
     """The hosts that may be changed now, as far as windows are concerned; all, where nothing is changed."""
     if evidence.operation.looking:
         return tuple(host.name for host in evidence.hosts)
-    own, now = evidence.own_window, evidence.now
-    if own is not None and not own.contains(now):
+    if not _open(_own(evidence), evidence.now):
         return ()
-    named = {name for windows, names in _needs(evidence).items() if _open(windows, now) for name in names}
+    needs = _needs(evidence)
+    named = {name for windows, names in needs.items() if _may_begin(needs, windows, evidence) for name in names}
     return tuple(host.name for host in evidence.hosts if host.name in named)
 
 
 def _held(evidence: Evidence, needs: Needs, reasons: str) -> Hold:
     """Until the first host may go: its windows and the operation's own are open at once."""
-    own = () if evidence.own_window is None else ((evidence.own_window,),)
     groups = [windows for windows, names in needs.items() if names != [_ITSELF]]
-    times = [together([*own, *([windows] if windows else [])], evidence.now) for windows in groups]
+    times = [_next(windows, evidence) for windows in groups]
     until = min((at for at in times if at is not None), default=None)
     if until is None:
         never = f"in the next {HORIZON_DAYS} days there is no time at which one of them may go: change a window"
@@ -72,6 +72,33 @@ def _held(evidence: Evidence, needs: Needs, reasons: str) -> Hold:
 
 def _open(windows: tuple[Window, ...], now: float) -> bool:
     return not windows or any(window.contains(now) for window in windows)
+
+
+def _own(evidence: Evidence) -> tuple[Window, ...]:
+    return () if evidence.own_window is None else (evidence.own_window,)
+
+
+def _with_own(windows: tuple[Window, ...], evidence: Evidence) -> list[tuple[Window, ...]]:
+    return [each for each in (_own(evidence), windows) if each]
+
+
+def _may_begin(needs: Needs, windows: tuple[Window, ...], evidence: Evidence) -> bool:
+    """Whether one is open, and long enough yet for the work on a host."""
+    hosts = needs[windows] != [_ITSELF]
+    return _open(windows, evidence.now) and not (hosts and _closes_too_soon(windows, evidence))
+
+
+def _closes_too_soon(windows: tuple[Window, ...], evidence: Evidence) -> tuple[float, float] | None:
+    """When these and the operation's own close, if that is too soon for the work, and when there is time for it."""
+    if evidence.takes is None:
+        return None
+    return too_short(_with_own(windows, evidence), evidence.now, evidence.takes)
+
+
+def _next(windows: tuple[Window, ...], evidence: Evidence) -> float | None:
+    """When the work on the hosts of these windows may begin."""
+    short = _closes_too_soon(windows, evidence)
+    return short[1] if short else together(_with_own(windows, evidence), evidence.now)
 
 
 def _needs(evidence: Evidence) -> Needs:
@@ -95,10 +122,13 @@ def _needs(evidence: Evidence) -> Needs:
     return needs
 
 
-def _closed(needs: Needs, windows: tuple[Window, ...], now: float) -> str:
-    names = needs[windows]
+def _closed(needs: Needs, windows: tuple[Window, ...], evidence: Evidence) -> str:
+    names, now = needs[windows], evidence.now
     who = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    what = ", ".join(f"{window.name} ({window.spec})" for window in windows)
+    what = ", ".join(f"{window.name} ({window.spec})" for window in windows or _own(evidence))
+    if short := None if names == [_ITSELF] else _closes_too_soon(windows, evidence):
+        closes, opens = map(utc_text, short)
+        return f"{who}: {what} closes {closes}, and this takes up to {evidence.takes:.0f} s; next {opens}"
     openings = [(at, window) for window in windows if (at := window.opens(now)) is not None]
     if not openings:
         return f"{who}: {what} is closed and does not open in the next {HORIZON_DAYS} days"

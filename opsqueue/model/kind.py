@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from opsqueue.model.fact import Fact, Facts
 from opsqueue.model.names import Risk, Severity, Sort
+from opsqueue.model.observed import Occasions
 from opsqueue.model.plan import NOTHING, Plan
 from opsqueue.model.report import Section
 from opsqueue.model.sample import Series, SeriesWanted
@@ -59,6 +60,10 @@ class Finding:
     advice: str = ""
 
 
+def _nothing_known(_since: float) -> Occasions:
+    return Occasions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """All that the analysis of one target may look at."""
@@ -82,6 +87,8 @@ class Seen:
     or the type does not say `compares`."""
     hosts: int = 1
     """How many hosts the operation judges; what is found on all of them is kept in one row."""
+    occasions: Callable[[float], Occasions] = _nothing_known
+    """What was done to this host, and what fired for it, from this UNIX time until `at`; read when it is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opsqueue.model.names import Outcome, Severity
 
@@ -55,6 +55,16 @@ class Change:
     operation_id: str
     host: str
     at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasions:
+    """What was not usual on a host in some time, as far as the record knows."""
+
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """Operations that changed it, counted by type."""
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    """Incidents of critical alerts about it, counted by rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,12 @@ class Window:
     types: tuple[str, ...] = ()
     policy: Policy = "defer"
     """Whether an operation outside it waits, or is denied."""
+    overrun: bool = False
+    """Whether work may begin in it that will not be over when it closes."""
+    permit: bool = True
+    """Whether changes wait for it, and are allowed in it."""
+    mute: bool = False
+    """Whether alerts about its hosts are kept quiet in it."""
     start: int
     """Minutes after midnight of the date on which it starts."""
     end: int
@@ -186,6 +192,9 @@ def parse_window(
     groups: Iterable[str] = (),
     types: Iterable[str] = (),
     policy: str = "defer",
+    overrun: bool = False,
+    permit: bool = True,
+    mute: bool = False,
 ) -> Window:
     """The window in a text of one of the three forms; InvalidRequest names the field that is wrong."""
     words = re.sub(r"\s*,\s*", ",", spec).lower().split()
@@ -202,6 +211,9 @@ def parse_window(
         groups=tuple(groups),
         types=tuple(TYPE_ALIASES.get(kind, kind) for kind in types),
         policy=_POLICIES[policy],
+        overrun=overrun,
+        permit=permit,
+        mute=mute,
         start=start,
         end=end,
         weekdays=_weekdays(name, words[-2], single=len(words) > 2) if words[1:] else frozenset(range(7)),  # noqa: PLR2004 - as above

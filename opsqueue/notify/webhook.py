@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -129,7 +130,7 @@ def _judge(answer: http.client.HTTPResponse, who: str) -> Receipt:
     return refused(
         f"{who} answered {answer.status} {answer.reason}" + (f": {said}" if said else ""),
         permanent=final_http(answer.status),
-        wait=_asked_to_wait(answer.headers.get("Retry-After", "")),
+        wait=_asked_to_wait(answer.headers.get("Retry-After", ""), answer.headers.get("Date", "")),
     )
 
 
@@ -138,8 +139,14 @@ def _place(location: str) -> str:
     return "somewhere else on the same host" if web_problem(location) else origin(location)
 
 
-def _asked_to_wait(text: str) -> float:
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0  # noqa: PLR2004 - 30 years
+def _asked_to_wait(text: str, its_now: str) -> float:
+    """Seconds; a point in time is told by the receiver's clock, and so is what that shows now."""
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) < 10 else 0.0  # noqa: PLR2004 - 30 years
+    try:
+        return (parsedate_to_datetime(text) - parsedate_to_datetime(its_now)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:

@@ -17,15 +17,13 @@ from opsqueue.model.names import OperationType, Sort
 from opsqueue.model.sample import SeriesWanted
 from opsqueue.operations.capacity.days import DAY
 from opsqueue.operations.capacity.findings import of_cost, of_outlooks, of_scores, of_what_ifs
-from opsqueue.operations.capacity.loads import load
+from opsqueue.operations.capacity.loads import LOOKED_AT, load
 from opsqueue.operations.capacity.outlook import Outlook, outlooks
 from opsqueue.operations.capacity.params import CapacityPlanningParams
 from opsqueue.operations.capacity.scorecard import AHEAD, PREFIX, Scorecard, forecasts, scorecards
 from opsqueue.operations.capacity.sections import overview, report
 from opsqueue.operations.capacity.what_if import outcomes
 
-_MINUTES = 28
-"""Days of which the means of five minutes are looked at."""
 _DAILY = (
     "disk_usage:*", "disk_available:*", "inode_usage:*", "memory_usage", "swap_usage", "cpu_usage",
     "network_receive:*", "network_send:*", "uptime", "up", "directory_size:*",
@@ -47,7 +45,7 @@ def series(params: CapacityPlanningParams) -> tuple[SeriesWanted, ...]:
     back = float(params.history_days * DAY)
     return (
         SeriesWanted(name="days", metrics=(*_DAILY, *params.limits), ago=back, step=DAY),
-        SeriesWanted(name="minutes", metrics=("cpu_usage", "memory_usage"), ago=float(_MINUTES * DAY), step=300),
+        SeriesWanted(name="minutes", metrics=("cpu_usage", "memory_usage"), ago=float(LOOKED_AT), step=300),
         SeriesWanted(name="forecasts", metrics=(f"{PREFIX}*",), ago=back + max(AHEAD) * DAY, step=DAY),
     )
 

@@ -10,11 +10,12 @@ from opsqueue.alerts import grouping
 from opsqueue.alerts.escalation import ack_over
 from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
-from opsqueue.alerts.matching import Inhibitions, muted_by
+from opsqueue.alerts.matching import BY_WINDOW, Inhibitions, muted_by
 from opsqueue.alerts.state import Limits, end, forgettable, told
 from opsqueue.model.alert import Alert, AlertState, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Route
 from opsqueue.model.host import Host
+from opsqueue.model.window import Window
 from opsqueue.notify.alert_message import MOST_SHOWN, of_group
 from opsqueue.pipeline.alert_faults import Faults, looking
 from opsqueue.pipeline.alert_intake import EXTERNAL, MOST_ALERTS
@@ -44,6 +45,8 @@ class View:
     silences: Sequence[Silence]
     groups: Mapping[str, Group]
     hosts: Mapping[str, Host]
+    quiet: Sequence[Window] = ()
+    """The windows that are open and keep alerts quiet."""
 
 
 def tick(world: World) -> bool:
@@ -95,6 +98,7 @@ def view(world: World) -> View:
             silences=alert_parts.silences_until(connection, now),
             groups=alert_parts.groups(connection),
             hosts=world.inventory,
+            quiet=[window for window in world.windows if window.mute and window.contains(now)],
         )
 
 
@@ -147,7 +151,7 @@ def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) ->
     if expired := ack_over(after, seen.now):
         after, line = expired
         lines.append(line)
-    quiet = muted_by(after, seen.silences, inhibitions, seen.now) if _heard(after) else ()
+    quiet = (*muted_by(after, seen.silences, inhibitions, seen.now), *_windows(seen, after)) if _heard(after) else ()
     if quiet != after.muted_by:
         after = replace(after, muted_by=quiet)
         lines.extend(_muted(alert, after, seen.now))
@@ -173,6 +177,14 @@ def _gone(seen: View, alert: Alert) -> str:
     return "" if covers(rule, seen.hosts[alert.host]) else "rule_changed"
 
 
+def _windows(seen: View, alert: Alert) -> Iterator[str]:
+    """The windows that keep it quiet; one of some types only is about the hosts for which these wait for it."""
+    host = seen.hosts.get(alert.host)
+    for window in seen.quiet if host else ():
+        if host and window.covers(host.name, host.groups, next(iter(window.types), "")):
+            yield f"{BY_WINDOW}{window.name}"
+
+
 def _heard(alert: Alert) -> bool:
     return alert.firing or alert.flapping
 
@@ -180,7 +192,7 @@ def _heard(alert: Alert) -> bool:
 def _muted(before: Alert, after: Alert, now: float) -> Iterator[Transition]:
     new = [why for why in after.muted_by if why not in before.muted_by]
     for why in new:
-        yield told(after, Kind.SILENCED if why.startswith("silence:") else Kind.INHIBITED, now, why)
+        yield told(after, Kind.INHIBITED if why.startswith("inhibited:") else Kind.SILENCED, now, why)
     if before.muted_by and not after.muted_by and after.firing:
         yield told(after, Kind.UNMUTED, now, ", ".join(before.muted_by))
 

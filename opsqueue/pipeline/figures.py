@@ -138,7 +138,7 @@ class Planned:
     """When maintenance was planned on each host: the same windows, told by the same function, as for the gates."""
 
     def __init__(self, settings: Settings) -> None:
-        self._windows = settings.windows()
+        self._windows = tuple(window for window in settings.windows() if window.permit)
         self.inventory = read_inventory(settings)
         self._known: dict[tuple[Window, float, float], list[Span]] = {}
 

@@ -161,7 +161,7 @@ def _window_open(world: World, rule: AlertRule, alert: Alert) -> bool:
     host = world.inventory.get(alert.host)
     if host is None:
         return False
-    usual = [one for one in world.windows if one.covers(host.name, host.groups, _type_of(rule))]
+    usual = [one for one in world.windows if one.permit and one.covers(host.name, host.groups, _type_of(rule))]
     windows = host.windows or tuple(usual)
     return not windows or any(one.contains(world.now()) for one in windows)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Metric, OperationKind, Seen
+from opsqueue.model.observed import Occasions
 from opsqueue.model.record import Operation, Target
 from opsqueue.model.sample import Series
 from opsqueue.pipeline.collect import metrics_of
 from opsqueue.pipeline.submit import params_for
-from opsqueue.store import history, rollups
+from opsqueue.store import figures, fired, history, rollups
 from opsqueue.store import targets as store_targets
 from opsqueue.store.engine import Connection
 
@@ -43,7 +46,13 @@ class Looks:
             series=self._series(kind, operation, host, at) if host else {},
             earlier_findings=self._findings(operation, target) if kind.compares else None,
             hosts=self.hosts,
+            occasions=partial(self._occasions, target.host, at),
         )
+
+    def _occasions(self, host: str, until: float, since: float) -> Occasions:
+        fires = fired.incidents(self.connection, since, until, [host])
+        alerts = dict(Counter(one.rule for one in fires))
+        return Occasions(changes=figures.changed(self.connection, host, since, until), alerts=alerts)
 
     def _earlier(self, kind: OperationKind, operation: Operation, target: Target) -> Mapping[str, Metric]:
         if not target.metrics:

@@ -70,6 +70,8 @@ class World:
     directory: Callable[[], Inventory] = Inventory
     """The inventory as it is now."""
     windows: tuple[Window, ...] = ()
+    usual: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    """How long the work on a host usually takes, by operation, with when that was looked up: each host asks for it."""
 
     def backoff(self, attempts: int) -> float:
         """Seconds before the next try after so many that came to nothing: doubled each time, a minute at most."""

@@ -106,6 +106,22 @@ def changes(connection: Connection, hosts: Sequence[str], since: float, until: f
     return tuple(Change(operation_id=one, host=host, at=at) for one, host, at in sorted(rows))
 
 
+def changed(connection: Connection, host: str, since: float, until: float) -> dict[str, int]:
+    """How many operations changed one host in this time, by type, whether they are over or not."""
+    query = (
+        select(operations.c.type, func.count())
+        .select_from(targets)
+        .join(operations, operations.c.id == targets.c.operation_id)
+        # What was begun is found by an index; of what was begun long before, only what was changed then counts.
+        .where(targets.c.host == host, targets.c.started_at >= since - _LONGEST, targets.c.started_at < until)
+        .where(targets.c.changed_at >= since, targets.c.changed_at < until)
+        .where(operations.c.looking.is_(False), operations.c.type != OperationType.ALERT_MANAGEMENT.value)
+        .group_by(operations.c.type)
+        .order_by(operations.c.type)
+    )
+    return {kind: int(number) for kind, number in connection.execute(query)}
+
+
 def added_later(connection: Connection, since: float, until: float) -> int:
     """How many operations began in this time, looked at hosts in it, and ended after it."""
     begun = (operations.c.created_at >= max(since, until - _LONGEST)) & (operations.c.created_at < until)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zoneinfo
+from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -33,13 +36,30 @@ def test_windows_tell_their_next_openings_in_utc_and_in_their_own_zone():
         ("2026-03-08T06:00:00Z", "2026-03-08T01:00:00-05:00", 3 * 3600),
         ("2026-03-15T05:00:00Z", "2026-03-15T01:00:00-04:00", 4 * 3600),
         ("2026-03-22T05:00:00Z", "2026-03-22T01:00:00-04:00", 4 * 3600),
+        ("2026-03-29T05:00:00Z", "2026-03-29T01:00:00-04:00", 4 * 3600),
+        ("2026-04-05T05:00:00Z", "2026-04-05T01:00:00-04:00", 4 * 3600),
     ]
+    assert data["left_out"] == []
+
+
+def test_what_a_window_leaves_out_is_told(empty):
+    empty.set(maintenance_windows={"fifth": "Fifth Sunday 00:00-06:00", "gap": "02:15-02:45", "ever": "00:00-24:00"})
+    listed = {one["name"]: one for one in empty("windows", "--output", "json").json["windows"]}
+    months = {one["opens_at"][:7] for one in listed["fifth"]["next"]}
+    assert len(months) == 5
+    assert {one["why"] for one in listed["fifth"]["left_out"]} == {"it has no such day"}
+    assert not months & {one["when"] for one in listed["fifth"]["left_out"]}
+    assert "  not in " in empty("windows").out
+    window = parse_window("gap", "02:15-02:45", timezone="America/New_York")
+    night = window_json(window, 1_772_841_600.0)  # 2026-03-07, and in the next night the clocks go forward
+    assert night["left_out"] == [{"when": "2026-03-08", "why": "the clock skips it"}]
+    assert [one["opens_at"][:10] for one in night["next"]] == ["2026-03-07", *(f"2026-03-{d:02}" for d in range(9, 13))]
 
 
 def test_an_open_window_tells_when_it_closes_and_then_the_next():
     data = window_json(parse_window("w", "02:00-04:00"), 1_772_676_000.0)  # 02:00
     assert (data["state"], data["closes_at"]) == ("open", "2026-03-05T04:00:00Z")
-    assert [one["opens_at"] for one in data["next"]] == [f"2026-03-0{day}T02:00:00Z" for day in (6, 7, 8)]
+    assert [one["opens_at"] for one in data["next"]] == [f"2026-03-{day:02}T02:00:00Z" for day in range(6, 11)]
     always = window_json(parse_window("w", "00:00-24:00"), 1_772_676_000.0)
     assert (always["state"], always["next"]) == ("open", [])
 
@@ -170,6 +190,28 @@ def test_the_doctor_finds_a_fresh_installation_usable(empty):
     assert {states[name] for name in ("database", "broker", "workers")} == {"warn"}
     assert said.status == (3 if states["redis-server"] == "fail" else 0)
     assert all(one["mend"] for one in said.json["checks"] if one["state"] != "ok")
+
+
+@pytest.fixture
+def zones(tmp_path):
+    """A directory in which time zones are looked for first."""
+    usual, place = zoneinfo.TZPATH, tmp_path / "zoneinfo"
+    place.mkdir()
+    zoneinfo.reset_tzpath([str(place)])
+    yield place
+    zoneinfo.reset_tzpath(usual)
+
+
+def test_the_doctor_tells_by_which_time_zones_it_goes(empty, zones):
+    def told():
+        (found,) = [one for one in empty("doctor", "--output", "json").json["checks"] if one["check"] == "time zones"]
+        return found["message"] if found["state"] == "ok" else found["state"]
+
+    assert told() == f"the Python package tzdata {version('tzdata')}"  # Celery brings it
+    (zones / "UTC").write_bytes(files("tzdata.zoneinfo").joinpath("UTC").read_bytes())
+    assert told() == f"tzdata of a version that it does not tell in {zones}"
+    (zones / "tzdata.zi").write_text("# version 2025b\n# This zic input file is in the public domain.\n")
+    assert told() == f"tzdata 2025b in {zones}"
 
 
 def test_the_doctor_reports_a_configuration_that_cannot_be_read(empty):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from opsqueue.model.kind import Metric, Seen
 from opsqueue.model.sample import Point
+from opsqueue.operations.capacity.cost import cost
 from opsqueue.operations.capacity.days import DAY, course
 from opsqueue.operations.capacity.forecast import cause, crossing, forecast, lone_drops
 from opsqueue.operations.capacity.loads import ranked
@@ -79,6 +80,45 @@ def test_the_changes_of_the_days_add_up_whatever_gaps_there_are(values):
     if known.days:
         assert sum(known.steps()) == pytest.approx(known.values[-1] - known.values[0], abs=1e-6)
         assert len(known.steps()) == known.length - 1
+
+
+def test_a_day_counts_by_its_highest_value_and_one_of_bursts_by_its_95th_percentile():
+    first = [Point(at=(FIRST + n) * DAY, mean=20, low=10, high=70 + n, p95=50 + n, count=100) for n in range(3)]
+    end = (FIRST + 3) * DAY
+    assert course("disk_usage:/", first, end).values == (70, 71, 72)
+    assert course("cpu_usage", first, end, burst=True).values == (50, 51, 52)
+
+
+LOADS = st.lists(st.tuples(st.floats(0, 60), st.floats(0, 1)), min_size=1, max_size=30).map(
+    lambda some: [some[n % len(some)] for n in range(24 * 15)]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cpus=st.integers(1, 128), gib=st.integers(1, 1024), cpu=LOADS, memory=LOADS, headroom=st.floats(0, 200))
+@example(cpus=2, gib=64, cpu=[(0.0, 0.0)] * 360, memory=[*[(0.0, 0.0)] * 359, (30.0, 1.0)], headroom=0.0)  # a moment
+def test_no_advice_goes_below_what_was_used(cpus, gib, cpu, memory, headroom):
+    """CPU by the percentile that cost is judged by, memory by the highest value ever; never by a mean."""
+    points = {
+        name: tuple(
+            Point(at=FIRST * DAY + n * 3600, mean=mean, low=0, high=mean + more * (100 - mean), p95=mean)
+            for n, (mean, more) in enumerate(values)
+        )
+        for name, values in {"cpu_usage": cpu, "memory_usage": memory}.items()
+    }
+    system = {"host": {"cpus": cpus, "memory_total": gib << 30}}
+    seen = Seen(
+        host="h", before={}, after={"system": system}, metrics={}, earlier={}, at=(FIRST + 15) * DAY, thresholds={},
+        series={"days": {name: some[::24] for name, some in points.items()}, "minutes": points, "forecasts": {}},
+    )  # fmt: skip
+    params = CapacityPlanningParams(headroom_pct=headroom)
+    peak = max(point.high for point in points["memory_usage"])
+    busy = ranked(sorted(point.mean for point in points["cpu_usage"]), params.cost_percentile)
+    for finding in cost(params, seen):
+        needed = finding.evidence
+        assert needed["memory_gib_needed"] >= gib * peak / 100 * (1 + headroom / 100) - 1e-6
+        assert needed["cores_needed"] >= cpus * busy / 100 * (1 + headroom / 100) - 1e-6
+        assert finding.code != "host_idle" or (busy < 10 and peak < 20)
 
 
 @given(st.lists(PERCENT, min_size=1), st.floats(50, 100))

@@ -387,6 +387,8 @@ def test_a_rescan_does_not_count_again():
     found = figures(scans=some)
     assert [found[f"security_{word}"].value for word in ("open", "opened", "closed")] == [2, 2, 0]
     assert found["security_open"].n == 3
+    gone = figures(scans=(*some, scan(0.3)))
+    assert [gone[f"security_{word}"].value for word in ("open", "opened", "closed")] == [0, 2, 2]
 
 
 def test_the_same_thing_on_two_hosts_is_two():

@@ -50,6 +50,7 @@ def an_ended(store, name, *, at=0.0, hosts=("h1",), changed=False, findings=(), 
                 operation_id=name,
                 host=host,
                 state=TargetState.SUCCEEDED,
+                started_at=AT + at - 6,
                 changed_at=AT + at - 5 if changed else None,
                 verified_at=AT + at - 4,
             )
@@ -198,6 +199,20 @@ def test_changes_are_those_of_changing_operations_on_the_hosts_asked_for(store):
     an_ended(store, "an-alert-was-acknowledged", type="alert_management", changed=True)
     assert read(store, figures.changes, ("h1", "h3"), AT, AT + 1) == (Change(operation_id="a", host="h1", at=AT - 5),)
     assert read(store, figures.changes, (), AT, AT + 1) == ()
+
+
+def test_what_changed_one_host_is_counted_by_type(store):
+    an_ended(store, "before", at=-100, changed=True)
+    an_ended(store, "one", changed=True, hosts=("h1", "h2"))
+    an_ended(store, "two", changed=True, stage=Stage.NOTIFY, finished_at=None)  # the host was changed all the same
+    an_ended(store, "three", changed=True, type="log_rotation")
+    an_ended(store, "nothing-to-do")
+    an_ended(store, "looked", looking=True, changed=True)
+    an_ended(store, "an-alert-was-acknowledged", type="alert_management", changed=True)
+    an_ended(store, "after", at=100, changed=True)
+    assert read(store, figures.changed, "h1", AT - 10, AT) == {"log_rotation": 1, "service_restart": 2}
+    assert read(store, figures.changed, "h2", AT - 10, AT) == {"service_restart": 1}
+    assert read(store, figures.changed, "h3", AT - 10, AT) == {}
 
 
 def test_operations_that_ended_after_the_period_they_measured_in_are_counted(store):

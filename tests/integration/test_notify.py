@@ -9,7 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -49,7 +51,7 @@ class Hook(BaseHTTPRequestHandler):
         if word == "302":
             self.send_header("Location", f"http://elsewhere.example.com:81/200/{CANARY}")
         if word == "503":
-            self.send_header("Retry-After", "7")
+            self.send_header("Retry-After", self.server.busy)
         self.end_headers()
         self.wfile.write(f"you sent {self.path} as {self.headers.get('Authorization')}\x1b[2J".encode())
         return None
@@ -75,7 +77,7 @@ class Hook(BaseHTTPRequestHandler):
 @pytest.fixture
 def hook() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.got = []
+    server.got, server.busy = [], "7"
     server.hung_up = threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -163,6 +165,27 @@ def test_a_webhook_that_answers_with_an_error(hook, code, status):
     assert (str(code) in receipt.error) is (status != "accepted")
     assert receipt.wait == (7 if code == 503 else 0)
     assert len(hook.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "least", "most"),
+    [
+        ("120", 120, 120),
+        (timedelta(minutes=50), 900, 3000),
+        (timedelta(days=2), 3600, 3600),
+        (timedelta(days=-2), 0, 0),
+        ("99999999999", 0, 0),
+        ("soon", 0, 0),
+        ("Wed, 32 Oct 2026 99:28:00 GMT", 0, 0),
+        ("Wed, 21 Oct 2026 07:28:00 -0000", 0, 0),  # no zone, and the answer's own date has one
+    ],
+)
+def test_a_webhook_says_how_long_to_wait_in_seconds_or_until_when(hook, after, least, most):
+    point = isinstance(after, timedelta)
+    hook.busy = format_datetime(datetime.now(UTC) + after, usegmt=True) if point else after
+    receipt = send(web("webhook", f"http://127.0.0.1:{hook.server_port}/503"), MESSAGE, event_id="e")
+    assert (receipt.status, receipt.permanent) == ("failed", False)
+    assert least <= receipt.wait <= most
 
 
 def test_a_webhook_is_not_redirected(hook):

@@ -6,6 +6,7 @@ One file is one case of the kind `opsqueue.operations.<type>.OPERATION`::
     host = "web-1"              # optional; also attempts = 1
     [params]                    # as in a request
     [thresholds]                # optional, laid over cpu_usage 80, memory 85, disk 90, response_time 5000
+    [occasions]                 # optional: changes = { service_restart = 2 }, alerts = { DiskFull = 1 }
     [earlier]                   # optional: metrics of the last operation, name = number
     [[series]]                  # optional: what the type wanted of the past; `at` above is the moment of the operation
     name = "days"
@@ -60,6 +61,7 @@ from pydantic import ValidationError
 
 from opsqueue.model.fact import Fact, Script, read, unknown
 from opsqueue.model.kind import Analysis, Metric, OperationKind, Seen
+from opsqueue.model.observed import Occasions
 from opsqueue.model.plan import Plan, Result
 from opsqueue.model.report import Section
 from opsqueue.model.request import explain
@@ -70,7 +72,7 @@ CASES = sorted(HERE.glob("*/*.toml"))
 THRESHOLDS = {"cpu_usage": 80.0, "memory_usage": 85.0, "disk_usage": 90.0, "response_time": 5000.0}
 SECTIONS = {
     "title", "host", "attempts", "params", "thresholds", "earlier",
-    "before", "before_raw", "after", "after_raw", "expect", "at", "series",
+    "before", "before_raw", "after", "after_raw", "expect", "at", "series", "occasions",
 }  # fmt: skip
 
 
@@ -105,6 +107,7 @@ class Case:
             attempts=self.data.get("attempts", 1),
             at=float(self.data.get("at", 0)),
             series=_series(self.kind.series(self.params), self.data.get("series", ())),
+            occasions=lambda _since: Occasions(**self.data.get("occasions", {})),
         )
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -198,6 +198,7 @@ LOOKING_BACK = replace(
                     "points": [(p.low, p.mean, p.high, p.count) for p in seen.series["day"].get("value", ())],
                     "before": seen.earlier_findings and [one["code"] for one in seen.earlier_findings],
                     "hosts": seen.hosts,
+                    "occasions": asdict(seen.occasions(seen.at - 3600)),
                 },
             ),
         ),

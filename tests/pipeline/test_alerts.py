@@ -415,6 +415,60 @@ def test_a_silenced_alert_is_recorded_and_not_told_until_the_silence_is_over(roo
     assert room.said == ["high on h1: 1 firing"]
 
 
+def night(room, **more):
+    """A window that is open from five minutes ago for half an hour, every day."""
+    begin, end = (
+        datetime.fromtimestamp(room.story.clock.at + seconds, UTC).strftime("%H:%M") for seconds in (-300, 1500)
+    )
+    room.story.settings["maintenance_windows"] = {"night": {"spec": f"{begin}-{end}", **more}}
+
+
+def test_a_window_keeps_alerts_quiet_only_where_it_says_so(room):
+    night(room)
+    for _ in range(3):
+        room.see(9)
+    assert (room.alerts[0].muted_by, room.said) == ((), ["high on h1: 1 firing"])
+
+
+@pytest.mark.parametrize("days", [0, 3])
+def test_what_fires_in_a_window_that_mutes_is_told_when_it_closes(room, days):
+    night(room, mute=True, hosts=["h1"])
+    room.story.clock.at += days * 86_400
+    for _ in range(3):
+        room.see(9)
+    assert room.alerts[0].muted_by == ("window:night",)
+    assert (room.kinds, room.said) == (["pending", "firing", "silenced"], [])
+    for _ in range(25):
+        room.see(9)
+    assert room.kinds[-1] == "unmuted"
+    assert room.said == ["high on h1: 1 firing"]
+
+
+def test_a_window_of_other_hosts_mutes_nothing(room):
+    night(room, mute=True, hosts=["h2"])
+    for _ in range(3):
+        room.see(9)
+    assert room.said == ["high on h1: 1 firing"]
+
+
+def test_a_window_that_only_mutes_lets_changes_go_at_any_time(room):
+    night(room, mute=True, permit=False)
+    room.story.clock.at += 7200
+    assert room.story.drive(room.story.ask("set_value"))["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize(("more", "asked"), [({"permit": False, "mute": True}, 0), ({"mute": True}, 1)])
+def test_what_is_quiet_is_mended_where_a_window_lets_it_be_changed(room, more, asked):
+    closed = {"spec": "00:00-00:01", "hosts": ["h1"]}  # the clock stands at 8
+    night(room, **more)
+    room.story.settings["maintenance_windows"]["closed"] = closed
+    room.given |= {"rules": [mending(require_window=True)], "remediation": {"allowed": ["set_value"]}}
+    room.see(9)
+    room.see(9)
+    assert (room.alerts[0].muted_by, room.said) == (("window:night",), [])
+    assert len(room.operations()) == asked
+
+
 def test_an_inhibited_alert_is_not_told(room):
     room.given |= {
         "rules": [HIGH, {"name": "down", "metric": "value", "threshold": 8, "for_s": 0, "severity": "critical"}],

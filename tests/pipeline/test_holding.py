@@ -91,6 +91,58 @@ def test_a_window_that_closes_in_mid_rollout_holds_the_rest(story):
     assert story.drive(operation_id)["outcome"] == "succeeded"
 
 
+@pytest.fixture
+def long_ones(story):
+    """Ask for one that takes 50 minutes on each host, so long after the opening of the n-th night; four were before."""
+    story.settings |= DAILY
+
+    def ask(night, seconds, **more):
+        story.clock.at = MORNING + night * 86_400 + seconds
+        for machine in story.machines.values():
+            machine.value = 0
+            machine.during["set 1"] = lambda: setattr(story.clock, "at", story.clock.at + 3000)
+        return story.ask(timeout=20_000, **more)
+
+    for night in range(4):
+        assert story.drive(ask(night, 0))["outcome"] == "succeeded"
+    return ask
+
+
+def _why(shown):
+    return next(verdict["why"] for verdict in shown["verdicts"] if verdict["gate"] == "maintenance_window")
+
+
+def test_what_would_not_be_over_in_time_waits_for_the_next_opening(story, long_ones):
+    # Nobody knows how long the fifth one takes, so it begins three minutes before the end.
+    assert story.drive(long_ones(4, 7020))["outcome"] == "succeeded"
+    sixth = long_ones(5, 7020)
+    shown = story.drive(sixth)
+    assert (shown["waits_for"], shown["due_at"]) == (["maintenance_window"], "2027-01-22T02:00:00.000Z")
+    why = "h1: daily (02:00-04:00) closes 2027-01-21T04:00:00Z, and this takes up to 3000 s; next 2027-01-22T02:00:00Z"
+    assert why in _why(shown)
+    assert len(story.machines["h1"].tally) == 5
+    story.clock.at = MORNING + 6 * 86_400
+    assert story.drive(sixth)["outcome"] == "succeeded"
+
+
+def test_of_a_rollout_those_hosts_begin_for_which_there_is_time(story, long_ones):
+    story.drive(long_ones(4, 0))
+    operation_id = long_ones(5, 0, systems=["h1", "h2", "h3"])
+    shown = story.drive(operation_id)
+    assert [target["status"] for target in shown["targets"]] == ["succeeded", "succeeded", "pending"]
+    assert (shown["waits_for"], shown["due_at"]) == (["maintenance_window"], "2027-01-22T02:00:00.000Z")
+    story.clock.at = MORNING + 6 * 86_400
+    assert story.drive(operation_id)["outcome"] == "succeeded"
+
+
+def test_what_takes_longer_than_the_window_begins_in_it(story, long_ones):
+    story.drive(long_ones(4, 0))
+    story.settings |= {"maintenance_windows": {"short": "02:00-02:45"}}
+    assert story.drive(long_ones(5, 0))["outcome"] == "succeeded"
+    story.settings |= {"maintenance_windows": {"free": {"spec": "02:00-04:00", "overrun": True}}}
+    assert story.drive(long_ones(6, 7020))["outcome"] == "succeeded"
+
+
 def test_a_refusing_window_that_closes_before_the_first_host_denies(story):
     story.settings |= DAILY | {"window_policy": "reject"}
     story.clock.at = MORNING + 7100

@@ -66,6 +66,29 @@ def test_the_day_on_which_the_clock_changes_has_23_hours(kept):
     assert found["error_budget"] == pytest.approx(23 * 3.6)
 
 
+@pytest.mark.parametrize(
+    ("day", "hours", "planned"),
+    [((2026, 3, 29), 23, 2.5 + 2), ((2026, 6, 7), 24, 3.5 + 2), ((2026, 10, 25), 25, 4.5 + 2)],
+)
+def test_a_window_across_midnight_is_as_long_as_it_really_was(empty, tmp_path, migrated, day, hours, planned):
+    (tmp_path / "state").mkdir()
+    shutil.copy(migrated, tmp_path / "state" / "opsqueue.db")
+    only_quiet = {"spec": "00:00-24:00", "permit": False, "mute": True}  # no planned maintenance
+    empty.set(timezone="Europe/Berlin", maintenance_windows={"night": "22:00-03:30", "quiet": only_quiet})
+    begin = datetime(*day, tzinfo=BERLIN).timestamp()
+    down = datetime(*day, 3, 20, tzinfo=BERLIN).timestamp()  # ten minutes in the window, and ten after it
+    looks = [(begin + 60 * n, not down <= begin + 60 * n < down + 1200) for n in range(hours * 60)]
+    look(empty, "h1", *looks)
+    period = f"{day[0]}-{day[1]:02}-{day[2]:02}..{day[0]}-{day[1]:02}-{day[2] + 1:02}"
+    data = empty("kpi", "--period", period, "--format", "json").json
+    assert data["period"]["hours"] == hours
+    found = values(data)
+    assert found["availability_raw"] == pytest.approx(100 * (hours * 60 - 20) / (hours * 60), abs=1e-5)
+    counted = (hours - planned) * 60
+    assert found["availability"] == pytest.approx(100 * (counted - 10) / counted, abs=1e-5)
+    assert found["error_budget"] == pytest.approx(hours * 3.6)
+
+
 def test_each_number_has_its_definition_and_sample_size(kept):
     data = kept("kpi", "--period", DAY, "--output", "json").json
     assert [one["name"] for one in data["figures"]] == [one.name for one in DEFINITIONS]

@@ -9,7 +9,7 @@ import pytest
 
 from opsqueue.model.names import Severity
 from opsqueue.notify.message import Message
-from opsqueue.notify.receipt import MOST_ATTEMPTS, Receipt
+from opsqueue.notify.receipt import ACCEPTED, MOST_ATTEMPTS, Receipt, refused
 from opsqueue.pipeline.control import cancel, retry
 from opsqueue.pipeline.telling import enqueue, message_of, send_due
 from opsqueue.pipeline.upkeep import upkeep
@@ -120,6 +120,16 @@ def test_what_fails_is_tried_again_later_and_later_then_given_up(telling):
     assert Counter(channel for channel, *_ in told(telling))["email"] == MOST_ATTEMPTS
     assert {event for _, event, _ in told(telling, "email")} == {"e1:email"}
     assert rows(telling)["email"].error == "busy"
+
+
+def test_a_receiver_that_says_when_to_come_again_is_left_alone_until_then(telling):
+    telling.receipts["email"] = refused("503", wait=1800)
+    say(telling, "e1", "email")
+    pass_time(telling, 1790, step=5)
+    assert states(telling) == {"email": ("failed", 1)}
+    telling.receipts["email"] = ACCEPTED
+    pass_time(telling, 20, step=5)
+    assert states(telling) == {"email": ("accepted", 2)}
 
 
 def test_of_two_workers_one_tells(telling):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import event
 
+from opsqueue.model.alert import Kind, Transition
+from opsqueue.model.names import Severity
 from opsqueue.model.sample import SeriesWanted
-from opsqueue.store import rollups
+from opsqueue.store import alerts, rollups
 
 
 def _shown(story, **request):
@@ -34,6 +36,25 @@ def test_findings_of_before_are_those_of_the_same_parameters_and_host(story):
     assert _shown(story, parameters={"steps": 2})["before"] is None
     story.clock.at += 1
     assert _shown(story)["before"] == ["shown"]
+
+
+def test_what_was_done_to_a_host_and_what_fired_for_it_is_told_of_the_time_that_is_asked_for(story):
+    def fired(kind, incident):
+        return Transition(
+            at=story.clock.at, kind=kind, incident=incident, fingerprint=incident, rule="ValueHigh", host="h1",
+            severity=Severity.CRITICAL,
+        )  # fmt: skip
+
+    story.drive(story.ask("set_value"))  # long before
+    story.clock.at += 4000
+    story.drive(story.ask("set_value", parameters={"to": 2}))
+    story.drive(story.ask("set_value", parameters={"to": 2}))  # nothing to do
+    story.drive(story.ask("look_value", systems=["h1", "h2"]))
+    with story.store.begin() as tx:
+        alerts.append(tx, [fired(Kind.FIRING, "i1"), fired(Kind.RESOLVED, "i1"), fired(Kind.FIRING, "i2")])
+    story.clock.at += 10
+    assert _shown(story)["occasions"] == {"changes": {"set_value": 1}, "alerts": {"ValueHigh": 2}}
+    assert _shown(story, systems=["h2"])["occasions"] == {"changes": {}, "alerts": {}}
 
 
 def test_how_many_hosts_share_the_row_is_told(story):

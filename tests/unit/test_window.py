@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.window import Occurrence, parse_window, together
+from opsqueue.model.window_left_out import left_out
 
 HOUR = 3600.0
 NEW_YORK = "America/New_York"
@@ -207,6 +208,26 @@ def test_what_a_window_covers(scope, covered):
 def test_months_without_a_fifth_sunday_are_left_out():
     found = window("Fifth Sunday 00:00-06:00").occurrences(utc("2026-01-01T00:00"), 4)
     assert [utc_text(each.opens)[:10] for each in found] == ["2026-03-29", "2026-05-31", "2026-08-30", "2026-11-29"]
+
+
+LEFT_OUT = [
+    ("Fifth Sunday 00:00-06:00", "UTC", ("2026-01-01", "2026-06-30"), ["2026-01", "2026-02", "2026-04", "2026-06"]),
+    ("Last Sunday 00:00-06:00", "UTC", ("2026-01-01", "2026-12-31"), []),
+    ("02:15-02:45", NEW_YORK, ("2026-03-06", "2026-03-10"), ["2026-03-08"]),
+    ("02:00-03:00", NEW_YORK, ("2026-03-06", "2026-03-10"), ["2026-03-08"]),
+    ("02:00-03:01", NEW_YORK, ("2026-03-06", "2026-03-10"), []),
+    ("01:59-03:00", NEW_YORK, ("2026-03-06", "2026-03-10"), []),
+    ("01:30-01:45", NEW_YORK, ("2026-10-30", "2026-11-03"), []),
+    ("Fri 08:00-12:00", "Pacific/Apia", ("2011-12-20", "2012-01-10"), ["2011-12-30"]),
+    ("Fifth Sunday 02:10-02:20", "Europe/Berlin", ("2026-03-01", "2026-05-31"), ["2026-03-29", "2026-04"]),
+]
+
+
+@pytest.mark.parametrize(("spec", "timezone", "between", "wanted"), LEFT_OUT)
+def test_what_a_rule_names_and_the_calendar_or_the_clock_has_not(spec, timezone, between, wanted):
+    asked = window(spec, timezone)
+    begin, end = (utc(f"{day}T12:00") for day in between)
+    assert [one.when for one in left_out(asked, begin, end)] == wanted
 
 
 def test_days_that_touch_are_one_stretch():

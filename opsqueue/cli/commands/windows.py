@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from opsqueue.cli.text import safe
 from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.model.instant import local_text, utc_text
 from opsqueue.model.inventory import Inventory
-from opsqueue.model.window import Window
+from opsqueue.model.window import HORIZON_DAYS, Occurrence, Window
+from opsqueue.model.window_left_out import LeftOut, left_out
 from opsqueue.settings import load
 
-_NEXT = 3
+_NEXT = 5
 
 
 def options(parser: Parser) -> None:
@@ -50,7 +52,7 @@ def _of_hosts(inventory: Inventory) -> list[Window]:
 
 
 def window_json(window: Window, now: float) -> dict[str, Any]:
-    """A window, its state, and its next three openings; what is open now is not one of them."""
+    """A window, its state, its next five openings (what is open now is not one of them), and what it leaves out."""
     is_open, closes = window.contains(now), window.closes(now)
     comes = () if is_open and closes is None else window.occurrences(closes or now, _NEXT)
     return {
@@ -61,6 +63,9 @@ def window_json(window: Window, now: float) -> dict[str, Any]:
         "groups": list(window.groups),
         "types": list(window.types),
         "policy": window.policy,
+        "overrun": window.overrun,
+        "permit": window.permit,
+        "mute": window.mute,
         "state": "open" if is_open else "closed",
         "closes_at": None if closes is None else utc_text(closes),
         "next": [
@@ -72,7 +77,15 @@ def window_json(window: Window, now: float) -> dict[str, Any]:
             }
             for one in comes
         ],
+        "left_out": [{"when": one.when, "why": one.why} for one in _left_out(window, now, comes)],
     }
+
+
+def _left_out(window: Window, now: float, comes: Sequence[Occurrence]) -> Sequence[LeftOut]:
+    """Up to the last opening that is told; what is never open is looked at as far as anybody looks."""
+    if not comes and window.contains(now):
+        return ()
+    return left_out(window, now, comes[-1].opens if comes else now + HORIZON_DAYS * 86_400)
 
 
 def _print(out: Out, windows: list[dict[str, Any]]) -> None:
@@ -83,15 +96,26 @@ def _print(out: Out, windows: list[dict[str, Any]]) -> None:
         until = f" until {times.stamp(window['closes_at'])}" if window["closes_at"] else ""
         out.line(f"{safe(window['name'])}: {out.word(window['state'])}{until}")
         covers = safe(", ".join(scope)) or "everything"
-        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {_POLICY[window['policy']]}")
+        does = [_POLICY[window["policy"]]] if window["permit"] else []
+        does += ["in it alerts are kept quiet"] if window["mute"] else []
+        out.line(f"  {safe(window['spec'])} in {window['timezone']}, for {covers}, {', '.join(does)}")
         for one in window["next"]:
             lasts = "without end" if one["seconds"] is None else f"for {times.length(one['seconds'])}"
             local = "" if window["timezone"] == "UTC" else f"  ({one['opens_local']})"
             out.line(f"  opens {times.stamp(one['opens_at'])}{local}  {lasts}")
+        for why, when in _by_reason(window["left_out"]).items():
+            out.line(f"  not in {', '.join(when)}: {why}")
         if not window["next"]:
             out.line(
                 "  opens no more within a year" if window["state"] == "closed" else "  does not close within a year"
             )
+
+
+def _by_reason(left: list[dict[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in left:
+        found.setdefault(one["why"], []).append(one["when"])
+    return found
 
 
 _POLICY = {"defer": "outside it changes wait", "reject": "outside it changes are denied"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +13,10 @@ from opsqueue.model.amount import size
 from opsqueue.model.kind import Finding, Seen
 from opsqueue.model.names import Severity
 from opsqueue.operations.capacity.days import DAY
-from opsqueue.operations.capacity.loads import Load, load
+from opsqueue.operations.capacity.loads import LOOKED_AT, Load, load
 from opsqueue.operations.capacity.outlook import found_in
 from opsqueue.operations.capacity.params import CapacityPlanningParams
+from opsqueue.telemetry import counted
 
 _LEAST_DAYS = 14
 _LEAST_A_DAY = 20
@@ -112,16 +113,26 @@ def _worth(params: CapacityPlanningParams, cores: float, gib: float) -> str:
 
 def incidents(seen: Seen) -> str:
     """What was not usual in that time, in words; empty when nothing is known of."""
+    since = seen.at - LOOKED_AT
     daily = seen.series.get("days", {})
-    uptime = daily.get("uptime", ())
+    uptime, up = ([point for point in daily.get(name, ()) if point.at >= since] for name in ("uptime", "up"))
     restarts = sum(after.low < before.low for before, after in pairwise(uptime))
-    down = sum(point.low < 1 for point in daily.get("up", ()))
-    parts = [f"{restarts} restarts"] if restarts else []
-    parts += [f"{down} days on which a health check found it down"] if down else []
-    return " and ".join(parts)
+    down = sum(point.low < 1 for point in up)
+    lately = seen.occasions(since)
+    parts = [counted(restarts, "restart")] if restarts else []
+    parts += [f"{counted(down, 'day')} on which a health check found it down"] if down else []
+    parts += _of_each("operation", "that changed it", lately.changes)
+    parts += _of_each("critical alert", "about it", lately.alerts)
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _of_each(noun: str, rest: str, numbers: Mapping[str, int]) -> list[str]:
+    """`3 operations that changed it (log_rotation 2, service_restart)`."""
+    named = ", ".join(name if number == 1 else f"{name} {number}" for name, number in sorted(numbers.items()))
+    return [f"{counted(sum(numbers.values()), noun)} {rest} ({named})"] if numbers else []
 
 
 def _risk(seen: Seen, cpu: Load) -> str:
     seldom = f"What happens more seldom than every {cpu.days} days, such as a yearly run, has not been seen."
     unusual = incidents(seen)
-    return f"{seldom} In that time there were {unusual}: what it needs then may not show." if unusual else seldom
+    return f"{seldom} In these weeks there were {unusual}: what it needs then may not show." if unusual else seldom

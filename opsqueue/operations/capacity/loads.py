@@ -11,6 +11,8 @@ from opsqueue.model.sample import Point
 from opsqueue.operations.capacity.days import DAY
 
 HOUR = 3600
+LOOKED_AT = 28 * DAY
+"""Seconds of the past of which the means of five minutes are looked at."""
 _WEEK_HOURS = 168
 _TWO_WEEKS = 14
 DAYS = ("Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday")

@@ -153,7 +153,7 @@ def _spare(params: CapacityPlanningParams, seen: Seen) -> Section:
         return Section(title=title, text=(f"No advice: {why}.",))
     found = [f"{one.message[0].upper()}{one.message[1:]}. {one.advice}" for one in cost(params, seen)]
     unusual = incidents(seen)
-    seldom = (f"In the time looked at: {unusual}.",) if unusual else ()
+    seldom = (f"In these weeks: {unusual}.",) if unusual else ()
     return Section(title=title, text=(*(found or ["Nothing: the host has about the size that it needs."]), *seldom))
 
 

@@ -144,6 +144,7 @@ def test_it_is_not_known_before_its_operation_has_ended(firing):
     ("change", "more", "do", "why"),
     [
         ({"muted_by": ("silence:s",)}, {}, "wait", "silence:s"),
+        ({"muted_by": ("window:night", "silence:s")}, {}, "wait", "it is muted by silence:s"),
         ({"flapping": True}, {}, "wait", "flaps"),
         ({"acked_by": "ann", "acked_until": AT + 999}, {}, "wait", "ann looks"),
         ({"state": AlertState.PENDING}, {}, "nothing", "nothing"),
@@ -156,6 +157,10 @@ def test_when_nothing_is_tried(firing, change, more, do, why):
     found = loop.turn(0, **more)
     assert (found.do, found.attempt) == (do, None)
     assert why in found.why
+
+
+def test_a_window_that_keeps_it_quiet_is_no_reason_not_to_mend_it(firing):
+    assert Loop(firing(muted_by=("window:night",))).turn(0).do == "run"
 
 
 def test_it_waits_for_the_window_of_the_host(firing):
