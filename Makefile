@@ -30,9 +30,9 @@ demo: $(VENV)/.installed ## a real guarded operation on this machine, in a minut
 test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 	@sh tools/test_system.sh
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2
-	@$(BIN)/python tools/with_neighbours.py tests/cli tests/pipeline tests/contract tests/integration -m "not long" -n 5 --dist loadgroup
-	@$(BIN)/python tools/with_neighbours.py tests/acceptance --ignore=tests/acceptance/faults -m "not long" -n 4 --dist loadgroup
-	@$(BIN)/python tools/with_neighbours.py tests/acceptance/faults -n 2
+	@$(BIN)/python tools/with_neighbours.py tests/cli tests/pipeline tests/contract tests/integration -m "not long" -n 6 --dist loadgroup
+	@$(BIN)/python tools/with_neighbours.py tests/acceptance --ignore=tests/acceptance/faults -m "not long" -n 5 --dist loadgroup
+	@$(BIN)/python tools/with_neighbours.py tests/acceptance/faults -n 3
 
 test-long: $(VENV)/.installed-dev ## what takes too long for every change: every moment at which something can be killed, other ways
 	@sh tools/test_system.sh
