@@ -37,7 +37,7 @@ test: $(VENV)/.installed-dev ## install what the tests need, and run all of them
 test-long: $(VENV)/.installed-dev ## what takes too long for every change: every moment at which something can be killed, other ways
 	@sh tools/test_system.sh
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q tests/unit -n 2
-	@$(BIN)/python -m pytest -q tests/integration tests/acceptance -m long -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q tests/pipeline tests/integration tests/acceptance -m long -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.installed-dev ## the tests that need no server: under five seconds
 	@$(BIN)/python -m pytest -q tests/unit tests/operations -n 2

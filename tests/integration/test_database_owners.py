@@ -14,7 +14,7 @@ from dbkit import ROOT, Postgres, needs, place, postgres
 
 pytestmark = [
     pytest.mark.service,
-    pytest.mark.xdist_group("postgresql"),
+    pytest.mark.xdist_group("database_owners"),
     needs(("initdb", "postgresql"), ("psql", "postgresql-client"), ("runuser", "util-linux")),
 ]
 

@@ -254,8 +254,8 @@ def test_a_flipped_byte_is_seen(server, kept):
 
 @pytest.mark.parametrize(
     "title",
-    ["dump shop", "drop the scratch", "give it its name", *(pytest.param(title, marks=pytest.mark.long) for title in (
-        "begin the backup", "create the scratch", "restore shop", "count what is in it", "sum up",
+    ["dump shop", "give it its name", *(pytest.param(title, marks=pytest.mark.long) for title in (
+        "begin the backup", "drop the scratch", "create the scratch", "restore shop", "count what is in it", "sum up",
         "remove backups older",
     ))],
 )  # fmt: skip

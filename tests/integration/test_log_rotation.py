@@ -236,7 +236,7 @@ def _send(step):
 # -- killed at any moment ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["rename", "copytruncate"])
+@pytest.mark.parametrize("method", ["rename", pytest.param("copytruncate", marks=pytest.mark.long)])
 def test_commands_that_are_killed_at_any_moment(log, method, request):
     """SIGKILL for a command and all below it, at another moment each time; afterwards every line is there once."""
     if method == "copytruncate":

@@ -212,8 +212,8 @@ def test_a_power_cut_at_any_write_sends_nothing_twice(story, type_, go_on):
     assert len(tried) > 6
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, MANY])
-@pytest.mark.parametrize("type_", ["set_value", "look_value"])
+@pytest.mark.parametrize("steps", [1, *(pytest.param(steps, marks=pytest.mark.long) for steps in (2, 3)), MANY])
+@pytest.mark.parametrize("type_", ["set_value", pytest.param("look_value", marks=pytest.mark.long)])
 def test_a_crash_of_the_database_alone_lets_no_two_workers_send(story, type_, steps):
     def crash(at):
         machine = story.machines["h1"]
