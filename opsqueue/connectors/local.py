@@ -28,7 +28,7 @@ from opsqueue.connectors.script import answers
 from opsqueue.connectors.shell import still_wanted
 from opsqueue.connectors.system import read_system
 from opsqueue.errors import CommandNotSent, InvalidConfig
-from opsqueue.model.fact import Fact, Reading, unknown
+from opsqueue.model.fact import Fact, Probe, Reading, Script, unknown
 from opsqueue.model.plan import Command, Result
 
 MARK = "OPSQUEUE_MARK"
@@ -73,7 +73,9 @@ class LocalShell:
 
     def ask(self, facts: Sequence[Fact]) -> Mapping[str, Any]:
         """The parsed answers by name: all scripts in one sh, readings and probes beside it."""
-        return answers(facts, side_by_side(facts, partial(ask_scripts, run=_run_text), _ask_readings, ask_probes))
+        ways = (Script, partial(ask_scripts, run=_run_text)), (Reading, _ask_readings), (Probe, ask_probes)
+        parts = [part for kind, part in ways if any(isinstance(fact.ask, kind) for fact in facts)]
+        return answers(facts, side_by_side(facts, *parts))
 
     def busy(self, mark: str) -> bool:
         """Whether a command that was started with this mark still runs; zombies do not count."""

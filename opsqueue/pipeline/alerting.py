@@ -133,13 +133,14 @@ def known(world: World, connection: Connection, hosts: Collection[str]) -> Known
         totals[rule] += number
     # What another system decided, nothing that we see of a host ends.
     rules = tuple(one for one in rules_now(world.settings, connection).values() if one.name != EXTERNAL.name)
-    asked, digests = alerts.asked(connection), {rule.name: rule_digest(rule) for rule in rules}
+    unwell, asked = alerts.noted(connection)
+    digests = {rule.name: rule_digest(rule) for rule in rules}
     return Known(
         rules=rules,
         alerts=alerts.of_hosts(connection, hosts),
         counts=counts,
         totals=totals,
-        unwell=alerts.unwell(connection),
+        unwell=unwell,
         fresh={name: digest for name, digest in digests.items() if asked.get(name) != digest},
     )
 

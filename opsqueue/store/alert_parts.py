@@ -19,6 +19,7 @@ from opsqueue.store.schema import samples, series
 from opsqueue.store.schema_alerts import alert_attempts, alert_escalations, alert_groups, alert_rules, silences
 
 _log = logging.getLogger("opsqueue.alerts")
+_RULES = select(alert_rules.c.name, alert_rules.c.rule).order_by(alert_rules.c.name)
 
 # Custom rules
 
@@ -46,7 +47,7 @@ def delete_rule(tx: Connection, name: str) -> None:
 def custom_rules(connection: Connection) -> list[AlertRule]:
     """The custom rules, by name; one that this version does not understand is left out, and logged."""
     found = []
-    for name, text in connection.execute(select(alert_rules.c.name, alert_rules.c.rule).order_by(alert_rules.c.name)):
+    for name, text in connection.execute(_RULES):
         try:
             found.append(AlertRule.model_validate_json(text))
         except ValidationError as error:

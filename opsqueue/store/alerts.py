@@ -28,13 +28,17 @@ _UPDATE = (
     .values({name: bindparam(f"new_{name}") for name in _CHANGED} | {"version": table.c.version + 1})
 )
 
+# Made once: these are asked in every operation, and to make them costs more than to run them.
+_OF_HOSTS = select(table).where(table.c.host.in_(bindparam("hosts", expanding=True))).order_by(table.c.fingerprint)
+_COUNTS = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
+_NOTED = select(alert_health.c.rule, alert_health.c.host, alert_health.c.error).where(alert_health.c.rule != _LOOK)
+
 
 def of_hosts(connection: Connection, hosts: Collection[str]) -> dict[str, dict[str, Alert]]:
     """All that is known of these hosts, by host and fingerprint."""
     wanted, found = sorted(hosts), {host: dict[str, Alert]() for host in hosts}
     for start in range(0, len(wanted), _AT_ONCE):
-        query = select(table).where(table.c.host.in_(wanted[start : start + _AT_ONCE]))
-        for row in connection.execute(query.order_by(table.c.fingerprint)).mappings():
+        for row in connection.execute(_OF_HOSTS, {"hosts": wanted[start : start + _AT_ONCE]}).mappings():
             found[row["host"]][row["fingerprint"]] = alert_of(row)
     return found
 
@@ -78,8 +82,7 @@ def of_incidents(connection: Connection, incidents: Collection[str]) -> list[Ale
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many alerts each rule has on each host, those that are over left out."""
-    query = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
-    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    return {(row[0], row[1]): row[2] for row in connection.execute(_COUNTS)}
 
 
 def number_active(connection: Connection, rule: str) -> int:
@@ -191,21 +194,16 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     return found
 
 
-def unwell(connection: Connection) -> dict[str, set[str]]:
-    """By host: the rules that had no answer for it."""
-    found: dict[str, set[str]] = {}
-    query = select(alert_health.c.host, alert_health.c.rule)
-    of_hosts = query.where(alert_health.c.host != _ASKED, alert_health.c.rule != _LOOK)
-    for host, rule in connection.execute(of_hosts):
-        found.setdefault(host, set()).add(rule)
-    return found
-
-
-def asked(connection: Connection) -> dict[str, str]:
-    """By rule: the digest with which a worker asked it last."""
-    query = select(alert_health.c.rule, alert_health.c.error)
-    query = query.where(alert_health.c.host == _ASKED, alert_health.c.rule != _LOOK)
-    return dict(connection.execute(query).all())
+def noted(connection: Connection) -> tuple[dict[str, set[str]], dict[str, str]]:
+    """By host the rules that had no answer for it; and by rule the digest with which a worker asked it last."""
+    unwell: dict[str, set[str]] = {}
+    asked: dict[str, str] = {}
+    for rule, host, error in connection.execute(_NOTED):
+        if host == _ASKED:
+            asked[rule] = error
+        else:
+            unwell.setdefault(host, set()).add(rule)
+    return unwell, asked
 
 
 def note_asked(tx: Connection, digests: Mapping[str, str], at: float) -> None:
