@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from opsqueue.errors import Conflict, InvalidConfig, NotFound
 from opsqueue.model.alert import Alert
+from opsqueue.model.names import Severity
 from opsqueue.model.record import LESS
 from opsqueue.notify.ack_link import LEAST_KEY, PATH, Claim, to_acknowledge, token, with_link
 from opsqueue.notify.message import Message
@@ -91,4 +92,8 @@ def ack_message(store: Store, event: str, *, recipient: str, now: float) -> Link
 
 def _firing(connection: Connection, incidents: Sequence[str]) -> tuple[Alert, ...]:
     found = alerts.of_incidents(connection, set(incidents))
-    return tuple(sorted((one for one in found if one.firing), key=lambda one: (one.called, one.host, one.fingerprint)))
+    return tuple(sorted((one for one in found if one.firing), key=_worst_first))
+
+
+def _worst_first(alert: Alert) -> tuple[int, str, str, str]:
+    return (-[*Severity].index(alert.severity), alert.called, alert.host, alert.fingerprint)
