@@ -47,7 +47,8 @@ class Hook(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         self.end_headers()
         if self.server.status != 200:
-            self.wfile.write(f"what is {self.server.got[-1]['ack_url']} to mean?".encode())
+            link = self.server.got[-1]["ack_url"].replace("/", "\\/")  # as PHP writes JSON
+            self.wfile.write(f"what is {link} to mean?".encode())
 
     def log_message(self, *_args):
         pass
@@ -228,8 +229,8 @@ def test_who_answers_with_the_link_gets_it_into_no_record(room):
         room.told()
     with room.store.read() as connection:
         (row,) = (row for row in tellings.newest(connection, 10, every=True) if row.channel == "webhook")
-    assert room.hook.got[-1]["ack_url"] not in row.error
-    assert row.error.endswith("what is (a link to acknowledge) to mean?")
+    assert room.hook.got[-1]["ack_url"].rpartition(".")[2] not in row.error
+    assert row.error.endswith("ack?t=*** to mean?")
 
 
 def test_the_page_shows_all_that_its_button_acknowledges_the_worst_first(room):
