@@ -12,6 +12,9 @@ from opsqueue.model.window import Window, together
 
 _OPENINGS = 40
 """How many openings are looked at: a month of a daily window, so that a monthly one beside it is seen."""
+LATE = 300.0
+"""Seconds after an opening until work has begun in it at the latest, usually: hosts are looked at before. Without them
+what takes just as long as the window would be too late for each opening, and wait for ever."""
 
 Together = Sequence[Collection[Window]]
 
@@ -19,7 +22,8 @@ Together = Sequence[Collection[Window]]
 def too_short(each: Together, at: float, seconds: float) -> tuple[float, float] | None:
     """When they close, and when they open for so many seconds, if they are open now and for less than that.
 
-    None where it is long enough, and where it is so at none of the next openings: to wait would not help.
+    None where it is long enough, and where it is so at none of the next openings, or none that leaves `LATE` besides:
+    to wait would not help.
     """
     ends = _closing(each, at)
     opens = _later(each, ends, seconds) if at < ends < at + seconds else None
@@ -32,7 +36,7 @@ def _later(each: Together, after: float, seconds: float) -> float | None:
         if opens is None:
             return None
         after = _closing(each, opens)
-        if after - opens >= seconds:
+        if after - opens >= seconds + LATE:
             return opens
     return None
 

@@ -35,8 +35,10 @@ _FILTERS = frozenset({
 })  # fmt: skip
 FILTERS = _FILTERS | {"join", "replace", "round"}
 """What templates may use."""
-_EACH, _SIZED = "each of", "size of"
-"""Of our own, under names that no template can say."""
+_EACH = "each of"
+"""Of our own, under a name that is no filter's."""
+_LOOPS = frozenset({"map", "reject", "rejectattr", "select", "selectattr"})
+"""Filters that do something with each."""
 
 
 class Wrong(Exception):
@@ -80,7 +82,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals.clear()
         own: dict[str, Callable[..., Any]] = {"join": _joined, "replace": _replaced, "round": _rounded}
         usual = {name: USUAL[name] for name in _FILTERS}
-        self.filters = {**usual, **own, _EACH: _Rounds().each, _SIZED: _sized}
+        self.filters = {**usual, **own, _EACH: _Rounds().each}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Of the loop what Jinja tells of it, of all else a member."""
@@ -111,11 +113,11 @@ class _Rounds:
     def __init__(self) -> None:
         self._left, self._until = MOST_ROUNDS, time.monotonic() + _MOST_SECONDS
 
-    def each(self, some: Iterable[Any]) -> Iterator[Any]:
+    def each(self, some: Iterable[Any] | None) -> Iterator[Any]:
         """The same, until it was too much."""
         if isinstance(some, Undefined):
             str(some)  # raises, and says what is missing
-        return self._counted(some)
+        return self._counted(() if some is None else some)
 
     def _counted(self, some: Iterable[Any]) -> Iterator[Any]:
         for one in some:
@@ -134,8 +136,12 @@ def _looked_through(environment: _Environment, source: str) -> nodes.Template:
         _allowed(node)
     for loop in tree.find_all(nodes.For):
         loop.iter = _through(environment, _EACH, loop.iter)
+    for one in tree.find_all(nodes.Filter):
+        if one.name in _LOOPS:
+            one.node = _through(environment, _EACH, one.node)
     for text in tree.find_all(nodes.Concat):
-        text.nodes = [_through(environment, _SIZED, one) for one in text.nodes]
+        parts = nodes.List(text.nodes, lineno=text.lineno, environment=environment)
+        text.nodes = [_through(environment, "join", parts)]  # which measures the whole before it is made
     return tree
 
 

@@ -94,7 +94,8 @@ def _title(message: Message, rules: ChannelRules, seen: Mapping[str, Any]) -> st
 def _filled(source: str, seen: Mapping[str, Any], *, html: bool = False) -> str:
     from opsqueue.notify.jinja import Wrong, rendered  # noqa: PLC0415 - likewise
 
-    found = rendered(_text(source), seen, html=html).strip()
+    # A template can spell half of a pair, which nothing can send.
+    found = rendered(_text(source), seen, html=html).strip().encode(errors="replace").decode()
     if not found:
         raise Wrong("it gives nothing")
     return found
@@ -116,9 +117,9 @@ def _text(source: str) -> str:
     if not source.startswith(FILE):
         return source
     path = Path(source.removeprefix(FILE))
-    if path.exists() and not path.is_file():  # out of a pipe nothing might come, ever
-        raise Wrong(f"{path} is no file")
-    try:
+    try:  # to look may fail as well: in a directory that is not ours to enter
+        if path.exists() and not path.is_file():  # out of a pipe nothing might come, ever
+            raise Wrong(f"{path} is no file")
         with path.open(encoding="utf-8") as file:
             text = file.read(MOST_TEMPLATE + 1)
     except (OSError, ValueError) as error:

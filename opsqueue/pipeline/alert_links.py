@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from opsqueue.alerts.escalation import acknowledge
+from opsqueue.alerts.state import Step
 from opsqueue.errors import Conflict, InvalidConfig, NotFound
 from opsqueue.model.alert import Alert
+from opsqueue.model.names import Severity
 from opsqueue.model.record import LESS
 from opsqueue.notify.ack_link import LEAST_KEY, PATH, Claim, to_acknowledge, token, with_link
 from opsqueue.notify.message import Message
 from opsqueue.notify.text import one_line
-from opsqueue.pipeline.alert_people import ack_in
+from opsqueue.pipeline.alert_people import change_one
 from opsqueue.settings import Settings
 from opsqueue.store import alerts, tellings
 from opsqueue.store.engine import Connection, Store
@@ -82,13 +85,27 @@ def of_message(connection: Connection, event: str) -> Linked:
 def ack_message(store: Store, event: str, *, recipient: str, now: float) -> Linked:
     """Acknowledge what this message named, still fires, and nobody looks after; NotFound when it was forgotten."""
     by = f"link:{one_line(recipient, _MOST_ACTOR)}"
-    with store.begin() as tx:
-        for alert in of_message(tx, event).open(now):
-            with suppress(Conflict, NotFound):  # it ended at this moment
-                ack_in(tx, alert.incident, by=by, now=now)
-        return of_message(tx, event)
+    with store.read() as connection:
+        found = of_message(connection, event).open(now)
+    for alert in found:  # each by itself: who writes several in another order must not wait for us, and we for them
+        with suppress(Conflict, NotFound), store.begin() as tx:  # it ended at this moment
+            change_one(tx, alert.incident, lambda seen: _unless_known(seen, by, now))
+    with store.read() as connection:
+        return of_message(connection, event)
+
+
+def _unless_known(alert: Alert, by: str, now: float) -> Step:
+    """Acknowledged, unless somebody was quicker."""
+    if alert.acked(now):
+        return Step(alert)
+    known, line = acknowledge(alert, by=by, now=now)
+    return Step(known, (line,))
 
 
 def _firing(connection: Connection, incidents: Sequence[str]) -> tuple[Alert, ...]:
     found = alerts.of_incidents(connection, set(incidents))
-    return tuple(sorted((one for one in found if one.firing), key=lambda one: (one.called, one.host, one.fingerprint)))
+    return tuple(sorted((one for one in found if one.firing), key=_worst_first))
+
+
+def _worst_first(alert: Alert) -> tuple[int, str, str, str]:
+    return (-[*Severity].index(alert.severity), alert.called, alert.host, alert.fingerprint)

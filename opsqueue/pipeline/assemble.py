@@ -108,6 +108,8 @@ def tell(settings: Settings, channel: str, message: Message, event_id: str) -> R
     way = replace(found, signing_key=key, private=rules.private_addresses, parts=rules.sms_segments)
     told, missing = worded(settings, channel, message, event_id.removesuffix(f":{channel}"))
     receipt = send(way, told, event_id=event_id)
+    if claim := str(told.payload.get("ack_url", "")).rpartition("=")[2]:  # some answer with what they got, in any form
+        receipt = replace(receipt, error=receipt.error.replace(claim, "***"))
     return replace(receipt, note="; ".join(filter(None, (missing, receipt.note))))
 
 

@@ -92,6 +92,8 @@ def own_window(settings: Settings, wanted: str | None) -> Window | None:
         return None
     named = {window.name: window for window in settings.windows()}
     if wanted in named:
+        if not named[wanted].permit:
+            raise InvalidRequest(f"maintenance_window {wanted!r} has `permit: false`: no change is made by it")
         return named[wanted]
     try:
         return parse_window(wanted, wanted, timezone=settings.timezone)

@@ -23,7 +23,8 @@ from opsqueue.store.engine import Store
 from opsqueue.tasks.receiver_http import Answer
 
 _log = logging.getLogger("opsqueue.alerts")
-_MOST_SHOWN = 50
+_MOST_SHOWN = 200
+"""As many as a message names: nothing is acknowledged that was not shown."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -70,6 +71,8 @@ class Links:
     def _acknowledged(self, store: Store, claim: Claim) -> Answer:
         after = ack_message(store, claim.event, recipient=claim.recipient, now=self._now())
         _log.info("acknowledged by a link: %s, by %s", claim.event, one_line(claim.recipient))
+        if after.open(self._now()):  # one of them kept changing
+            return self._shown(after)
         return self._page("Acknowledged: nobody else is called for now.", after) if after.firing else _over()
 
     def _shown(self, found: Linked) -> Answer:

@@ -44,8 +44,11 @@ LINK = re.compile(r"http://\S+/ack\?t=\S+")
 class Hook(BaseHTTPRequestHandler):
     def do_POST(self):
         self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.end_headers()
+        if self.server.status != 200:
+            link = self.server.got[-1]["ack_url"].replace("/", "\\/")  # as PHP writes JSON
+            self.wfile.write(f"what is {link} to mean?".encode())
 
     def log_message(self, *_args):
         pass
@@ -125,13 +128,11 @@ class Room:
         finally:
             connection.close()
 
-    def post(self, *names, status="firing"):
+    def post(self, *names, status="firing", severity="critical"):
         """Alertmanager says that these fire, or are over."""
         one = {"status": status, "annotations": {}, "startsAt": "2027-01-15T08:00:00Z"}
         one["endsAt"] = "0001-01-01T00:00:00Z" if status == "firing" else "2027-01-15T09:00:00Z"
-        said = [
-            {**one, "labels": {"alertname": name, "instance": "db-1:9100", "severity": "critical"}} for name in names
-        ]
+        said = [{**one, "labels": {"alertname": name, "instance": "db-1:9100", "severity": severity}} for name in names]
         assert self.ask("POST", "/alertmanager", json.dumps({"version": "4", "alerts": said}))[0] == 200
 
     def told(self, **more):
@@ -160,7 +161,7 @@ class Room:
 @pytest.fixture
 def room(tmp_path):
     hook = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    hook.got = []
+    hook.got, hook.status = [], 200
     thread = threading.Thread(target=hook.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     mail = Mail(Mailbox(), hostname="127.0.0.1", port=0)
@@ -219,6 +220,31 @@ def test_the_token_is_in_no_record_and_no_log(room):
     assert any(path.suffix == ".log" for path in files)
     kept = b"".join(path.read_bytes() for path in files)
     assert [one for one in (*secrets, KEY.encode()) if one in kept] == []
+
+
+def test_who_answers_with_the_link_gets_it_into_no_record(room):
+    room.hook.status = 500
+    with room.receiving():
+        room.post("Down")
+        room.told()
+    with room.store.read() as connection:
+        (row,) = (row for row in tellings.newest(connection, 10, every=True) if row.channel == "webhook")
+    assert room.hook.got[-1]["ack_url"].rpartition(".")[2] not in row.error
+    assert row.error.endswith("ack?t=*** to mean?")
+
+
+def test_the_page_shows_all_that_its_button_acknowledges_the_worst_first(room):
+    with room.receiving():
+        room.post(*(f"Slow{number:03}" for number in range(150)), severity="warning")
+        room.post("Zero")
+        link = room.told()["webhook"]
+        page = room.ask("GET", link)[1]
+        shown = re.findall(r"<li>(\w+): (\w+) on", page)
+        assert (len(shown), shown[0]) == (151, ("critical", "Zero"))
+        assert "more" not in page
+        assert room.ask("POST", link)[0] == 200
+        assert set(room.acked()) == {name for _, name in shown}
+        assert set(room.acked().values()) == {"link:webhook"}
 
 
 def test_only_what_nobody_looks_after_is_acknowledged(room):

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from opsqueue.alerts.matching import new_silence
 from opsqueue.cli import catalogue
 from opsqueue.cli.asking import request_of
+from opsqueue.errors import InvalidRequest
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.model.request import parse_request
@@ -21,7 +22,9 @@ from opsqueue.notify.receipt import Receipt
 from opsqueue.pipeline import alert_people, alerting
 from opsqueue.pipeline.alert_intake import receive
 from opsqueue.pipeline.alert_tick import look, tick
+from opsqueue.pipeline.evidence import own_window
 from opsqueue.pipeline.telling import send_due
+from opsqueue.settings import Settings
 from opsqueue.store import alert_parts, alerts, history, operations, schema, tellings
 from opsqueue.tasks import alerter
 
@@ -455,6 +458,12 @@ def test_a_window_that_only_mutes_lets_changes_go_at_any_time(room):
     night(room, mute=True, permit=False)
     room.story.clock.at += 7200
     assert room.story.drive(room.story.ask("set_value"))["outcome"] == "succeeded"
+
+
+def test_a_window_that_permits_nothing_is_nobodys_own():
+    only_quiet = {"night": {"spec": "02:00-04:00", "permit": False, "mute": True}}
+    with pytest.raises(InvalidRequest, match="permit: false"):
+        own_window(Settings(maintenance_windows=only_quiet), "night")
 
 
 @pytest.mark.parametrize(("more", "asked"), [({"permit": False, "mute": True}, 0), ({"mute": True}, 1)])

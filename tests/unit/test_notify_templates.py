@@ -51,6 +51,7 @@ OPERATION = Message(
         ("{% for key, value in alerts[0].labels | dictsort %}{{ key }}={{ value }};{% endfor %}", "host=h1;items=i;"),
         ("{{ alerts[0].value | round(0) | int * 2 }} {{ 7 % 4 }}", "184 3"),
         ("{% set x = 'a' ~ title %}{{ x + x | upper }}", "atAT"),
+        ("{{ 1 ~ ('-' ~ (2 ~ none)) ~ (text | truncate(5, true, '')) }}{{ none | map('upper') | join }}", "1-2a <b>"),
         ("{{ alerts | selectattr('rule', 'in', ['cpu', 'x']) | map(attribute='value') | join }}", "91.5"),
         ("{% if alerts[1].labels.host is defined %}x{% endif %}{{ alerts[1].labels.host | default('?') }}", "?"),
         ("{{ none }}|{{ alerts[0:1] | length }}|{{ text | replace('<b>', 'B') }}", "|1|a B & 'c'"),
@@ -91,6 +92,8 @@ def test_what_templates_do(source, given):
         ("{{ alerts[0] }}", "a mapping cannot be printed"),
         ("{{ alerts | map(attribute='labels') | join }}", "cannot be printed"),
         ("{{ nothing }}", "line 1: 'nothing' is undefined"),
+        ("{{ nothing | map('upper') | join }}", "line 1: 'nothing' is undefined"),
+        ("{{ 'a' ~ alerts }}", "a list cannot be printed"),
         ("{% for x in nothing %}{% endfor %}", "'nothing' is undefined"),
         ("{{ none.x }}", "None.* has no attribute 'x'"),
         ("{{ 1 / 0 }}", "division by zero"),
@@ -111,6 +114,8 @@ def test_what_they_do_not(source, why):
     [
         "{% for a in many %}{% for b in many %}{% for c in many %}{% endfor %}{% endfor %}{% endfor %}",
         "{% for a in many %}{% for b in many if b > 999 %}{% for c in many %}{% endfor %}{% endfor %}{% endfor %}",
+        "{{ (many + many + many + many)" + " | map('abs')" * 30 + " | join }}",
+        "{% for a in many %}{{ many | select('even') | map('abs') | join }}{% endfor %}",
     ],
 )
 def test_loops_without_output_end(source):
@@ -127,6 +132,7 @@ def test_loops_without_output_end(source):
         "{% set x = many %}" + "{% set x = x + x %}" * 100 + "{{ x | length }}",
         "{{ text" + " | replace('a', 'aaaaaaaaaa')" * 100 + " }}",
         "{{ text" + " | join('xxxxxxxxxx')" * 100 + " }}",
+        "{{ (text" + " ~ text" * 3000 + ") | length }}",
         "{{ text" + " | replace('', 'aaaaaaaaaa')" * 100 + " }}",
     ],
 )
@@ -203,6 +209,18 @@ def test_a_template_that_is_no_good_leaves_the_message_as_it_was(given, why):
     said, found = in_own_words(OPERATION, rules(**given), "slack")
     assert said == OPERATION
     assert found.startswith(why)
+
+
+def test_a_file_that_cannot_even_be_looked_at_loses_no_message():
+    for file in (f"/{'x' * 300}", "/nul\0/mail.j2"):
+        said, why = in_own_words(OPERATION, rules(body_template=f"file:{file}"), "slack")
+        assert said == OPERATION
+        assert "cannot be read" in why
+
+
+def test_half_of_a_pair_that_a_template_spells_can_be_sent():
+    said, why = in_own_words(OPERATION, rules(title_template="{{ 't\\ud800' }}", body_template="{{ 'b\\udfff' }}"), "x")
+    assert (said.title, said.body, said.short, why) == ("t?", "b?", "b?", "")
 
 
 def test_a_template_in_a_file_counts_as_it_is_now(tmp_path):

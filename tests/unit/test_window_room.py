@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsqueue.model.window import parse_window
-from opsqueue.model.window_room import too_short
+from opsqueue.model.window_room import LATE, too_short
 
 QUARTER = 900
 BEGIN = datetime(2026, 3, 27, tzinfo=UTC).timestamp()  # two days before the clocks of Berlin go forward
@@ -41,7 +41,7 @@ def walked(each, at, seconds):
     if not is_open[0] or room(0) >= seconds:
         return None
     begins = [n for n in range(1, len(days)) if is_open[n] and not is_open[n - 1]]
-    return next((days[n] for n in begins if room(n) >= seconds), None)
+    return next((days[n] for n in begins if room(n) >= seconds + LATE), None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,8 +60,17 @@ def test_it_is_what_going_through_the_time_finds(each, quarter, quarters):
 def test_what_fits_nowhere_and_what_is_closed_now_is_not_too_short():
     noon = parse_window("noon", "11:00-13:00")
     at = BEGIN + 12 * 3600
-    assert too_short([(noon,)], at, 7200) == (at + 3600, at + 23 * 3600)
-    assert too_short([(noon,)], at, 7201) is None
+    assert too_short([(noon,)], at, 7200 - LATE) == (at + 3600, at + 23 * 3600)
+    assert too_short([(noon,)], at, 7201 - LATE) is None
     assert too_short([(noon,)], at, 3600) is None
     assert too_short([(noon,)], at + 7200, 3600) is None
     assert too_short([], at, 3600) is None
+
+
+def test_what_takes_as_long_as_the_window_does_not_wait_for_ever():
+    noon = parse_window("noon", "11:00-13:00")
+    for seconds in range(6600, 7300, 50):
+        held, at = 0, BEGIN + 12 * 3600
+        while (short := too_short([(noon,)], at, seconds)) is not None:
+            held, at = held + 1, short[1] + 60  # until it is begun, its host was read and all was asked once more
+            assert held < 2, f"{seconds} s are too long for each opening"
