@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,10 +50,16 @@ def custom_rules(connection: Connection) -> list[AlertRule]:
     found = []
     for name, text in connection.execute(_RULES):
         try:
-            found.append(AlertRule.model_validate_json(text))
+            found.append(_rule_of(text))
         except ValidationError as error:
             _log.error("FAILED to read the alert rule %s: %s", name, error.errors(include_input=False)[0]["msg"])
     return found
+
+
+@lru_cache(maxsize=1000)
+def _rule_of(text: str) -> AlertRule:
+    """Read once: every operation asks for all rules."""
+    return AlertRule.model_validate_json(text)
 
 
 # Silences

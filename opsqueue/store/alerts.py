@@ -31,7 +31,9 @@ _UPDATE = (
 # Made once: these are asked in every operation, and to make them costs more than to run them.
 _OF_HOSTS = select(table).where(table.c.host.in_(bindparam("hosts", expanding=True))).order_by(table.c.fingerprint)
 _COUNTS = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
-_NOTED = select(alert_health.c.rule, alert_health.c.host, alert_health.c.error).where(alert_health.c.rule != _LOOK)
+_NOTED = select(alert_health.c.rule, alert_health.c.host, alert_health.c.error).where(
+    alert_health.c.rule != _LOOK, alert_health.c.host.in_(bindparam("hosts", expanding=True))
+)
 
 
 def of_hosts(connection: Connection, hosts: Collection[str]) -> dict[str, dict[str, Alert]]:
@@ -194,15 +196,17 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     return found
 
 
-def noted(connection: Connection) -> tuple[dict[str, set[str]], dict[str, str]]:
+def noted(connection: Connection, hosts: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
     """By host the rules that had no answer for it; and by rule the digest with which a worker asked it last."""
     unwell: dict[str, set[str]] = {}
     asked: dict[str, str] = {}
-    for rule, host, error in connection.execute(_NOTED):
-        if host == _ASKED:
-            asked[rule] = error
-        else:
-            unwell.setdefault(host, set()).add(rule)
+    wanted = [_ASKED, *sorted(hosts)]
+    for start in range(0, len(wanted), _AT_ONCE):
+        for rule, host, error in connection.execute(_NOTED, {"hosts": wanted[start : start + _AT_ONCE]}):
+            if host == _ASKED:
+                asked[rule] = error
+            else:
+                unwell.setdefault(host, set()).add(rule)
     return unwell, asked
 
 
