@@ -21,8 +21,6 @@ _RESIZED = 0.01
 """Share by which a total differs when the volume was made larger or smaller."""
 _OFTEN = 4
 """So many changes of the total are no resizes: the room is shared with others."""
-_FULL = 99.9
-"""Percent from which on the total cannot be told from what is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
