@@ -102,6 +102,20 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
     assert fields["health_check.tcp"]["meaning"] == "host:port."
 
 
+def test_an_entry_of_the_schedule_is_asked_for_now(empty):
+    parameters = {"metrics": ["load", "memory"]}
+    given = {"type": "system_monitoring", "every": 900, "systems": ["h2"], "parameters": parameters, "priority": "high"}
+    empty.set(schedule={"look": given, "backup": False})
+    plan = empty("schedule", "run", "look", "--dry-run", "--output", "json").json
+    assert (plan["name"], plan["type"], plan["parameters"]) == ("look", "system_monitoring", parameters)
+    assert [one["host"] for one in plan["targets"]] == ["h2"]
+    wrong = empty("schedule", "run", "lock", "--dry-run")
+    assert (wrong.status, wrong.out) == (10, "")
+    assert "nothing called 'lock' happens by the clock; did you mean 'look'?" in wrong.err
+    off = empty("schedule", "run", "backup", "--output", "json")
+    assert off.status == 10, "what is switched off is not asked for"
+
+
 def test_hosts_are_listed_shown_and_checked(empty):
     empty.set(hosts={"h1": {"connector": "local", "tags": ["web"]}}, groups={"all-web": ["h1"]})
     assert empty("hosts", "list").out.splitlines()[1].split() == ["h1", "local", "all-web", "web"]
