@@ -167,7 +167,7 @@ def _where(settings: Settings) -> str:
 
 def _module(name: str, config: str | None) -> tuple[str, ...]:
     path = ("--config", str(Path(config).resolve())) if config else ()
-    return (sys.executable, "-m", f"opsqueue.tasks.{name}", *path)
+    return (sys.executable, "-m", "opsqueue.tasks", name, *path)
 
 
 def _tell(words: str) -> None:
