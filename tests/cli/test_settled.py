@@ -83,6 +83,8 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
     assert not [name for name, (sort, risk) in risks.items() if sort == "changing" and risk == "read_only"]
     assert "sort changing, risk by parameters\n" in empty("types", "performance_tuning").out
     assert "sort changing, risk reversible at least\n" in empty("types", "service_restart").out
+    assert "sort looking, risk read_only at least\n" in empty("types", "health_check").out, "its commands may do more"
+    assert "sort looking, risk read_only\n" in empty("types", "security_scan").out
     for name in catalogue():
         one = empty("types", name, "--output", "json").json
         assert all(field["type"] != "anything" for field in one["parameters"]), name
