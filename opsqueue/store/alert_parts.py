@@ -15,7 +15,7 @@ from opsqueue.model.alert import Attempt, Group, Silence
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.store.gently import insert_new, put
-from opsqueue.store.rows import pack, unpack
+from opsqueue.store.rows import in_parts, pack, unpack
 from opsqueue.store.schema import samples, series
 from opsqueue.store.schema_alerts import alert_attempts, alert_escalations, alert_groups, alert_rules, silences
 
@@ -139,9 +139,10 @@ def take_step(tx: Connection, incident: str, step: int, at: float) -> bool:
 def steps_taken(connection: Connection, incidents: Collection[str]) -> dict[str, set[int]]:
     """The steps that these incidents took."""
     found: dict[str, set[int]] = {}
-    query = select(alert_escalations).where(alert_escalations.c.incident.in_(sorted(incidents)))
-    for row in connection.execute(query):
-        found.setdefault(row.incident, set()).add(row.step)
+    for some in in_parts(incidents):
+        query = select(alert_escalations).where(alert_escalations.c.incident.in_(some))
+        for row in connection.execute(query):
+            found.setdefault(row.incident, set()).add(row.step)
     return found
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import JSON, ColumnElement, Connection, Float, Integer, Select, 
 
 from opsqueue.model.names import OperationType, Outcome, Severity, Stage
 from opsqueue.model.observed import Busy, Change, Ended, Responses, Scan
-from opsqueue.store.looks import in_parts
-from opsqueue.store.rows import pack, unpack
+from opsqueue.store.looks import these_or_all
+from opsqueue.store.rows import in_parts, pack, unpack
 from opsqueue.store.schema import BY_PERSON, events, operations, samples, series, targets
 
 _HOUR = 3600.0
@@ -62,7 +62,7 @@ def _sampled(
     """The rows of a question about samples between two instants, of some hosts or of all."""
     joined = query.join_from(series, samples, series.c.id == samples.c.series_id).group_by(*groups)
     within = joined.where(samples.c.at >= since, samples.c.at < until)
-    for some in in_parts(hosts):
+    for some in these_or_all(hosts):
         yield from connection.execute(within.where(series.c.host.in_(some)) if some else within)
 
 
@@ -100,9 +100,7 @@ def changes(connection: Connection, hosts: Sequence[str], since: float, until: f
         .where(operations.c.looking.is_(False), targets.c.changed_at.is_not(None))
         .where(operations.c.type != OperationType.ALERT_MANAGEMENT.value)  # no host is another one after that
     )
-    rows = [
-        row for some in in_parts(hosts) if some for row in connection.execute(query.where(targets.c.host.in_(some)))
-    ]
+    rows = [row for some in in_parts(hosts) for row in connection.execute(query.where(targets.c.host.in_(some)))]
     return tuple(Change(operation_id=one, host=host, at=at) for one, host, at in sorted(rows))
 
 
