@@ -133,9 +133,14 @@ def test_a_file_is_written_whole_and_replaced(kept, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_told(kept, tmp_path):
-    said = kept("kpi", "--period", DAY, "--format", "csv", "--to", str(tmp_path / "nowhere" / "kpi.csv"))
-    assert said.status == 1
-    assert "cannot be written" in said.err
+    nowhere = tmp_path / "nowhere" / "kpi.csv"
+    said = kept("kpi", "--period", DAY, "--format", "csv", "--to", str(nowhere))
+    assert (said.status, said.out) == (2, "")
+    assert f"{nowhere} cannot be written: there is no directory {nowhere.parent}" in said.err
+    assert "Say the path of a file with --to" in said.err
+    said = kept("kpi", "--period", DAY, "--format", "csv", "--to", str(tmp_path))
+    assert said.status == 2
+    assert "it is a directory" in said.err
     assert kept("kpi", "--period", DAY, "--to", str(tmp_path / "t")).status == 2
 
 

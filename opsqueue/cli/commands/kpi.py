@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 
 from opsqueue.cli import kpi_forms, kpi_report
@@ -14,7 +12,8 @@ from opsqueue.cli.html import page
 from opsqueue.cli.output import Out, dumps, note, put
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.record import needed
-from opsqueue.errors import InvalidRequest, OpsqueueError
+from opsqueue.cli.whole_file import refuse_existing, write
+from opsqueue.errors import InvalidRequest
 from opsqueue.pipeline.figures import Told, as_json, told
 from opsqueue.settings import load
 from opsqueue.telemetry import counted
@@ -50,10 +49,12 @@ def run(given: Namespace) -> int:
     """Reckon, and show or write."""
     out, settings = Out.of(given), load(given.config)
     form = _form(given, out)
+    if given.to:
+        refuse_existing(given.to, force=True)
     with needed(settings) as store:
         found = told(store, settings, period=given.period, systems=given.system, now=time.time())
     if given.to:
-        _write(given.to, _text(found, form))
+        write(given.to, _text(found, form), force=True)
         note(f"written to {given.to}")
     elif form == "jsonl":
         out.listing("figures", as_json(found)["figures"], (), None)
@@ -90,18 +91,3 @@ def _text(found: Told, form: str) -> str:
     if form == "jsonl":
         return "".join(json.dumps(one) + "\n" for one in data["figures"])
     return dumps(data, indent=2) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace the file as a whole: who reads it meanwhile has the old one or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise OpsqueueError(f"{path} cannot be written: {error.strerror}") from None
