@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.duration import duration, is_duration
+from opsqueue.model.instant import local_text
 
 KINDS = ("day", "week", "month", "quarter")
 _LAST = "last-"
@@ -81,6 +82,11 @@ def parse(text: str, now: float, zone: str) -> Period:
     period = Period(kind="", start=_moment(begin, zone), end=_moment(end, zone), zone=zone)
     if period.start >= period.end:
         raise InvalidRequest(f"the period {text[:60]!r} ends before it begins: {_WANTED}")
+    if period.start > now:
+        raise InvalidRequest(
+            f"wanted a period that has begun; {text[:60]!r} lies wholly ahead: it begins only at "
+            f"{local_text(period.start, zone)}"
+        )
     return period
 
 

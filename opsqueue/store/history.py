@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, or_, select
 
+from opsqueue.errors import InvalidRequest
+from opsqueue.model.instant import utc_text
 from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation, Target
 from opsqueue.store.rows import operation_of, pack, unpack
@@ -32,6 +34,13 @@ class Wanted:
     until: float | None = None
     requested_by: str | None = None
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        """InvalidRequest where it ends before it begins: nothing could ever fit, which looks as if nothing was done."""
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise InvalidRequest(
+                f"since must be earlier than until; found since {utc_text(self.since)} and until {utc_text(self.until)}"
+            )
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -34,6 +34,12 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("history", "--since", "yesterday"), 2, "a time is a date such as 2026-03-01"),
         (("history", "--since", "2026-02-30"), 2, "a time is a date such as"),
         (("history", "--since", "0h"), 2, "a duration is written as"),
+        (
+            ("history", "--since", "2026-03-02", "--until", "2026-03-01"),
+            2,
+            "since must be earlier than until; found since 2026-03-02T00:00:00Z and until 2026-03-01T00:00:00Z",
+        ),
+        (("history", "--since", "1d", "--until", "2d"), 2, "since must be earlier than until"),
         (("freeze",), 2, "the following arguments are required: VERB"),
         (("freeze", "lst"), 2, "there is no 'lst'; did you mean 'list'?"),
         (("freeze", "add", "--scope", "all", "--reason", "x"), 2, "one of the arguments --for --until --open-ended"),

@@ -480,10 +480,19 @@ def test_no_other_text_is_a_period(text):
         parse(text, BEGIN, "UTC")
 
 
+@pytest.mark.parametrize(
+    "text", ["2026-03-30..2026-03-31", "2026-03-29T15:00:01..2026-04-01", "2030-01-01..2030-02-01"]
+)
+def test_a_period_that_has_not_begun_is_refused(text):
+    with pytest.raises(InvalidRequest, match=r"wanted a period that has begun; '.*' lies wholly ahead: .* only at 20"):
+        parse(text, local("2026-03-29T15:00"), "Europe/Berlin")
+    assert parse("2026-03-29..2026-03-31", local("2026-03-29T15:00"), "Europe/Berlin").start == local("2026-03-29")
+
+
 def test_the_period_before_a_stretch_of_days_has_as_many_days():
-    found = parse("2026-03-28..2026-03-31", BEGIN, "Europe/Berlin")  # 71 hours
+    found = parse("2026-03-28..2026-03-31", local("2026-04-01"), "Europe/Berlin")  # 71 hours
     assert (found.before.start, found.before.end) == (local("2026-03-25"), local("2026-03-28"))
-    hours = parse("2026-03-29T01:00..2026-03-29T04:00", BEGIN, "Europe/Berlin")  # 2 hours
+    hours = parse("2026-03-29T01:00..2026-03-29T04:00", local("2026-04-01"), "Europe/Berlin")  # 2 hours
     assert (hours.before.seconds, hours.before.end) == (2 * HOUR, hours.start)
 
 

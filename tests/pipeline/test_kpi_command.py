@@ -187,6 +187,12 @@ def test_a_period_far_from_now_is_refused_in_words(kept, period):
     assert "1970 to 2999" in said.err
 
 
+def test_a_period_that_lies_wholly_ahead_has_no_figures_so_far(kept):
+    said = kept("kpi", "--period", "2900-01-01..2900-02-01")
+    assert (said.status, said.out) == (2, "")
+    assert "'2900-01-01..2900-02-01' lies wholly ahead: it begins only at 2900-01-01T00:00:00+01:00 Europe" in said.err
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_the_longest_period_has_one_before_it(zone):
     longest = parse("1970-01-01..2999-12-31", SUNDAY, zone)
