@@ -1,12 +1,30 @@
-"""Write a file whole or not at all, and over an existing one only when that is wanted."""
+"""Write a file whole or not at all, and over an existing one only when that is wanted; its name may say its form."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkstemp
 
 from opsqueue.errors import Conflict, InvalidRequest
+
+_SAYS_A_FORM = re.compile(r"\.[a-z][a-z0-9]*$", re.IGNORECASE)
+"""The end of `x.pdf`, not of `report-2026.03`."""
+
+
+def form_by_name(path: Path, forms: Mapping[str, str], option: str) -> str | None:
+    """The form by the end of a name, such as `.json`; None where it says none, InvalidRequest for one there is not."""
+    name = path.name.lower()
+    found = next((form for end, form in forms.items() if name.endswith(end)), None)
+    if found is None and (other := _SAYS_A_FORM.search(name)):
+        known = ", ".join(sorted(forms))
+        raise InvalidRequest(
+            f"wanted a file whose name ends in one of {known}; found {other.group()!r} in {path}. "
+            f"With {option} it may have any name."
+        )
+    return found
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

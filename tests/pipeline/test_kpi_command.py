@@ -132,6 +132,32 @@ def test_a_file_is_written_whole_and_replaced(kept, tmp_path):
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("k.html", "<!DOCTYPE html>"),
+        ("K.HTM", "<!DOCTYPE html>"),
+        ("k.csv", "from,until,"),
+        ("k.json", "{\n"),
+        ("k.jsonl", '{"name"'),
+    ],
+)
+def test_the_form_is_as_the_name_of_the_file_ends(kept, tmp_path, name, begins):
+    said = kept("kpi", "--period", DAY, "--to", str(tmp_path / name))
+    assert (said.status, said.out) == (0, "")
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_a_form_that_there_is_not_is_refused_before_anything_is_reckoned(kept, tmp_path):
+    file = tmp_path / "k.pdf"
+    said = kept("kpi", "--period", DAY, "--to", str(file))
+    assert (said.status, said.out) == (2, "")
+    assert f"ends in one of .csv, .htm, .html, .json, .jsonl; found '.pdf' in {file}. With --format" in said.err
+    assert not file.exists()
+    assert kept("kpi", "--period", DAY, "--format", "csv", "--to", str(file)).status == 0
+    assert "or a name such as kpi.html" in kept("kpi", "--period", DAY, "--to", str(tmp_path / "kpi-2026.03")).err
+
+
 def test_a_file_that_cannot_be_written_is_told(kept, tmp_path):
     nowhere = tmp_path / "nowhere" / "kpi.csv"
     said = kept("kpi", "--period", DAY, "--format", "csv", "--to", str(nowhere))

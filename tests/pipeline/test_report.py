@@ -276,10 +276,13 @@ def test_it_is_printed_as_text_json_and_html(line):
     ("name", "words", "begins"),
     [
         ("a.html", (), "<!DOCTYPE html>"),
-        ("a.report", (), "<!DOCTYPE html>"),
+        ("A.HTM", (), "<!DOCTYPE html>"),
+        ("report", (), "<!DOCTYPE html>"),
+        ("report-2026.03", (), "<!DOCTYPE html>"),
         ("a.json", (), '{\n  "operation_id"'),
         ("a.txt", (), "story\n"),
         ("a.html", ("--output", "json"), '{\n  "operation_id"'),
+        ("a.report", ("--output", "html"), "<!DOCTYPE html>"),
     ],
 )
 def test_a_file_gets_the_form_of_its_name_unless_another_is_said(line, tmp_path, name, words, begins):
@@ -287,6 +290,15 @@ def test_a_file_gets_the_form_of_its_name_unless_another_is_said(line, tmp_path,
     assert (status, out, err) == (0, "", f"written: {tmp_path / name}\n")
     assert (tmp_path / name).read_text().startswith(begins)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.csv", "x.html.gz"])
+def test_a_form_that_there_is_not_is_refused_and_those_that_there_are_named(line, tmp_path, name):
+    status, out, err = line("--to", str(tmp_path / name))
+    assert (status, out) == (2, "")
+    assert "ends in one of .htm, .html, .json, .jsonl, .sarif, .sarif.json, .txt; found" in err
+    assert f"in {tmp_path / name}. With --output it may have any name." in err
+    assert list(tmp_path.glob(name)) == []
 
 
 @pytest.mark.parametrize(("name", "words"), [("a.sarif", ()), ("A.SARIF.json", ()), ("a.x", ("--output", "sarif"))])

@@ -12,13 +12,14 @@ from opsqueue.cli.html import page
 from opsqueue.cli.output import Out, dumps, note, put
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.record import needed
-from opsqueue.cli.whole_file import refuse_existing, write
+from opsqueue.cli.whole_file import form_by_name, refuse_existing, write
 from opsqueue.errors import InvalidRequest
 from opsqueue.pipeline.figures import Told, as_json, told
 from opsqueue.settings import load
 from opsqueue.telemetry import counted
 
 FORMATS = ("table", "json", "csv", "html")
+_BY_END = {".html": "html", ".htm": "html", ".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
 
 
 def options(parser: Parser) -> None:
@@ -34,14 +35,21 @@ def options(parser: Parser) -> None:
     parser.add_argument(
         "--system", action="append", default=[], metavar="SYSTEM", help="only this host, group or tag; may be repeated"
     )
-    parser.add_argument("--format", choices=FORMATS, help="how they are written (default: as --output says)")
-    parser.add_argument("--to", type=Path, metavar="FILE", help="write them to this file, whole or not at all")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="how they are written (default: as --output, or the name of --to, says)"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="write them to this file, whole or not at all; its name may say the form: .html, .csv, .json, .jsonl",
+    )
     parser.ends(
         (0, 2, 10, 12),
         "opsqueue kpi --period last-month",
         "opsqueue kpi --period 7d",
         "opsqueue kpi --period 2026-03-01..2026-04-01 --system web-server-1 --format csv",
-        "opsqueue kpi --period quarter --format html --to kpi.html",
+        "opsqueue kpi --period quarter --to kpi.html",
     )
 
 
@@ -73,13 +81,17 @@ def run(given: Namespace) -> int:
 
 
 def _form(given: Namespace, out: Out) -> str:
-    """`--format`, else `--output`; both are fine when they say the same."""
+    """`--format`, else `--output`, else as the name of the file says; both options are fine when they say the same."""
     if given.format and given.output and given.format != given.output:
         raise InvalidRequest(f"--format {given.format} and --output {given.output} say different things: give one")
-    form: str = given.format or out.form
-    if given.to and form == "table":
-        raise InvalidRequest("a table is for a terminal: with --to say --format json, csv or html")
-    return form
+    said: str | None = given.format or given.output
+    if given.to and said is None:
+        said = form_by_name(given.to, _BY_END, "--format")
+    if given.to and said in {None, "table"}:
+        raise InvalidRequest(
+            "a table is for a terminal: with --to say --format json, csv or html, or a name such as kpi.html"
+        )
+    return said or out.form
 
 
 def _text(found: Told, form: str) -> str:

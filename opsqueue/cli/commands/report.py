@@ -17,7 +17,7 @@ from opsqueue.cli.parsing import FORMS, Parser
 from opsqueue.cli.record import one
 from opsqueue.cli.svg import described
 from opsqueue.cli.text import safe
-from opsqueue.cli.whole_file import refuse_existing, write
+from opsqueue.cli.whole_file import form_by_name, refuse_existing, write
 from opsqueue.connectors.inventory.directory import read_inventory
 from opsqueue.model.report import Report, Section
 from opsqueue.operations import catalogue
@@ -26,7 +26,11 @@ from opsqueue.settings import Settings, load
 from opsqueue.store import operations, targets
 from opsqueue.store.engine import Store
 
-_BY_END = {".sarif.json": "sarif", ".sarif": "sarif", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
+_BY_END = {
+    ".html": "html", ".htm": "html", ".sarif.json": "sarif", ".sarif": "sarif", ".json": "json", ".jsonl": "jsonl",
+    ".txt": "table",
+}  # fmt: skip
+"""The longer ends before those that they end in."""
 
 
 def options(parser: Parser) -> None:
@@ -34,7 +38,10 @@ def options(parser: Parser) -> None:
     parser.forms = (*FORMS, "html", "sarif")
     parser.add_argument("operation", metavar="ID", help="the operation; the beginning of its id is enough")
     parser.add_argument(
-        "--to", metavar="FILE", type=Path, help="write it there; HTML unless --output or the name says another form"
+        "--to",
+        metavar="FILE",
+        type=Path,
+        help="write it there, as --output says, else as the name ends: .html (or nothing), .json, .sarif, .txt",
     )
     parser.add_argument("--force", action="store_true", help="also over a file that is there")
     parser.ends(
@@ -66,7 +73,7 @@ def run(given: Namespace) -> int:
 
 def _by_name(path: Path) -> str:
     """The form that the name of a file says; HTML when it says none."""
-    return next((form for end, form in _BY_END.items() if path.name.lower().endswith(end)), "html")
+    return form_by_name(path, _BY_END, "--output") or "html"
 
 
 def _sarif(store: Store, operation_id: str) -> dict[str, Any]:
