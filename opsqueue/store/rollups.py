@@ -78,7 +78,7 @@ class Past(Mapping[str, Series]):
         return [_Kept(*row) for row in self._connection.execute(_OF_HOST, {"the_host": self._host}).all()]
 
     def _found(self, wanted: SeriesWanted) -> Series:
-        chosen = [kept for kept in self._known if any(_fits(kept.metric, pattern) for pattern in wanted.metrics)]
+        chosen = [kept for kept in self._known if any(fits(kept.metric, pattern) for pattern in wanted.metrics)]
         points = _read(self._connection, chosen, wanted, self._now) if chosen else {}
         return {kept.metric: points[kept.number] for kept in chosen if points.get(kept.number)}
 
@@ -93,7 +93,8 @@ class _Kept:
     oldest: float | None
 
 
-def _fits(metric: str, pattern: str) -> bool:
+def fits(metric: str, pattern: str) -> bool:
+    """Whether a metric is one of those that a pattern of `SeriesWanted` names."""
     before, star, after = pattern.partition("*")
     return metric.startswith(before) and metric.endswith(after) if star else metric == pattern
 

@@ -59,13 +59,16 @@ def test_the_points_of_some_metrics_come_oldest_first(kept):
 
 
 def test_what_was_not_measured_is_said_and_what_is_misspelt_refused(kept):
-    quiet = kept("metrics", "h1", "--since", "30s")
-    assert (quiet.status, quiet.out) == (0, "")
-    assert "nothing was measured since" in quiet.err
+    for words in ((), ("disk_usage:*",)):
+        quiet = kept("metrics", "h1", *words, "--since", "30s")
+        assert (quiet.status, quiet.out) == (0, "")
+        assert "nothing was measured since" in quiet.err
     assert "nothing was measured since" in kept("metrics", "h2").err
     for words, said in {
         ("h11",): "there is no host 'h11', here or in the record; did you mean 'h1'?",
         ("h1", "cpu_usag"): "no metric 'cpu_usag' was ever measured of h1; did you mean 'cpu_usage'?",
+        ("h1", "disk_usag:*"): "no metric 'disk_usag:*' was ever measured of h1; did you mean 'disk_usage:/'?",
+        ("h1", "cpu_usage", "zzz*"): "no metric 'zzz*' was ever measured of h1. `opsqueue metrics h1` lists them",
     }.items():
         found = kept("metrics", *words)
         assert (found.status, found.out) == (10, "")

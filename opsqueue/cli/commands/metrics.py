@@ -73,7 +73,7 @@ def _refuse_strangers(settings: Settings, host: str, metrics: Sequence[str], uni
     if not units and host not in (known := read_inventory(settings)):
         raise NotFound(f"there is no host {host[:80]!r}, here or in the record{nearest(host, known)}")
     for name in metrics if units else ():
-        if "*" not in name and name not in units:
+        if not any(rollups.fits(known, name) for known in units):
             raise NotFound(
                 f"no metric {name[:80]!r} was ever measured of {host}{nearest(name, units) or '.'} "
                 f"`opsqueue metrics {host}` lists them",
