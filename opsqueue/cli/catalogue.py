@@ -9,7 +9,7 @@ from types import ModuleType
 
 import opsqueue
 from opsqueue.cli.nearest import nearest
-from opsqueue.cli.parsing import Parser, add_common, sentence
+from opsqueue.cli.parsing import Parser, add_common, is_option, options_of, sentence
 from opsqueue.errors import InvalidRequest
 
 
@@ -68,6 +68,8 @@ def command_in(argv: Sequence[str]) -> str | None:
     for word in words:
         if word in _WITH_VALUE:
             next(words, None)
+        elif is_option(word):
+            _refuse_stranger(word)
         elif not word.startswith("-"):
             if word not in {command.name for command in COMMANDS}:
                 near = nearest(word, [command.name for command in COMMANDS])
@@ -76,11 +78,17 @@ def command_in(argv: Sequence[str]) -> str | None:
     return None
 
 
+def _refuse_stranger(option: str) -> None:
+    """An option that nothing takes before the command: its value, the next word, would be taken for the command."""
+    known = [one for one in options_of(_top()) if one.startswith("--")]
+    if (name := option.partition("=")[0]) not in known:
+        near = nearest(name, known) or "; options of a command stand after it."
+        raise InvalidRequest(f"before the command nothing takes {name[:80]!r}{near} `opsqueue --help` lists what does.")
+
+
 def build(only: str | None = None, *, everything: bool = False) -> Parser:
     """The parser, with the options of one command, or of all."""
-    parser = Parser(prog="opsqueue", description="Guarded operations on hosts: run once, remembered for ever.")
-    parser.add_argument("--version", action="version", version=f"opsqueue {opsqueue.__version__}")
-    add_common(parser, top=True)
+    parser = _top()
     parser.ends(
         (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130),
         "opsqueue up",
@@ -94,6 +102,14 @@ def build(only: str | None = None, *, everything: bool = False) -> Parser:
         if everything or command.name == only:
             command.module().options(added)
             add_common(added)
+    return parser
+
+
+def _top() -> Parser:
+    """What may stand before the command."""
+    parser = Parser(prog="opsqueue", description="Guarded operations on hosts: run once, remembered for ever.")
+    parser.add_argument("--version", action="version", version=f"opsqueue {opsqueue.__version__}")
+    add_common(parser, top=True)
     return parser
 
 

@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         parsers = list(chosen(self, words))
         known = [option for parser in parsers for option in options_of(parser)]
         # Before argparse, which would first complain of the required option that a slip of the pen made missing.
-        wrong = [word for word in words if _is_option(word) and word.partition("=")[0] not in known]
+        wrong = [word for word in words if is_option(word) and word.partition("=")[0] not in known]
         found, rest = (None, wrong) if wrong else self.parse_known_args(words, namespace)
         if rest:
             parsers[-1].error(f"nothing here takes {rest[0]!r}{nearest(rest[0].partition('=')[0], known)}")
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         self.epilog = "\n".join([f"EXIT STATUS: {meanings}", "", "EXAMPLES:", *(f"  {one}" for one in examples)])
 
 
-def _is_option(word: str) -> bool:
+def is_option(word: str) -> bool:
     """Whether argparse takes this word for a long option: a text with a space in it is a value."""
     return word.startswith("--") and len(word) > len("--") and " " not in word
 

@@ -22,6 +22,9 @@ REQUEST = ("--name", "n", "--systems", "h1")
     ("words", "status", "says"),
     [
         ((), 2, "a command is missing"),
+        (("--confg", "x", "types"), 2, "nothing takes '--confg'; did you mean '--config'? `opsqueue --help`"),
+        (("--confg=x", "types"), 2, "nothing takes '--confg'; did you mean '--config'?"),
+        (("--systems", "h1", "status"), 2, "nothing takes '--systems'; options of a command stand after it."),
         (("histroy",), 2, "no command 'histroy'; did you mean 'history'? `opsqueue --help`"),
         (("zzz",), 2, "no command 'zzz'. `opsqueue --help`"),
         (("history", "--sytem", "h1"), 2, "nothing here takes '--sytem'; did you mean '--system'?"),
