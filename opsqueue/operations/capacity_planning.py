@@ -98,12 +98,12 @@ def _metrics(
 
 
 def _of_outlook(one: Outlook) -> Iterator[Metric]:
-    """Nothing at all where there is no forecast, and no date where there is none."""
+    """Nothing at all where there is no forecast, and no date where there is none; no days left where it is reached."""
     if one.found is None:
         return
     yield Metric(name=f"growth_per_day:{one.name}", value=round(one.found.growth, 6), unit=f"{one.course.unit}/day")
     yield Metric(name=f"headroom:{one.name}", value=round(one.threshold - one.last, 4), unit=one.course.unit)
-    if one.dated and one.crossing:
+    if one.crossing and (one.dated or one.reached):
         days = one.crossing
         for part, value in (("", days.likely), ("_earliest", days.earliest), ("_latest", days.latest)):
             yield Metric(name=f"days_to_threshold{part}:{one.name}", value=value, unit="days")

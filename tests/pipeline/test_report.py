@@ -383,3 +383,35 @@ def test_capacity_says_of_how_many_hosts_nothing_can_be_foretold():
         "why); at the earliest a threshold is reached on 1 within 30 days, 1 within 90 days"
     )
     assert capacity.said(dated, [target("h3")]).startswith("1 host planned for; at the earliest")
+
+
+def _full(days):
+    numbers = {"growth_per_day": (0.02, "percent/day"), "headroom": (-20.0, "percent")}
+    numbers |= {f"days_to_threshold{part}": (days, "days") for part in ("", "_earliest", "_latest")}
+    metrics = [Metric(name=f"{name}:cpu_usage", value=value, unit=unit) for name, (value, unit) in numbers.items()]
+    room = Metric(name="days_to_threshold_earliest:disk_usage:/", value=40, unit="days")
+    rest = [replace(room, name=f"days_to_threshold{part}:disk_usage:/") for part in ("", "_latest")]
+    return (*metrics, room, *rest, Metric(name="headroom:disk_usage:/", value=50.0, unit="percent"))
+
+
+@pytest.mark.parametrize("days", [0, 36], ids=["as planned now", "as an earlier version planned"])
+def test_capacity_says_of_what_is_above_its_threshold_no_day_on_which_it_will_be(story, tmp_path, capsys, days):
+    world = story.world
+    found = replace(world().kinds["look_value"], analyse=lambda params, seen: Analysis(metrics=_full(days)))
+    kinds = {"capacity_planning": replace(found, name="capacity_planning")}
+    story.world = lambda *words, **more: replace(world(*words, **more), kinds=kinds)
+    _line(story, tmp_path, capsys, "capacity_planning")
+
+    def capacity_of(*words):
+        assert main(["--config", str(tmp_path / "opsqueue.json"), "capacity", *words]) == 0
+        return capsys.readouterr()
+
+    said = capacity_of()
+    first, second = said.out.splitlines()[1:3]
+    assert first.split()[:6] == ["h1", "cpu_usage", "above", "already", "0.02", "%/day"]
+    assert second.split()[:6] == ["h1", "disk_usage:/", "40", "d", "40", "d"]
+    assert "at the earliest a threshold is reached on 1 already, 1 within 30 days, 1 within 90 days" in said.err
+    rows = json.loads(capacity_of("--within", "0", "--output", "json").out)["resources"]
+    assert [(one["metric"], one["reached"], one["earliest"], one["latest"]) for one in rows] == [
+        ("cpu_usage", True, 0, 0)
+    ]

@@ -25,6 +25,8 @@ _LOOKED_THROUGH = 200
 _SOON = (30, 90)
 _FIRST = "days_to_threshold_earliest:"
 _PACE = "growth_per_day:"
+_LEFT = "headroom:"
+_REACHED = ("above already", "", "")
 
 
 def options(parser: Parser) -> None:
@@ -86,12 +88,18 @@ def _resources(target: Target) -> Iterator[dict[str, Any]]:
             metric = name.removeprefix(_FIRST)
             parts = {"earliest": "_earliest", "likely": "", "latest": "_latest"}
             days = {key: metrics[f"days_to_threshold{part}:{metric}"]["value"] for key, part in parts.items()}
+            left = metrics.get(f"{_LEFT}{metric}", {"value": None})["value"]
+            reached = left is not None and left <= 0
+            if reached:  # whatever a forecast says of its way on
+                days = dict.fromkeys(parts, 0)
             growth = metrics.get(f"{_PACE}{metric}", {"value": None, "unit": ""})
-            yield about | {"metric": metric, **days, "growth_per_day": growth["value"], "unit": growth["unit"]}
+            pace = {"growth_per_day": growth["value"], "unit": growth["unit"]}
+            yield about | {"metric": metric, "reached": reached, **days, **pace}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
-    days = ("> 365" if row[key] is None else f"{row[key]:.0f} d" for key in ("earliest", "likely", "latest"))
+    ahead = ("> 365" if row[key] is None else f"{row[key]:.0f} d" for key in ("earliest", "likely", "latest"))
+    days = _REACHED if row["reached"] else ahead
     growth = row["growth_per_day"]
     pace = render.UNKNOWN if growth is None else f"{growth:.3g} {row['unit'].replace('percent', '%')}"
     return (row["host"], row["metric"], *days, pace, times.stamp(row["at"]), render.short(row["operation_id"]))
@@ -102,7 +110,9 @@ def said(rows: Sequence[Mapping[str, Any]], planned: Sequence[Target]) -> str:
     if not planned:
         return "no host was planned for: `opsqueue execute --name capacity --type capacity_planning --systems all`"
     soon = [len({row["host"] for row in rows if _days(row) <= days}) for days in _SOON]
+    above = len({row["host"] for row in rows if row.get("reached")})
     counts = ", ".join(f"{count} within {days} days" for count, days in zip(soon, _SOON, strict=True))
+    counts = f"{above} already, {counts}" if above else counts
     reached = f"; at the earliest a threshold is reached on {counts}" if rows else ""
     return f"{counted(len(planned), 'host')} planned for{_unsaid(unforetold(rows, planned))}{reached}"
 

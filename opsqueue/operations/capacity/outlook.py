@@ -207,6 +207,8 @@ def judged(one: Outlook, params: CapacityPlanningParams) -> Outlook:
     top = 100.0 if past.unit == "percent" else math.inf
     found = forecast(past, "level" if one.resource in _LOADS else "drift", top)
     when = crossing(found, one.threshold, params.interval, past.age) if one.threshold <= top else None
+    if when and one.reached:  # the forecast of a load starts at its middle, and would say a day for what is so today
+        when = Crossing(earliest=0, likely=0, latest=0)
     return _with(one, found=found, crossing=when, dated=days >= DATED)
 
 
@@ -245,7 +247,9 @@ def when(one: Outlook, interval: float = 0.8) -> str:
 
 
 def span(days: Crossing) -> str:
-    """`in 41 days (18 to 120)`, or that it is far away."""
+    """`in 41 days (18 to 120)`, or that it is so already, or far away."""
+    if days.latest == 0:
+        return "reached already"
     if days.earliest is None:
         return f"not within {FARTHEST} days"
     latest = f"more than {FARTHEST}" if days.latest is None else str(days.latest)
