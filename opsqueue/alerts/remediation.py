@@ -128,12 +128,16 @@ def _spent(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], now: floa
     return ""
 
 
+_DONE = {"dry_run": "shown as a dry run"}
+"""How the state of a try is said after `it was`, where it cannot be said as it is."""
+
+
 def _next(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], wanted: RunOperation, now: float) -> Decision:
     mine = [one for one in attempts if one.incident == alert.incident]
     policy = rule.remediation
     how = "dry_run" if policy.dry_run else "propose" if policy.approve == "human" else "run"
     if how != "run" and mine:
-        return Decision(do="wait", why=f"it was {mine[-1].state.replace('_', ' ')} already")
+        return Decision(do="wait", why=f"it was {_DONE.get(mine[-1].state, mine[-1].state)} already")
     number = max((one.number for one in mine), default=0) + 1
     attempt = Attempt(
         operation_id=operation_id(alert.incident, number),

@@ -21,5 +21,7 @@ def duration(text: str) -> int:
     """Seconds in `90s`, `30m`, `2h`, `1h30m`, `7d`, `2w`; InvalidRequest for anything else, and for nothing."""
     seconds = sum(int(number) * _UNITS[unit] for number, unit in _PARTS.findall(text))
     if not is_duration(text) or not 0 < seconds < _LONGEST:
-        raise InvalidRequest(f"a duration is written as 90s, 30m, 2h, 1h30m, 7d or 2w; found {text[:40]!r}")
+        raise InvalidRequest(
+            f"a duration is written as 90s, 30m, 2h, 1h30m, 7d or 2w, and is more than 0; found {text[:40]!r}"
+        )
     return seconds

@@ -36,7 +36,7 @@ REQUEST = ("--name", "n", "--systems", "h1")
         (("history", "--limit", "٣"), 2, "wanted a whole number"),
         (("history", "--since", "yesterday"), 2, "a time is a date such as 2026-03-01"),
         (("history", "--since", "2026-02-30"), 2, "a time is a date such as"),
-        (("history", "--since", "0h"), 2, "a duration is written as"),
+        (("history", "--since", "0h"), 2, "7d or 2w, and is more than 0; found '0h'"),
         (
             ("history", "--since", "2026-03-02", "--until", "2026-03-01"),
             2,

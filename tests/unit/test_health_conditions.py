@@ -66,27 +66,29 @@ def test_these_hold(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("[STATUS] == 500", "[STATUS] (200) == 500"),
-        ("[STATUS] != 200", "[STATUS] (200) != 200"),
-        ("500 == [STATUS]", "500 == [STATUS] (200)"),
-        ("[STATUS] == any(201, 204)", "[STATUS] (200) == any(201, 204)"),
-        ("[RESPONSE_TIME] < 0.2s", "[RESPONSE_TIME] (250ms) < 0.2s"),
-        ("[BODY].absent == 1", "[BODY].absent (not there) == 1"),
-        ("[BODY].absent != 1", "[BODY].absent (not there) != 1"),
-        ("[BODY].list[9].id == 8", "[BODY].list[9].id (not there) == 8"),
-        ("[BODY].status > 3", "[BODY].status (UP) > 3"),
-        ("[BODY].yes == 1", "[BODY].yes (true) == 1"),
-        ("[BODY].list[0] == 7", '[BODY].list[0] ({"id": 7}) == 7'),
-        ("[HEADERS].x-none == a", "[HEADERS].x-none (not there) == a"),
-        ("[CERTIFICATE_EXPIRATION] > 5d", "[CERTIFICATE_EXPIRATION] (3.0d) > 5d"),
-        ("has([BODY].status) == false", "has([BODY].status) (true) == false"),
-        ("len([BODY].list) > 2", "len([BODY].list) (2) > 2"),
-        ("[BODY].status == re(^DOWN$)", "[BODY].status (UP) == re(^DOWN$)"),
-        ("[IP] == pat(10.*)", "[IP] (192.0.2.7) == pat(10.*)"),
+        ("[STATUS] == 500", "found 200"),
+        ("[STATUS] != 200", "found 200"),
+        ("500 == [STATUS]", "found 200"),
+        ("[STATUS]==500", "found 200"),
+        ("[STATUS] == any(201, 204)", "found 200"),
+        ("[RESPONSE_TIME] < 0.2s", "found 250ms"),
+        ("[BODY].absent == 1", "found nothing there"),
+        ("[BODY].absent != 1", "found nothing there"),
+        ("[BODY].list[9].id == 8", "found nothing there"),
+        ("[BODY].status > 3", "found UP"),
+        ("[BODY].yes == 1", "found true"),
+        ("[BODY].list[0] == 7", 'found {"id": 7}'),
+        ("[HEADERS].x-none == a", "found nothing there"),
+        ("[CERTIFICATE_EXPIRATION] > 5d", "found 3.0d"),
+        ("has([BODY].status) == false", "found true"),
+        ("len([BODY].list) > 2", "found 2"),
+        ("[BODY].status == re(^DOWN$)", "found UP"),
+        ("[IP] == pat(10.*)", "found 192.0.2.7"),
+        ("[STATUS] == [BODY].status", "found 200 and UP"),
     ],
 )
 def test_these_fail_and_show_the_actual_value(text: str, shown: str) -> None:
-    assert failing(parse(text), ANSWER) == shown
+    assert failing(parse(text), ANSWER) == f"{text}, {shown}"
 
 
 @pytest.mark.parametrize(
@@ -122,12 +124,12 @@ def test_these_are_refused(text: str, why: str) -> None:
 def test_without_an_answer_only_what_is_known_holds() -> None:
     refused = {"ok": False, "error": "refused", "phases": {"total": 3.0}}
     assert failing(parse("[CONNECTED] == false"), refused) is None
-    assert failing(parse("[STATUS] == 200"), refused) == "[STATUS] (not there) == 200"
+    assert failing(parse("[STATUS] == 200"), refused) == "[STATUS] == 200, found nothing there"
 
 
 @pytest.mark.parametrize("body", ["[" * 100_000, "{", "9" * 400, "[1e999]", '{"a": ' + "9" * 5000 + "}", "\x00"])
 def test_a_strange_body_is_only_a_failing_condition(body: str) -> None:
-    assert "not there" in str(failing(parse("[BODY].a > 1"), {"ok": True, "body": body}))
+    assert "found nothing there" in str(failing(parse("[BODY].a > 1"), {"ok": True, "body": body}))
 
 
 def test_huge_numbers_and_long_texts_are_compared_and_cut() -> None:

@@ -30,6 +30,7 @@ _CALL = re.compile(r"(len|has|pat|re|any)\((.*)\)", re.DOTALL)
 _UNITS = {"ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6, "d": 8.64e7}
 _TIMES = {"RESPONSE_TIME", "CERTIFICATE_EXPIRATION"}
 _MATCHERS = {"pat", "re", "any"}
+_LOOKED_UP = {"place", "len", "has"}
 _LONGEST_SHOWN = 80
 _LONGEST = 500
 
@@ -101,11 +102,13 @@ def parse(text: str) -> Condition:
 
 
 def failing(condition: Condition, answer: Mapping[str, Any]) -> str | None:
-    """`None` when the condition holds; else itself with the actual values, `[STATUS] (500) == 200`."""
+    """`None` when the condition holds; else itself and the actual values, `[STATUS] == 200, found 500`."""
     left, right = _resolve(condition.left, answer), _resolve(condition.right, answer)
     if _holds(condition, left, right):
         return None
-    return f"{_shown(condition.left, left)} {condition.sign} {_shown(condition.right, right)}"
+    sides = ((condition.left, left), (condition.right, right))
+    found = [_shown(value, content) for value, content in sides if value.kind in _LOOKED_UP]
+    return f"{condition.text}, found {' and '.join(found)}"
 
 
 def _value(text: str) -> Value:
@@ -265,13 +268,11 @@ def _text(value: Any) -> str:
 
 
 def _shown(value: Value, content: Any) -> str:
-    if value.kind not in {"place", "len", "has"}:
-        return value.text
     if content is _MISSING:
-        return f"{value.text} (not there)"
-    place = _places(value)[0]
+        return "nothing there"
+    place = next(iter(_places(value)), "")
     text = _duration(content) if place in _TIMES and value.kind == "place" else _text(content)
-    return f"{value.text} ({text[:_LONGEST_SHOWN] + '…' if len(text) > _LONGEST_SHOWN else text})"
+    return text[:_LONGEST_SHOWN] + "…" if len(text) > _LONGEST_SHOWN else text
 
 
 def _duration(milliseconds: Any) -> str:

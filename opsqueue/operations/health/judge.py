@@ -37,7 +37,7 @@ def _network(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
         yield _no_answer(check, answer)  # no condition holds of what did not answer: that is no further news
         return
     for text in answer.get("failed_conditions", ()):
-        yield critical("condition_failed", f"{text}: not so")
+        yield critical("condition_failed", f"wanted {text}")
     yield from _slow(check, answer)
 
 
@@ -57,7 +57,7 @@ def _slow(check: NetworkCheck, answer: Mapping[str, Any]) -> Problems:
             longest = max(phases, key=lambda name: phases[name], default="total")
             yield make(
                 "response_slow",
-                f"[RESPONSE_TIME] ({took:.0f} ms) <= {limit:.0f} ms: not so; longest was {longest}",
+                f"answered in {took:.0f} ms, wanted at most {limit:.0f} ms; longest was {longest}",
                 "Compare the phases with earlier results to see what became slow.",
             )
             return
@@ -70,7 +70,7 @@ def _http(check: HttpCheck, answer: Mapping[str, Any]) -> Problems:
         shown = wanted if isinstance(wanted, str) else " or ".join(map(str, wanted))
         yield critical(
             "status_unexpected",
-            f"[STATUS] ({answer['status']}) == {shown}: not so; asked was {answer.get('url', check.url)}",
+            f"answered with status {answer['status']}, wanted {shown}; asked was {answer.get('url', check.url)}",
             "Look at the log of the service at that time.",
         )
 
@@ -92,9 +92,7 @@ def _dns(check: DnsCheck, answer: Mapping[str, Any]) -> Problems:
         return
     if answer["rcode"] != "NOERROR":
         if not check.looks_at("DNS_RCODE"):
-            yield critical(
-                "dns_answer_unexpected", f"[DNS_RCODE] ({answer['rcode']}) == NOERROR for {check.query}: not so"
-            )
+            yield critical("dns_answer_unexpected", f"{answer['rcode']} for {check.query}, wanted NOERROR")
     elif not answer["answers"] and not check.looks_at("BODY"):
         yield critical("dns_answer_unexpected", f"{check.query} exists, but has no {check.rtype} records")
     elif not answer.get("expected", True):

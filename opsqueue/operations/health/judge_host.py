@@ -49,9 +49,9 @@ def disk(check: DiskCheck, answer: Mapping[str, Any]) -> Problems:
     if answer["percent"] is None:
         yield cannot_tell(f"{where} is no file system with a size")
     space, inodes = answer["percent"], answer["inode_percent"]
-    yield from above("disk_usage_high", f"space of {where}", space, (check.warn_percent, check.crit_percent), "%")
+    yield from above("disk_usage_high", where, space, (check.warn_percent, check.crit_percent), "% full")
     limits = (check.warn_inode_percent, check.crit_inode_percent)
-    yield from above("disk_inodes_high", f"inodes of {where}", inodes, limits, "%")
+    yield from above("disk_inodes_high", f"the inode table of {where}", inodes, limits, "% full")
     if answer["read_only"] and not check.allow_read_only:
         yield critical(
             "disk_read_only", f"{where} is mounted read-only", "Look in the kernel log for errors of the disk."
@@ -69,7 +69,7 @@ def memory(check: MemoryCheck, answer: Mapping[str, Any]) -> Problems:
     if answer.get("percent") is None:
         yield cannot_tell("the host does not tell its memory")
     yield from above(
-        "memory_usage_high", "memory", answer.get("percent"), (check.warn_percent, check.crit_percent), "%"
+        "memory_usage_high", "memory", answer.get("percent"), (check.warn_percent, check.crit_percent), "% used"
     )
 
 

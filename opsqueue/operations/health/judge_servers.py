@@ -44,7 +44,7 @@ def _behind(check: PostgresCheck, answer: Mapping[str, Any]) -> Problems:
     elif lag is not None and lag > check.max_lag_s:
         yield warning(
             "replication_behind",
-            f"replication lag ({lag:.0f} s) <= {check.max_lag_s:g} s: not so",
+            f"replication lags behind by {lag:.0f} s, wanted at most {check.max_lag_s:g} s",
             "Look at the load and the network of the standby, and for long queries on it.",
         )
 
@@ -55,7 +55,8 @@ def _busy(check: PostgresCheck, answer: Mapping[str, Any]) -> Problems:
         used, most = answer["connections"], answer["connections_most"]
         yield warning(
             "connections_high",
-            f"connections ({used:.0f} of {most:.0f}, {percent:g}%) < {check.max_connections_percent:g}%: not so",
+            f"{used:.0f} of {most:.0f} connections are in use ({percent:g}%), "
+            f"wanted below {check.max_connections_percent:g}%",
             "See who holds them in pg_stat_activity; a pool before the server helps more than a higher limit.",
         )
     if oldest is None and "max_transaction_s" in check.model_fields_set:
@@ -63,7 +64,7 @@ def _busy(check: PostgresCheck, answer: Mapping[str, Any]) -> Problems:
     elif oldest is not None and oldest > check.max_transaction_s:
         yield warning(
             "transaction_old",
-            f"oldest transaction ({oldest:.0f} s) <= {check.max_transaction_s:g} s: not so",
+            f"the oldest transaction is {oldest:.0f} s old, wanted at most {check.max_transaction_s:g} s",
             "See pg_stat_activity and pg_prepared_xacts: until it ends, nothing that it may see is cleaned up.",
         )
 
@@ -82,7 +83,7 @@ def redis(check: RedisCheck, answer: Mapping[str, Any]) -> Problems:
     if percent is not None and percent >= check.max_memory_percent:
         yield warning(
             "redis_memory_high",
-            f"memory ({percent:g}% of maxmemory) < {check.max_memory_percent:g}%: not so",
+            f"{percent:g}% of maxmemory is in use, wanted below {check.max_memory_percent:g}%",
             "See what it evicts or refuses then: `maxmemory-policy`.",
         )
     yield from _saved(answer)

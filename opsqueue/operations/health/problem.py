@@ -85,9 +85,9 @@ def warning(code: str, message: str, advice: str = "") -> Problem:
 
 
 def above(code: str, what: str, found: float | None, limits: tuple[float, float], unit: str = "") -> Problems:
-    """What is at or above its limits (warning, critical); what is not known is neither."""
+    """What is at or above its limits (warning, critical); what is not known is neither. `unit`: such as `% full`."""
     warn, crit = limits
     for limit, make in ((crit, critical), (warn, warning)):
         if found is not None and found >= limit:
-            yield make(code, f"{what} ({found:.4g}{unit}) < {limit:g}{unit}: not so")
+            yield make(code, f"{what} is {found:.4g}{unit}, wanted below {limit:g}{unit[:1]}")
             return

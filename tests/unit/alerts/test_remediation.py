@@ -188,3 +188,5 @@ def test_a_dry_run_tries_nothing(firing):
     loop = Loop(firing(), dry_run=True)
     assert loop.turn(0).do == "dry_run"
     assert [one.state for one in loop.attempts] == ["dry_run"]
+    assert (again := loop.turn(0)).do == "wait"
+    assert again.why == "it was shown as a dry run already"
