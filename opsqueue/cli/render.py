@@ -42,6 +42,20 @@ def short(operation_id: str) -> str:
     return operation_id[:_SHORT]
 
 
+def shorts(ids: Iterable[str]) -> dict[str, str]:
+    """The beginning of each id, as `short` has it, and longer where another of them begins so too."""
+    ordered = ["", *sorted(set(ids)), ""]  # what is most alike stands side by side
+    return {
+        one: one[: max(_SHORT, 1 + _alike(before, one), 1 + _alike(one, after))]
+        for before, one, after in zip(ordered, ordered[1:], ordered[2:], strict=False)
+    }
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters two ids begin with in common."""
+    return next((place for place, two in enumerate(zip(one, other, strict=False)) if len(set(two)) > 1), 0)
+
+
 def number(value: float | None, unit: str) -> str:
     """A metric with its unit; a dash where it is not known, never 0."""
     if value is None:

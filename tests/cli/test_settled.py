@@ -257,6 +257,25 @@ def test_a_service_that_was_never_deployed_is_told_from_a_misspelt_one(empty):
     assert "there are: api, shop" in empty("deployments", "list", "--service", "zzz").err
 
 
+def test_deployments_are_listed_with_as_much_of_their_ids_as_tells_them_apart(empty):
+    empty("db", "upgrade")
+    store = Store(load(str(empty.config)).database)
+    ids = [f"{ID}1", f"{ID}2", "6f1c0de0-0001-4000-8000-000000000000", "7f1c0de0-0000-4000-8000-000000000000"]
+    with store.begin() as tx:
+        for place, one in enumerate(ids):
+            told = Deployment(
+                id=one, service="shop", version=str(place), systems=("h1",), status="succeeded", requested_by="ci",
+                reason="", check={}, rollback=None, created_at=100.0 - place,
+            )  # fmt: skip
+            deployments.create(tx, told, "digest")
+    store.close()
+    shown = [line.split()[0] for line in empty("deployments", "list").out.splitlines()[1:]]
+    assert shown == [f"{ID}1", f"{ID}2", "6f1c0de0-0001", "7f1c0de0"]
+    for place, one in enumerate(shown):
+        assert empty("deployments", "show", one, "--output", "json").json["event_id"] == ids[place]
+    assert empty("deployments", "show", "6f1c0de0").status == 9
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_completion_knows_every_command(empty, shell):
     said = empty("completion", shell)

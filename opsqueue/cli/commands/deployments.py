@@ -48,7 +48,9 @@ def run(given: Namespace) -> int:
     if given.verb == "forget":
         return _forget(out, settings, given)
     if given.verb == "list":
-        out.listing("deployments", _listed(settings, given), HEADERS, _cells, NARROW)
+        listed = _listed(settings, given)
+        ids = render.shorts(one["event_id"] for one in listed)
+        out.listing("deployments", listed, HEADERS, lambda one: (ids[one["event_id"]], *_cells(one)), NARROW)
         return 0
     with needed(settings) as store, store.read() as connection:
         found = deployments.get(connection, deployments.resolve(connection, given.deployment))
@@ -85,7 +87,6 @@ def _listed(settings: Settings, given: Namespace) -> list[dict[str, Any]]:
 
 def _cells(one: Mapping[str, Any]) -> tuple[object, ...]:
     return (
-        render.short(one["event_id"]),
         times.stamp(one["created_at"]),
         one["service"],
         one["version"],
