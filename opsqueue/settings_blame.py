@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
-from opsqueue.model.request import wrong_with
+from opsqueue.model.refused import NO_SUCH_NAME, Loc, Refused, refused
 from opsqueue.secrets import literal_secrets
 
 PREFIX = "OPSQUEUE_"
@@ -27,17 +27,14 @@ _SECRET = frozenset(
 )
 """Settings whose value may be a secret, and so is never repeated."""
 
-Loc = Sequence[str | int]
-
 
 def explain(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     """One sentence for all that is wrong: what the environment says by its variable, the rest by its key in `where`."""
-    items = error.errors(include_input=False, include_context=False, include_url=False)
-    named = [(_variable(item["loc"]), wrong_with(item, model), item["loc"]) for item in items[:_MOST]]
-    places = dict.fromkeys("the environment" if variable else where for variable, _, _ in named)
+    named = [(_variable(one.loc), one) for one in refused(error, model)[:_MOST]]
+    places = dict.fromkeys("the environment" if variable else where for variable, _ in named)
     parts = [
-        _of_variable(variable, wrong, loc) if variable else f"{'.'.join(map(str, loc))}: {wrong}".removeprefix(": ")
-        for variable, wrong, loc in named
+        _of_variable(variable, one) if variable else f"{'.'.join(map(str, one.loc))}: {one.told}".removeprefix(": ")
+        for variable, one in named
     ]
     return f"{' and '.join(places)} cannot be accepted: {'; '.join(parts)}"
 
@@ -53,14 +50,17 @@ def _environment() -> Mapping[str, str]:
     return {name.upper(): value for name, value in os.environ.items()}
 
 
-def _of_variable(variable: str, wrong: str, loc: Loc) -> str:
+def _of_variable(variable: str, one: Refused) -> str:
     levels = variable.removeprefix(PREFIX).count("__") + 1
-    inside = ".".join(map(str, loc[levels:]))
+    inside = ".".join(map(str, one.loc[levels:]))
     if inside:
-        return f"{variable}: {inside}: {wrong}"
-    above = variable.rpartition("__")[0]
-    told = re.sub(r"did you mean '(\w+)'", lambda near: f"did you mean '{above}__{near[1].upper()}'", wrong)
-    return f"{variable}: {told}{_found(variable, loc)}"
+        return f"{variable}: {inside}: {one.told}"
+    found = _found(variable, one.loc)
+    told = one.wrong if found else one.told
+    if told.startswith(NO_SUCH_NAME):
+        above = variable.rpartition("__")[0]
+        told = re.sub(r"did you mean '(\w+)'", lambda near: f"did you mean '{above}__{near[1].upper()}'", told)
+    return f"{variable}: {told}{found}"
 
 
 def _found(variable: str, loc: Loc) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from opsqueue.cli.parsing import Parser, whole_number
 from opsqueue.errors import InvalidRequest
+from opsqueue.model.in_words import kind_of
 from opsqueue.model.names import OperationPriority
-from opsqueue.model.request import kind_of, strict_json
+from opsqueue.model.request import strict_json
 from opsqueue.model.rollout import share
 
 _MOST_FILE = 64 * 1024

@@ -9,13 +9,15 @@ from pydantic import ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
 _NO_MATCH = "string_pattern_mismatch"
-_KINDS = frozenset({_NO_MATCH, "string_type"})
+_NO_TEXT = "string_type"
+_KINDS = frozenset({_NO_MATCH, _NO_TEXT})
 
 
 def in_words(wanted: str) -> WrapValidator:
     """For the end of an `Annotated`: `input should be {wanted}` instead of a pattern that nobody can read.
 
-    Around a union it is said once, and not for each of its members. The schema keeps the pattern.
+    Of what is no text its kind is said. Around a union it is said once, and not for each of its members. The schema
+    keeps the pattern.
     """
 
     def check(value: Any, inner: Callable[[Any], Any]) -> Any:
@@ -25,6 +27,19 @@ def in_words(wanted: str) -> WrapValidator:
             said = error.errors(include_input=False, include_context=False, include_url=False)
             if not any(item["type"] in _KINDS for item in said):
                 raise
-            raise PydanticCustomError(_NO_MATCH, "Input should be {wanted}", {"wanted": wanted}) from None
+            texts_only = all(item["type"] == _NO_TEXT for item in said)
+            found = "" if isinstance(value, str) else _found(value, texts_only=texts_only)
+            what = {"wanted": wanted, "found": found}
+            raise PydanticCustomError(_NO_MATCH, "Input should be {wanted}{found}", what) from None
 
     return WrapValidator(check)
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+
+
+def _found(value: Any, *, texts_only: bool) -> str:
+    return f"{'; wanted a text' if texts_only else ''}, found {kind_of(value)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
@@ -13,10 +12,10 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from opsqueue.errors import InvalidRequest
-from opsqueue.model.in_words import in_words
-from opsqueue.model.misspelt import meant
+from opsqueue.model.in_words import in_words, kind_of
 from opsqueue.model.names import TYPE_ALIASES, OperationPriority
 from opsqueue.model.plan import digest_of
+from opsqueue.model.refused import refused
 from opsqueue.model.rollout import Rollout
 
 _MOST_BYTES = 64 * 1024
@@ -107,35 +106,10 @@ def strict_json(text: str | bytes) -> Any:
 def explain(error: ValidationError, what: str, model: type[BaseModel] | None = None) -> str:
     """One sentence for all that is wrong, with the field of `model` that was meant.
 
-    Never repeats the input, which may hold a secret.
+    Never repeats a text of the input, which may be a secret.
     """
-    parts = []
-    for item in error.errors(include_input=False, include_context=False, include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        parts.append(f"{where}: {wrong_with(item, model)}".removeprefix(": "))
+    parts = [f"{'.'.join(map(str, one.loc))}: {one.told}".removeprefix(": ") for one in refused(error, model)]
     return f"{what} cannot be accepted: " + "; ".join(parts[:12])
-
-
-def wrong_with(item: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
-    """What is wrong in one of the errors of a ValidationError, with the field of `model` that was meant."""
-    said = _COUNT.sub(r"wanted at \1 \2 of them, found \3", str(item["msg"]).removeprefix("Value error, "))
-    wrong = _WORDS.get(item["type"]) or f"{said[:1].lower()}{said[1:]}"
-    return wrong + (meant(model, item["loc"]) if item["type"] == "extra_forbidden" else "")
-
-
-_COUNT = re.compile(r"\w+ should have at (least|most) (\d+) items? after validation, not (\w+)")
-_WORDS = {
-    "extra_forbidden": "there is nothing of this name",
-    **dict.fromkeys(("tuple_type", "list_type"), "input should be a list"),
-    "missing": "must be given",
-}
-"""Better words than pydantic's, by its type of error."""
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
 
 
 def _load(text: str | bytes) -> Any:

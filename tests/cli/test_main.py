@@ -108,6 +108,11 @@ REQUEST = ("--name", "n", "--systems", "h1")
             2,
             "metrics: wanted at least 1 of them, found 0. `opsqueue types",
         ),
+        (
+            ("execute", *REQUEST, "--type", "system_monitoring", "--parameters", '{"metrics": ["cpus"]}'),
+            2,
+            "'fd' or 'clock'; did you mean 'cpu'? `opsqueue types",
+        ),
         (("history", "--type", "helth_check"), 10, "no operation type 'helth_check'; did you mean 'health_check'?"),
         (("history", "--system", "h3"), 10, "there is no host, group or tag 'h3'; did you mean 'h"),
         (("execute", "--name", "n", "--type", "health_check", "--systems", "h9"), 10, "no host, group or tag 'h9'"),

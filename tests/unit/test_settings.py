@@ -230,7 +230,7 @@ def test_settings_cannot_be_changed(given):
             ),
         ),
         ("OPSQUEUE_SSH", '{"prt": 22}', "OPSQUEUE_SSH: prt: there is nothing of this name; did you mean 'port'?"),
-        ("OPSQUEUE_SSH__PORT", "many", "OPSQUEUE_SSH__PORT: input should be a valid integer"),
+        ("OPSQUEUE_SSH__PORT", "many", "OPSQUEUE_SSH__PORT: input should be a whole number; found 'many'"),
         ("OPSQUEUE_SSH__PORT", "many", "; found 'many'"),
         (
             "OPSQUEUE_WINDOW_POLICY",

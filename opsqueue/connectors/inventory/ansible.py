@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from opsqueue.connectors.inventory.place import Place, refuse_secrets
 from opsqueue.errors import InvalidConfig
+from opsqueue.model.in_words import kind_of
 from opsqueue.model.inventory import flattened
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.request import explain, kind_of
+from opsqueue.model.request import explain
 from opsqueue.settings_parts import HostSettings
 
 _META = "_meta"

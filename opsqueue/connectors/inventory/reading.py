@@ -18,7 +18,8 @@ from opsqueue.connectors.inventory.place import Place, own_form
 from opsqueue.connectors.process import run_process
 from opsqueue.errors import InvalidConfig, InvalidRequest
 from opsqueue.model.host import host_name
-from opsqueue.model.request import kind_of, strict_json
+from opsqueue.model.in_words import kind_of
+from opsqueue.model.request import strict_json
 
 _LIMIT_S = 30.0
 """Seconds for `--list`, and again for all `--host` together."""
