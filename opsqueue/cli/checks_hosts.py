@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable
 
+from opsqueue.cli.login_files import unusable
 from opsqueue.cli.look import Check, Looks
 from opsqueue.cli.secrets_seen import references, unreadable
 from opsqueue.connectors.inventory.directory import THIS_MACHINE, read_inventory
@@ -29,6 +30,7 @@ def hosts(settings: Settings) -> Looks:
         _inventory(inventory),
         *_names(inventory),
         *_keys(settings, inventory),
+        *_login_files(inventory),
         *_secrets(settings, inventory.values()),
     )
 
@@ -45,6 +47,13 @@ def _secrets(settings: Settings, inventory: Iterable[Host]) -> Looks:
 def _names(inventory: Inventory) -> Looks:
     mend = "as said, where the inventory holds them; `opsqueue hosts show HOST` tells where"
     return tuple(Check(check="names", state="warn", message=doubt, mend=mend) for doubt in inventory.doubts())
+
+
+def _login_files(inventory: Inventory) -> Looks:
+    mend = "as said, or name another where the inventory holds it"
+    return tuple(
+        Check(check="keys to log in", state="warn", message=doubt, mend=mend) for doubt in unusable(inventory.values())
+    )
 
 
 def _inventory(inventory: Inventory) -> Check:

@@ -7,7 +7,7 @@ nothing, reads nothing, and loops over what it was given, so often at most. Each
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
@@ -15,6 +15,8 @@ from jinja2.filters import FILTERS as USUAL
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
+
+from opsqueue.model.misspelt import nearest
 
 MOST_RESULT = 20_000
 """Characters that come of a template, and of each value in it; members of a list."""
@@ -35,6 +37,7 @@ _FILTERS = frozenset({
 })  # fmt: skip
 FILTERS = _FILTERS | {"join", "replace", "round"}
 """What templates may use."""
+_ASK_FIRST = frozenset({"d", "default", "defined", "undefined"})
 _EACH = "each of"
 """Of our own, under a name that is no filter's."""
 _LOOPS = frozenset({"map", "reject", "rejectattr", "select", "selectattr"})
@@ -63,6 +66,24 @@ def problem(source: str) -> str:
     except Exception as error:  # noqa: BLE001 - the compiler's own limits have many types
         return _why(error)
     return ""
+
+
+def strangers(source: str, known: Collection[str]) -> str:
+    """Which name of a good template nothing will ever be; empty where there is none, or it asks first whether it is."""
+    tree = _Environment().parse(source)
+    named = list(tree.find_all(nodes.Name))
+    good = {*known, "loop", *(one.name for one in named if one.ctx != "load"), *_asked_for(tree)}
+    for one in named:
+        if one.name not in good:
+            near = nearest(one.name, known) or f"; there are: {', '.join(sorted(known))}"
+            return f"line {one.lineno}: there is no {one.name[:40]!r}{near}"
+    return ""
+
+
+def _asked_for(tree: nodes.Template) -> set[str]:
+    """The names with `| default(…)` or `is defined`."""
+    asks = [one for one in tree.find_all((nodes.Filter, nodes.Test)) if one.name in _ASK_FIRST]
+    return {one.node.name for one in asks if isinstance(one.node, nodes.Name)}
 
 
 class _Environment(ImmutableSandboxedEnvironment):

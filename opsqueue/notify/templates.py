@@ -20,6 +20,10 @@ _MOST_SHORT = 2000
 """Of a message for a telephone, before it is fitted into its parts."""
 _DEEPEST = 8
 _TEST = "TEST"
+NAMES = frozenset({
+    "title", "body", "severity", "event", "operation", "alerts", "message", "recipient", "ack_url", "time",
+})  # fmt: skip
+"""What `data` has, of every message."""
 
 
 def in_own_words(message: Message, rules: ChannelRules, recipient: str) -> tuple[Message, str]:
@@ -102,10 +106,11 @@ def _filled(source: str, seen: Mapping[str, Any], *, html: bool = False) -> str:
 
 
 def _problem(source: str) -> str:
-    from opsqueue.notify.jinja import Wrong, problem  # noqa: PLC0415 - likewise
+    from opsqueue.notify.jinja import Wrong, problem, strangers  # noqa: PLC0415 - likewise
 
     try:
-        return problem(_text(source))
+        text = _text(source)
+        return problem(text) or strangers(text, NAMES)
     except Wrong as error:
         return str(error)
 

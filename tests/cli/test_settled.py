@@ -159,6 +159,32 @@ def test_the_configuration_is_checked(empty):
     assert "set notification_urls.slack" in empty("config", "check").out
 
 
+def test_a_template_that_names_what_no_message_has_is_refused(empty):
+    empty.set(notification_channels={"webhook": "http://127.0.0.1:9/"})
+    empty.set(notification_rules={"webhook": {"body_template": "{{ titel }}"}})
+    said = empty("config", "check")
+    assert (said.status, said.out) == (2, "")
+    assert "notification_rules.webhook.body_template: line 1: there is no 'titel'; did you mean 'title'?" in said.err
+
+
+def test_keys_that_nobody_could_log_in_with_are_told_once_with_their_hosts(empty, tmp_path):
+    good = tmp_path / "key"
+    good.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    good.chmod(0o600)
+    lost = f"{tmp_path}/nope"
+    hosts = {f"h{n}": {"address": f"127.0.0.{n}"} for n in range(1, 6)}
+    own = {"own": {"address": "127.0.0.6", "key_file": str(good)}, "here": {"connector": "local", "key_file": "/nope"}}
+    empty.set(ssh={"key_file": lost}, hosts={**hosts, **own})
+    told = f"h1, h2, h3 and 2 more: key_file {lost} is not there; a worker could not log in with it"
+    said = empty("config", "check", "--output", "json")
+    assert (said.status, said.json["doubts"]) == (0, [told])
+    found = [one for one in empty("doctor", "--output", "json").json["checks"] if one["check"] == "keys to log in"]
+    assert [(one["state"], one["message"]) for one in found] == [("warn", told)]
+    good.rename(lost)
+    empty.set(hosts=hosts)
+    assert empty("config", "check", "--output", "json").json["doubts"] == []
+
+
 def test_secrets_that_cannot_be_read_are_told_and_those_that_can_are_not_shown(empty, tmp_path, monkeypatch):
     monkeypatch.delenv("OQ_NO_SUCH", raising=False)
     key, good = tmp_path / "key", tmp_path / "good"

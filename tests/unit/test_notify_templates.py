@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from opsqueue.model.names import Severity
 from opsqueue.notify.jinja import FILTERS, MOST_RESULT, MOST_ROUNDS, Wrong, problem, rendered
 from opsqueue.notify.message import Message
-from opsqueue.notify.templates import data, in_own_words, problems
+from opsqueue.notify.templates import NAMES, data, in_own_words, problems
 from opsqueue.settings_channels import ChannelRules
 
 DATA = {
@@ -242,6 +242,38 @@ def test_a_template_in_a_file_counts_as_it_is_now(tmp_path):
     file.unlink()
     os.mkfifo(file)
     assert "is no file" in in_own_words(OPERATION, given["email"], "email")[1]
+
+
+def test_the_names_that_a_template_may_use_are_those_that_it_gets():
+    assert set(data(OPERATION, rules(body_template="x"), "email")) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("{{ titel }}", "line 1: there is no 'titel'; did you mean 'title'?"),
+        ("{{ title }}\n{% if zzzz %}x{% endif %}", "line 2: there is no 'zzzz'; there are: ack_url, alerts, body, "),
+        ("{% for one in alrts %}{{ one.name }}{% endfor %}", "line 1: there is no 'alrts'; did you mean 'alerts'?"),
+        ("{{ title | replace('a', bdy) }}", "line 1: there is no 'bdy'; did you mean 'body'?"),
+    ],
+)
+def test_a_name_that_no_message_has_is_a_problem(source, why):
+    for key in ("title_template", "body_template"):
+        (found,) = problems({"email": rules(**{key: source})})
+        assert found.startswith(f"notification_rules.email.{key}: {why}")
+    assert "is undefined" in in_own_words(OPERATION, rules(body_template=source), "email")[1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ titel | default('-') }}{% if mail is defined %}{{ mail }}{% endif %}{{ x | d }}",
+        "{% for one in alerts %}{{ loop.index }}{{ one.name }}{% endfor %}{% set n = 1 %}{{ n }}",
+        "{% for key, value in message | dictsort %}{{ key }}{{ none }}{% endfor %}{{ operation.nmae }}",
+    ],
+)
+def test_what_a_template_names_itself_or_asks_for_first_is_none(source):
+    assert list(problems({"email": rules(body_template=source)})) == []
 
 
 @pytest.mark.parametrize("text", ["file:mail.j2", "file:", "", "x" * 10_001])

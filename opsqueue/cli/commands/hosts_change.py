@@ -10,9 +10,8 @@ from opsqueue.cli.text import safe
 from opsqueue.cli.told import described, history
 from opsqueue.connectors.inventory.added import add_host, remove_host
 from opsqueue.connectors.inventory.directory import read_inventory
-from opsqueue.connectors.ssh.keyfile import objection, place_of
+from opsqueue.connectors.ssh.keyfile import doubts
 from opsqueue.connectors.ssh.trust import pinned
-from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.honoured import honoured
@@ -37,22 +36,13 @@ def add(given: Namespace, out: Out, settings: Settings) -> int:
         out.entry({**host.model_dump(mode="json", exclude={"parameters"}), "from": inventory.places[host.name]})
     else:
         out.line(f"{safe(host.name)} is added to {safe(settings.added_hosts)}")
-    _doubt_keys(host)
+    for doubt in doubts(host):  # the worker may be another user, or run elsewhere: it is written down all the same
+        note(safe(doubt))
     if host.connector == "ssh" and not pinned(settings.known_hosts, host):
         note(f"its host key is not trusted yet: `opsqueue hosts trust {host.name}`")
     if alone and host.name != "localhost":
         note("localhost is no host any more: `opsqueue hosts add localhost --connector local` keeps it")
     return 0
-
-
-def _doubt_keys(host: Host) -> None:
-    """The worker may be another user, or run elsewhere, so it is written down all the same."""
-    if host.connector != "ssh":
-        return
-    if host.key_file and (why := objection(place_of(host.key_file))):
-        note(f"{safe(why)}; a worker could not log in with it")
-    if host.certificate_file and not (file := place_of(host.certificate_file)).is_file():
-        note(f"certificate_file {safe(file)} is no file; a worker could not log in with it")
 
 
 def remove(given: Namespace, out: Out, settings: Settings) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+
+from opsqueue.model.host import Host
 
 _LOOKED_AT = 4096
 """Bytes; a private key says what it is in its first line."""
@@ -37,6 +40,16 @@ def objection(file: Path, setting: str = "key_file") -> str:
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         return f"{setting} {file} is open to others (mode {mode}), so it is not used: chmod 600 {file}"
     return ""
+
+
+def doubts(host: Host) -> Iterator[str]:
+    """Why a worker on this machine, as this user, could not log in to a host with the files that are named for it."""
+    if host.connector != "ssh":
+        return
+    if host.key_file and (why := objection(place_of(host.key_file))):
+        yield f"{why}; a worker could not log in with it"
+    if host.certificate_file and not (file := place_of(host.certificate_file)).is_file():
+        yield f"certificate_file {file} is no file; a worker could not log in with it"
 
 
 def missing(error: OSError) -> str:
