@@ -110,9 +110,9 @@ def _joined(found: Iterable[Refused]) -> Iterator[Refused]:
 def _refused(item: Mapping[str, Any], model: type[BaseModel] | None) -> Refused:
     kind, loc, value, context = item["type"], item["loc"], item["input"], item.get("ctx", {})
     if kind in _KINDS:
-        found = str(value)[:40] if isinstance(value, float) else kind_of(value)  # 1.5 is a number too, but not whole
+        found = _number(value) if isinstance(value, float) else kind_of(value)  # 1.5 is a number too, but not whole
         return Refused(loc=loc, wrong=f"{_SHOULD}{_KINDS[kind]}", found=found, kind=True)
-    if kind == "literal_error":
+    if kind in {"literal_error", "enum"}:
         return _no_such_word(loc, str(context["expected"]), value)
     if kind.startswith("union_tag"):
         key = str(context["discriminator"]).strip("'")
@@ -121,7 +121,14 @@ def _refused(item: Mapping[str, Any], model: type[BaseModel] | None) -> Refused:
             return Refused(loc=inside, wrong="must be given")
         return _no_such_kind(inside, str(context["expected_tags"]), str(context["tag"]))
     number = kind in _LIMITS and isinstance(value, int | float)
-    return Refused(loc=loc, wrong=_wrong(item, model), found=str(value)[:40] if number else "")
+    return Refused(loc=loc, wrong=_wrong(item, model), found=_number(value) if number else "")
+
+
+def _number(value: float) -> str:
+    try:
+        return str(value)[:40]
+    except ValueError:  # of an integer with thousands of digits Python makes no text
+        return kind_of(value)
 
 
 def _no_such_word(loc: Loc, expected: str, value: Any) -> Refused:

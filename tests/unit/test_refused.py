@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from opsqueue.errors import InvalidConfig, InvalidRequest
 from opsqueue.model.deployment import parse_event
-from opsqueue.model.request import explain
+from opsqueue.model.request import explain, parse_request
 from opsqueue.operations import catalogue
 from opsqueue.settings import load
 
@@ -140,6 +140,20 @@ def test_a_number_where_a_text_is_wanted_is_told_so(field, why):
     with pytest.raises(InvalidRequest) as error:
         parse_event({"service": "s", "version": "1", "systems": ["h1"], **field})
     assert error.value.message == f"the deployment event cannot be accepted: {why}"
+
+
+def test_an_integer_of_which_python_makes_no_text_is_refused_as_any_other():
+    model = catalogue()["capacity_planning"].params
+    with pytest.raises(ValidationError) as error:
+        model.model_validate({"lead_days": -(10**5000)})
+    assert explain(error.value, "it", model).startswith("it cannot be accepted: lead_days: input should be ")
+
+
+def test_a_priority_that_there_is_not_is_told_with_the_nearest():
+    with pytest.raises(
+        InvalidRequest, match=r"priority: input should be 'critical', .* or 'low'; did you mean 'high'\?"
+    ):
+        parse_request({"name": "n", "type": "t", "target_systems": ["h"], "priority": "hihg"})
 
 
 def test_no_text_that_was_given_is_repeated():
