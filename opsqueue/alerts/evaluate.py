@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsqueue.alerts.cel import holds as condition_holds
+from opsqueue.alerts.cel import wants_more
 from opsqueue.alerts.findings import of_findings, unjudged
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.reading import Reading, fits
@@ -174,10 +175,12 @@ def _of_rule(rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limi
         seen = observe(rule, reading, known)
     except NumbersMissing:
         seen = []  # of this host there is no data, as there is none where a metric is missing
+    names = {fingerprint(one.labels) for one in seen}
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
-    changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in _unjudged(rule, reading, known)]
-    return [*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})]
+    dark = [one for one in _unjudged(rule, reading, known) if one.fingerprint not in names]
+    changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in dark]
+    return [*changes, *_left_behind(rule, reading, known, names)]
 
 
 def _few_enough(
@@ -224,6 +227,8 @@ def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -
     numbers = {name: one.value for name, one in reading.metrics.items() if one.value is not None}
     if not numbers or (set(numbers) == {UP} and UP not in condition):
         return []  # of a host that was not reached nothing else is known
+    if set(numbers) != {UP} and wants_more(condition, numbers):
+        numbers = {**reading.lately(), **numbers}
     found = condition_holds(condition, metrics=numbers, labels=labels)
     return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 

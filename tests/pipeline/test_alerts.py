@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -246,6 +246,7 @@ def test_the_thresholds_of_the_configuration_are_rules(story):
         "memory_usage": (85, 80, 300),
         "disk_usage": (90, 88, 600),
         "response_time": (5000, 4000, 180),
+        "down": (0, None, 120),
     }
     assert list(none) == ["alertmanager"]
 
@@ -267,6 +268,25 @@ def test_a_condition_text_and_a_finding_are_rules_too(room):
     room.see(9)
     with room.story.store.read() as connection:
         assert alerts.health(connection) == {}
+
+
+def test_what_was_measured_before_is_known_as_long_as_it_counts(room):
+    room.see(9)
+    operation_id = room.story.ask("free_text")
+    room.story.drive(operation_id, alerts=room.given)
+
+    def lately(after):
+        room.story.clock.at += after
+        with room.story.store.read() as connection:
+            operation = operations.get(connection, operation_id)
+        (target,) = room.world().targets(operation)
+        later = replace(target, verified_at=room.story.clock.at)
+        (reading,) = alerting.readings(room.world(), operation, [later], [])
+        assert reading.reached(), "it asks the host, if only for its value"
+        return reading.lately()
+
+    assert lately(0) == {"value": 9.0}
+    assert lately(130) == {}, "three intervals later it counts no more"
 
 
 def test_a_rule_of_a_person_counts_at_once_and_ends_its_alerts_when_it_goes(room):
