@@ -255,9 +255,16 @@ def _grouped(world: World, seen: View, faults: Faults) -> tuple[dict[str, Group]
     for alert in filter(_heard, seen.alerts):
         with faults.apart(alert.fingerprint, "finding its group"):
             group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
-            groups.setdefault(group.key, group)
+            if group.key not in groups:
+                groups[group.key] = _begun(world, group)
             members.setdefault(group.key, []).append(alert)
     return groups, members
+
+
+def _begun(world: World, group: Group) -> Group:
+    """A new group, whose messages are none of those before, though the clock be set back since."""
+    with world.store.read() as connection:
+        return replace(group, number=max(group.number, tellings.last_number(connection, f"alerts:{group.key}:")))
 
 
 def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert], route: Route) -> None:

@@ -212,6 +212,26 @@ def test_a_clock_that_is_set_back_stops_nothing(room):
     assert room.said == ["high on h1: 1 resolved", "high on h1: 1 firing"], "by its own clock it was said before"
 
 
+@pytest.mark.parametrize("back", [0, 1, 3600])
+def test_what_fires_after_the_clock_was_set_back_is_told(room, back):
+    """Its group begins anew, and numbers its messages by a time that was before: they are others all the same."""
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    for value in (9, 9, 1):
+        room.see(value, wait=300)
+        send_due(room.world())
+    numbers = [int(one["event_id"].rpartition(":")[2]) for one in room.messages]
+    room.wait(600)
+    room.story.clock.at = numbers[0] - back - 90
+    assert tick(room.world())
+    room.wait(60)
+    room.see(9, wait=30)
+    room.wait(60)
+    send_due(room.world())
+    assert sorted(room.said) == ["high on h1: 1 firing", "high on h1: 1 firing", "high on h1: 1 resolved"]
+    told = [title for _channel, _event, title in room.story.told if "high on h1" in title]
+    assert told == [f"[opsqueue] high on h1: 1 {word}" for word in ("firing", "resolved", "firing")]
+
+
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
     """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
     room.given["rules"] = [HIGH | {"for_s": 0}]
