@@ -503,6 +503,18 @@ def test_at_most_so_many_a_minute(telling):
     assert counts == [3, 3, 3, 1]
 
 
+@pytest.mark.parametrize("given", [{"most_per_minute": 3}, {"same_within": 600}, {"digest_above": 3}])
+def test_what_was_sent_before_the_clock_was_set_back_holds_nothing_up(telling, given):
+    rules(telling, slack=given)
+    for number in range(3):
+        say(telling, f"e{number}", "slack", message=a_message(f"disk {number} full"))
+    pass_time(telling, 9)
+    telling.clock.at -= 7200
+    say(telling, "again", "slack", message=a_message("disk 0 full"))
+    pass_time(telling, 9)
+    assert states(telling, "again")["slack"] == ("accepted", 1), rows(telling, "again")["slack"].note
+
+
 def test_the_same_content_is_told_once_in_a_while(telling):
     rules(telling, slack={"same_within": 600})
     for number in range(3):
