@@ -82,7 +82,9 @@ class _Tls(_Plain):
 
 
 def _connection(parts: SplitResult, timeout: float, *, private: bool) -> http.client.HTTPConnection:
-    connection = (_Tls if parts.scheme == "https" else _Plain)(parts.hostname or "", parts.port, timeout=timeout)
+    kind = _Tls if parts.scheme == "https" else _Plain
+    # Without a port the library looks for one in the host, and finds the last part of an IPv6 address.
+    connection = kind(parts.hostname or "", parts.port or kind.default_port, timeout=timeout)
     connection.private = private
     return connection
 
