@@ -168,41 +168,28 @@ def _first_event(connection: Connection, since: float) -> int:
 
 def scans(connection: Connection, hosts: Sequence[str], until: float) -> tuple[Scan, ...]:
     """What each security scan found on each host, from the first on."""
-    those = (
-        operations.c.type == OperationType.SECURITY_SCAN.value,
-        operations.c.created_at < until,
-        operations.c.stage == Stage.CLOSED,
+    query = (
+        select(operations.c.parameters, operations.c.findings, targets.c.host, targets.c.verified_at)
+        .join(targets, targets.c.operation_id == operations.c.id)
+        .where(operations.c.type == OperationType.SECURITY_SCAN.value, operations.c.created_at < until)
+        .where(operations.c.stage == Stage.CLOSED, targets.c.verified_at < until)
     )
-    looked = select(operations.c.id, targets.c.host, targets.c.verified_at).join(
-        targets, targets.c.operation_id == operations.c.id
-    )
-    on: dict[str, list[tuple[str, float]]] = {}
-    for name, host, at in connection.execute(looked.where(*those, targets.c.verified_at < until)):
-        on.setdefault(name, []).append((host, at))
-    # The findings of all its hosts are one text: it is read once for each scan, not once for each host.
-    said = connection.execute(select(operations.c.id, operations.c.parameters, operations.c.findings).where(*those))
     wanted = frozenset(hosts)
-    return tuple(one for name, scope, findings in said for one in _scans(scope, findings, on.get(name, ()), wanted))
+    return tuple(
+        Scan(host=host, at=at, scope=_scope(scope), findings=_found(unpack(findings), host))
+        for scope, findings, host, at in connection.execute(query)
+        if not wanted or host in wanted
+    )
 
 
-def _scans(
-    parameters: str, findings: str, looked: Sequence[tuple[str, float]], wanted: frozenset[str]
-) -> Iterator[Scan]:
-    """What one operation found on those of its hosts that are wanted; none wanted: on all."""
-    scope, found = _scope(parameters), _found(unpack(findings)) if looked else {}
-    for host, at in looked:
-        if not wanted or host in wanted:
-            yield Scan(host=host, at=at, scope=scope, findings=found.get(host, {}))
-
-
-def _found(findings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Severity]]:
-    """By host what is open, by fingerprint: a finding names its own, or those of many that it only counts."""
-    found: dict[str, dict[str, Severity]] = {}
+def _found(findings: Sequence[Mapping[str, Any]], host: str) -> dict[str, Severity]:
+    """What is open, by fingerprint: a finding names its own, or those of many that it only counts."""
+    found: dict[str, Severity] = {}
     for one in findings:
         evidence = one.get("evidence") or {}
-        if evidence.get("status") not in _CLOSED:
+        if one.get("host") == host and evidence.get("status") not in _CLOSED:
             own = [evidence["fingerprint"]] if "fingerprint" in evidence else evidence.get("fingerprints", ())
-            found.setdefault(str(one.get("host")), {}).update({str(name): Severity(one["severity"]) for name in own})
+            found |= {str(name): Severity(one["severity"]) for name in own}
     return found
 
 
