@@ -236,7 +236,7 @@ def test_a_silent_and_a_dripping_webhook_end_with_the_deadline(hook, silent, dri
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_webhook_at_an_ipv6_address_needs_no_port(scheme):
-    receipt = send(web("webhook", f"{scheme}://[::ffff:169.254.169.254]/hook"), MESSAGE, event_id="e")
+    receipt = send(web("webhook", f"{scheme}://[::ffff:169.254.169.254]/200"), MESSAGE, event_id="e")
     assert (receipt.status, receipt.permanent) == ("dead", True), "the address is looked at, not taken for a port"
     assert "to which no webhook is sent" in receipt.error
 
