@@ -11,7 +11,7 @@ from opsqueue.alerts.escalation import ack_over
 from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import BY_WINDOW, Inhibitions, muted_by
-from opsqueue.alerts.state import Limits, end, forgettable, told
+from opsqueue.alerts.state import Limits, abandoned, forgettable, told
 from opsqueue.model.alert import Alert, AlertState, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Route
 from opsqueue.model.host import Host
@@ -141,8 +141,8 @@ def _beyond(seen: View) -> set[str]:
 def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) -> tuple[Alert, list[Transition]]:
     rule = seen.rules.get(alert.rule)
     if why := _gone(seen, alert):
-        found = end(alert, seen.now, why)
-        return replace(found.alert, history="", flapping=False), list(found.transitions)
+        found = abandoned(alert, seen.now, why)
+        return found.alert, list(found.transitions)
     lines: list[Transition] = []
     after = alert
     if rule is not None and rule.name != EXTERNAL.name:  # whoever decided those says when they are over

@@ -303,11 +303,14 @@ def test_a_rule_of_a_person_counts_at_once_and_ends_its_alerts_when_it_goes(room
         assert alerts.history(connection)[0].reason == "rule_deleted"
     room.wait(600)
     assert room.said == ["mine on h1: 1 firing", "mine on h1: 1 resolved"]
+    assert "its rule is gone: whether this is over is not known" in room.messages[1]["body"]
     assert room.alerts == [], "and nothing of it is left but its history"
 
 
-@pytest.mark.parametrize("why", ["rule_disabled", "host_gone"])
-def test_what_nobody_will_judge_any_more_ends(room, why):
+@pytest.mark.parametrize(
+    ("why", "words"), [("rule_disabled", "its rule is turned off"), ("host_gone", "its host is not in the inventory")]
+)
+def test_what_nobody_will_judge_any_more_ends(room, why, words):
     room.given["rules"] = [HIGH | {"for_s": 0}]
     room.see(9)
     room.wait(300)
@@ -322,6 +325,9 @@ def test_what_nobody_will_judge_any_more_ends(room, why):
     assert {(line.rule, line.reason) for line in ended} == {("high", why), ("NoData", why)}
     room.wait(900)
     assert room.alerts == []
+    over = [one["body"] for one in room.messages if "resolved" in one["title"]]
+    assert over, room.said
+    assert all(words in body and "whether this is over is not known" in body for body in over)
 
 
 def test_a_finding_that_nobody_looks_for_again_ends_and_says_why(room):
@@ -334,6 +340,7 @@ def test_a_finding_that_nobody_looks_for_again_ends_and_says_why(room):
     assert [alert.state.value for alert in room.alerts] == ["inactive"]
     with room.story.store.read() as connection:
         assert "stale: nobody looked for it again" in alerts.history(connection)[0].reason
+    assert "stale: nobody looked for it again" in room.messages[-1]["body"], "nor is it told as good news"
     room.wait(600)
     assert room.said == ["seen on h1: 1 firing", "seen on h1: 1 resolved"]
 
