@@ -38,8 +38,8 @@ def run(given: Namespace) -> int:
     """List them."""
     out, settings = Out.of(given), load(given.config)
     entries = build(settings, catalogue())
-    last = _last(settings, list(entries))
     now = time.time()
+    last = _last(settings, list(entries), now)
     listed = [_json(entry, last.get(name), now) for name, entry in sorted(entries.items())]
     out.listing("schedule", listed, HEADERS, _cells, NARROW)
     if not listed:
@@ -47,12 +47,12 @@ def run(given: Namespace) -> int:
     return 0
 
 
-def _last(settings: Settings, names: list[str]) -> dict[str, float | None]:
+def _last(settings: Settings, names: list[str], now: float) -> dict[str, float | None]:
     with opened(settings) as store:
         if store is None:
             return {}
         with store.read() as connection:
-            return {name: last_slot(connection, name) for name in names}
+            return {name: last_slot(connection, name, now) for name in names}
 
 
 def next_slot(entry: Entry, now: float) -> float:
