@@ -677,6 +677,24 @@ def test_a_repair_that_helps_is_known_to_have_helped(room):
     assert len(room.operations()) == 1
 
 
+@pytest.mark.parametrize("policy", [{"max_per_hour": 1}, {"cooldown_s": 3600}, {"verify_within_s": 7200}])
+def test_a_try_of_before_the_clock_was_set_back_keeps_none_from_being_made(room, policy):
+    room.given |= {"rules": [mending(**policy)], "remediation": {"allowed": ["set_value"], "most_hosts": 1}}
+    room.see(8)
+    for one in room.operations():
+        room.story.drive(one.id, alerts=room.given)
+    room.wait(60)
+    room.see(1)
+    room.story.clock.at -= 86_400
+    assert tick(room.world())
+    room.wait(60)
+    room.see(8, host="h2")
+    assert {one.systems for one in room.operations()} == {("h1",), ("h2",)}, "no brake by it either"
+    room.given["remediation"]["most_hosts"] = 9
+    room.see(8)
+    assert len(room.operations()) == 3
+
+
 def test_a_crash_between_deciding_and_asking_asks_once(room):
     room.given |= {"rules": [mending()], "remediation": {"allowed": ["set_value"]}}
     room.story.machines["h1"].value = 9
