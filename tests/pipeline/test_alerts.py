@@ -212,6 +212,22 @@ def test_a_clock_that_is_set_back_stops_nothing(room):
     assert room.said == ["high on h1: 1 resolved", "high on h1: 1 firing"], "by its own clock it was said before"
 
 
+def test_an_acknowledgement_lasts_no_longer_though_the_clock_was_ahead(room):
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    room.see(9)
+    began = room.story.clock.at
+    room.story.clock.at += 30 * 86_400
+    alert_people.ack(room.story.store, room.alerts[0].fingerprint, by="ann", now=room.story.clock.at, seconds=3600)
+    room.story.clock.at = began + 60
+    assert tick(room.world())
+    assert [alert.acked_until - room.story.clock.at for alert in room.alerts] == [3600]
+    assert [alert.acked(room.story.clock.at) for alert in room.alerts] == [True]
+    alert_people.unack(room.story.store, room.alerts[0].fingerprint, by="ann", now=room.story.clock.at + 1800)
+    room.story.clock.at += 60
+    assert tick(room.world())
+    assert [alert.acked(room.story.clock.at) for alert in room.alerts] == [False], "it was taken back"
+
+
 @pytest.mark.parametrize("back", [0, 1, 3600])
 def test_what_fires_after_the_clock_was_set_back_is_told(room, back):
     """Its group begins anew, and numbers its messages by a time that was before: they are others all the same."""
