@@ -25,6 +25,17 @@ class Entry:
     priority: str = "low"
     channels: tuple[str, ...] = ("log",)
 
+    def request(self) -> dict[str, Any]:
+        """What it asks for each time, in the form of `OperationConfig`."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "target_systems": list(self.systems),
+            "parameters": dict(self.parameters),
+            "priority": self.priority,
+            "notification_channels": list(self.channels),
+        }
+
 
 def build(settings: Settings, types: Collection[str]) -> dict[str, Entry]:
     """The entries by name: the built-in ones whose type exists, changed and added to by `schedule`."""

@@ -50,7 +50,7 @@ def resolve(alert: Alert, *, by: str, now: float, reason: str) -> Step:
 
 def ack_over(alert: Alert, now: float) -> tuple[Alert, Transition] | None:
     """The alert with its acknowledgement taken off, once that has run out; None: nothing to do."""
-    if not alert.firing or alert.acked_until is None or now < alert.acked_until:
+    if not alert.firing or not alert.acked_by or alert.acked(now):
         return None
     reason = f"the acknowledgement by {alert.acked_by} ran out, and it still fires"
     # `acked_until` stays: from there on the escalation counts anew.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsqueue.alerts.cel import holds as condition_holds
@@ -50,9 +50,9 @@ def evaluate(
     reading: Reading,
     known: Mapping[str, Alert],
     limits: Limits,
-    active: Mapping[str, int] | None = None,
+    elsewhere: Callable[[str], int] = lambda _: 0,
 ) -> Evaluated:
-    """Judge a reading. `known` are this host's alerts; `active` how many each rule has on all other hosts."""
+    """Judge a reading. `known` are this host's alerts; `elsewhere` counts those that a rule has on all other hosts."""
     changes: list[Change] = []
     errors: dict[str, str] = {}
     sound: list[str] = []
@@ -60,9 +60,11 @@ def evaluate(
         if not covers(rule, reading.host):
             continue
         try:
-            found, wrong = _of_rule(rule, reading, known, limits, (active or {}).get(rule.name, 0))
+            found = _of_rule(rule, reading, known, limits)
         except Exception as error:  # noqa: BLE001  # one rule must not keep the others, or the operation, from going on
             found, wrong = [], _why(error)
+        else:
+            found, wrong = _few_enough(rule, found, known, elsewhere)
         changes.extend(found)
         if wrong:
             errors[rule.name] = wrong
@@ -173,10 +175,7 @@ def judged(rule: AlertRule, before: Alert | None, seen: Observation, limits: Lim
     return Change(before=old, after=found.alert, transitions=found.transitions)
 
 
-def _of_rule(
-    rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits, elsewhere: int
-) -> tuple[list[Change], str]:
-    """What changes, and what is wrong with the rule; empty: nothing."""
+def _of_rule(rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limits: Limits) -> list[Change]:
     try:
         seen = observe(rule, reading, known)
     except NumbersMissing:
@@ -184,12 +183,20 @@ def _of_rule(
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
     changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in _unjudged(rule, reading, known)]
-    changes += _left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})
+    return [*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})]
+
+
+def _few_enough(
+    rule: AlertRule, changes: list[Change], known: Mapping[str, Alert], elsewhere: Callable[[str], int]
+) -> tuple[list[Change], str]:
+    """What of it may be, and what is wrong with the rule; empty: nothing."""
+    begun = [one for one in changes if begins(one)]
+    if not begun:
+        return changes, ""
     stand = {alert.fingerprint for alert in known.values() if alert.rule == rule.name and alert.active_at is not None}
     stand -= {one.after.fingerprint for one in changes if one.after.active_at is None}
-    begun = [one for one in changes if begins(one)]
-    many = elsewhere + len(stand) + len(begun)
-    if not begun or many <= MOST_ALERTS:
+    many = elsewhere(rule.name) + len(stand) + len(begun)
+    if many <= MOST_ALERTS:
         return changes, ""
     # Those that stand are judged, or nothing would ever end them.
     refused = f"it would have {many} alerts, more than {MOST_ALERTS}: narrow it"

@@ -50,7 +50,8 @@ def flush(group: Group, alerts: Sequence[Alert], route: Route, now: float) -> tu
     over = _over(group, alerts, members)
     why = _why(group, members, over, route, now)
     # What ended quietly, while it was muted, is not told of later.
-    kept = {name: word for name, word in group.sent.items() if name in members or name in over or _muted(name, alerts)}
+    heard = {*members, *over, *_muted(alerts)}
+    kept = {name: word for name, word in group.sent.items() if name in heard}
     later = replace(group, next_at=now + route.group_interval_s, sent=kept)
     if why is None:
         return later, None
@@ -77,8 +78,8 @@ def _telling(alerts: Sequence[Alert]) -> dict[str, Alert]:
     return {member(alert): alert for alert in sorted(heard, key=lambda one: (one.fired_at or 0.0, one.fingerprint))}
 
 
-def _muted(name: str, alerts: Sequence[Alert]) -> bool:
-    return any(member(alert) == name and (alert.firing or alert.flapping) and alert.muted_by for alert in alerts)
+def _muted(alerts: Sequence[Alert]) -> set[str]:
+    return {member(alert) for alert in alerts if (alert.firing or alert.flapping) and alert.muted_by}
 
 
 def _over(group: Group, alerts: Sequence[Alert], members: Mapping[str, Alert]) -> dict[str, Alert]:

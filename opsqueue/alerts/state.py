@@ -166,8 +166,13 @@ def _held(rule: AlertRule, alert: Alert, at: float) -> Step:
         return Step(now)
     why = f"the condition must hold for {rule.for_s} s"
     pending = replace(now, state=AlertState.PENDING)
-    lines = (told(now, Kind.PENDING, at, f"it does not count as firing any more: {why}" if alert.firing else why),)
-    return Step(_over(pending, at) if alert.firing else pending, lines)
+    line = told(now, Kind.PENDING, at, why)
+    if not alert.firing:
+        return Step(pending, (line,))
+    # The next firing is another incident: without its end this one would be open for ever.
+    return Step(
+        _over(pending, at), (told(now, Kind.RESOLVED, at, f"it does not count as firing any more: {why}"), line)
+    )
 
 
 def _fire(rule: AlertRule, alert: Alert, at: float) -> Step:

@@ -47,9 +47,17 @@ def run(out: Out, settings: Settings, given: Namespace) -> int:
     return listen(settings, given.listen, token_file=given.token_file, tell=note)
 
 
+def _read(file: str) -> bytes:
+    """No more than tells that it is too much."""
+    if file == "-":
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+    with Path(file).open("rb") as given:
+        return given.read(MOST_BYTES + 1)
+
+
 def _one(out: Out, settings: Settings, file: str) -> int:
     try:
-        data = sys.stdin.buffer.read(MOST_BYTES + 1) if file == "-" else Path(file).read_bytes()
+        data = _read(file)
     except OSError as error:
         raise InvalidRequest(f"{file} cannot be read: {error.strerror}") from None
     with needed(settings) as store:

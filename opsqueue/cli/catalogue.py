@@ -48,7 +48,7 @@ COMMANDS = (
     Command("types", "the kinds of operations, and their parameters", "kinds"),
     Command("hosts", "the inventory: list, show, check, add, remove, trust", "hosts"),
     Command("backups", "the backups of the hosts: list, verify, restore", "backups"),
-    Command("schedule", "what happens by the clock", "schedule"),
+    Command("schedule", "what happens by the clock: list, run", "schedule"),
     Command("notify", "the ways to people: test, list, stats, retry", "notify"),
     Command("up", "the whole system on this machine, in the foreground", "up"),
     Command("worker", "workers alone", "worker"),

@@ -137,6 +137,11 @@ def _no_overview(_metrics: Mapping[str, Mapping[str, Metric]]) -> tuple[Section,
     return ()
 
 
+def only_reads(_params: Any) -> Risk:
+    """The risk of a type that changes nothing, whatever its parameters."""
+    return Risk.READ_ONLY
+
+
 def _never(_params: Any) -> bool:
     return False
 
@@ -178,7 +183,7 @@ class OperationKind:
     """What `opsqueue report` shows of one target beside findings and metrics."""
     overview: Callable[[Mapping[str, Mapping[str, Metric]]], tuple[Section, ...]] = _no_overview
     """What it shows of all targets together, from their metrics by host and name."""
-    risk: Callable[[Any], Risk] = lambda _params: Risk.READ_ONLY
+    risk: Callable[[Any], Risk] = only_reads
     looks: Callable[[Any], bool] = _never
     """Whether a changing type only looks with these parameters; it then passes the gates that protect against change,
     and `plan` is not asked."""

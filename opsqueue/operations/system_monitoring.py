@@ -220,7 +220,7 @@ def _score(states: Sequence[float | None], findings: Sequence[Finding]) -> float
 
 OPERATION = OperationKind(
     name="system_monitoring",
-    summary="Measures CPU, memory, disks, load, network, pressure, processes and response times of a host.",
+    summary="Measures CPU, memory, disks, load, network, pressure, processes and response times of a host",
     sort=Sort.LOOKING,
     params=SystemMonitoringParams,
     facts=facts,

@@ -92,7 +92,7 @@ def rules_json(settings: Settings, connection: Connection, *, look_up: bool = Fa
     """
     given = {rule.name for rule in settings.alerts.rules}
     added = {rule.name for rule in alert_parts.custom_rules(connection)}
-    health, (_, asked) = alerts.health(connection), alerts.noted(connection)
+    health, (_, asked) = alerts.health(connection), alerts.noted(connection, ())
     measured = alert_parts.measured(connection) if look_up else {}
     found = []
     for name, rule in sorted(rules_now(settings, connection).items()):

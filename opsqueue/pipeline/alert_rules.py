@@ -31,7 +31,8 @@ from opsqueue.settings import Settings
 from opsqueue.store import alert_parts, rollups
 from opsqueue.store.engine import Connection
 
-_PLAIN = re.compile(r"\s*([a-zA-Z_][\w:/.@-]*\*?)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
+_PLAIN = re.compile(r"\s*([a-zA-Z_]\w*(?::[\w:/.@-]*)?\*?)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
+"""A metric, with its part behind a colon; without one `a/b` and `a-b` are CEL, and no metric has such a name."""
 _TAKEN = frozenset({NO_DATA, EXTERNAL.name})
 _UNITS = {"cpu_usage": "percent", "memory_usage": "percent", "up": "state"}
 

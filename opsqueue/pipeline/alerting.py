@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from opsqueue.alerts.built_in import built_in
@@ -42,10 +43,8 @@ class Known:
     rules: tuple[AlertRule, ...]
     alerts: Mapping[str, Mapping[str, Alert]]
     """By host and fingerprint."""
-    counts: Mapping[tuple[str, str], int]
-    """How many alerts that are not over each (rule, host) has."""
-    totals: Mapping[str, int]
-    """The same by rule."""
+    elsewhere: Callable[[str, str], int]
+    """How many alerts that are not over a rule has on all other hosts than this; read only when it is asked."""
     unwell: Mapping[str, Collection[str]]
     """By host, the rules that had no answer."""
     fresh: Mapping[str, str] = field(default_factory=dict)
@@ -127,19 +126,14 @@ def _every(world: World, kind: str) -> float:
 
 def known(world: World, connection: Connection, hosts: Collection[str]) -> Known:
     """All that has to be read before the rules are asked about these hosts."""
-    counts = alerts.counts(connection)
-    totals: Counter[str] = Counter()
-    for (rule, _), number in counts.items():
-        totals[rule] += number
     # What another system decided, nothing that we see of a host ends.
     rules = tuple(one for one in rules_now(world.settings, connection).values() if one.name != EXTERNAL.name)
-    unwell, asked = alerts.noted(connection)
+    unwell, asked = alerts.noted(connection, hosts)
     digests = {rule.name: rule_digest(rule) for rule in rules}
     return Known(
         rules=rules,
         alerts=alerts.of_hosts(connection, hosts),
-        counts=counts,
-        totals=totals,
+        elsewhere=_elsewhere(connection),
         unwell=unwell,
         fresh={name: digest for name, digest in digests.items() if asked.get(name) != digest},
     )
@@ -150,8 +144,22 @@ def rule_digest(rule: AlertRule) -> str:
     return hashlib.sha256(rule.model_dump_json().encode(errors="backslashreplace")).hexdigest()[:12]
 
 
+def _elsewhere(connection: Connection) -> Callable[[str, str], int]:
+    """Counted when first asked, which is when an alert begins; most operations begin none."""
+
+    @cache
+    def counts() -> Mapping[tuple[str, str], int]:
+        return alerts.counts(connection)
+
+    @cache
+    def of_rule(rule: str) -> int:
+        return sum(number for (name, _), number in counts().items() if name == rule)
+
+    return lambda rule, host: of_rule(rule) - counts().get((rule, host), 0)
+
+
 def judge(world: World, seen: Known, given: Iterable[Reading]) -> tuple[Judged, ...]:
-    """Ask the rules; nothing is written."""
+    """Ask the rules, while what `seen` was read from is still open; nothing is written."""
     judged: list[Judged] = []
     begun: Counter[str] = Counter()
     for reading in given:
@@ -174,8 +182,10 @@ def write(tx: Connection, world: World, judged: Iterable[Judged]) -> None:
 def _judge(world: World, seen: Known, reading: Reading, begun: Mapping[str, int]) -> Judged:
     """`begun`: what began on other hosts since the record was read, by rule."""
     host = reading.host.name
-    elsewhere = {rule: number - seen.counts.get((rule, host), 0) for rule, number in seen.totals.items()}
-    elsewhere |= {rule: elsewhere.get(rule, 0) + number for rule, number in begun.items()}
+
+    def elsewhere(rule: str) -> int:
+        return seen.elsewhere(rule, host) + begun.get(rule, 0)
+
     found = evaluate(seen.rules, reading, seen.alerts.get(host, {}), limits_of(world.settings), elsewhere)
     fresh = {name: digest for name, digest in seen.fresh.items() if name in found.errors or name in found.sound}
     return Judged(reading=reading, found=found, rules=seen.rules, unwell=seen.unwell.get(host, ()), fresh=fresh)

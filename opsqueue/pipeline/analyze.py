@@ -38,19 +38,17 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         hosts = world.inventory if worked else {}
         seen = [looks.at(kind, operation, target, hosts.get(target.host)) for target in worked if kind]
         earlier = history.durations(connection, operation) if _slowest(worked) > _WORTH_A_LOOK else []
-        alerts = alerting.known(world, connection, [target.host for target in targets])
         analyses = _analyses(world, operation, kind, seen) if kind else {}  # a host's past is read when it is looked at
-    findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
-    findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
-    findings.sort(key=lambda finding: _WORST_FIRST.index(finding.severity))
+        findings = _findings(targets, worked, earlier, analyses)
+        told = [_with_metrics(target, analyses[target.host]) for target in worked if _tells(analyses, target)]
+        changed = with_changed(targets, told)
+        alerts = alerting.known(world, connection, [target.host for target in targets])
+        judged = alerting.judge(world, alerts, alerting.readings(world, operation, changed, findings))
     scores = [one.score for one in analyses.values() if one.score is not None and math.isfinite(one.score)]
     strange = [f"{host} {name}" for host, one in analyses.items() for name in unusable(one.metrics)]
-    told = [_with_metrics(target, analyses[target.host]) for target in worked if _tells(analyses, target)]
     analyzed = replace(
         operation, findings=tuple(asdict(finding) for finding in findings), score=min(scores) if scores else None
     )
-    changed = with_changed(targets, told)
-    judged = alerting.judge(world, alerts, alerting.readings(world, operation, changed, findings))
     return Move(
         operation=analyzed,
         to=Stage.NOTIFY,
@@ -60,6 +58,14 @@ def analyze(world: World, operation: Operation, known: Known = None) -> Move:
         targets=changed,
         wake=True,
     )
+
+
+def _findings(
+    targets: Sequence[Target], worked: Sequence[Target], earlier: Sequence[float], analyses: Mapping[str, Analysis]
+) -> list[Finding]:
+    findings: list[Finding] = [*_of_targets(targets), *_of_duration(worked, earlier)]
+    findings.extend(finding for analysis in analyses.values() for finding in analysis.findings)
+    return sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.severity))
 
 
 def _analyses(world: World, operation: Operation, kind: OperationKind, seen: Sequence[Seen]) -> Mapping[str, Analysis]:

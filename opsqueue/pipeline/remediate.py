@@ -101,13 +101,26 @@ def _settle(world: World, rules: Mapping[str, AlertRule], by_incident: Mapping[s
 
 def _settle_one(world: World, rule: AlertRule | None, alert: Alert | None, attempt: Attempt) -> None:
     known = _operation(world, attempt)
-    if known is None:
-        _send(world, rule, alert, attempt)  # who decided it died before it was asked for; the id is the same
+    if known is None:  # who decided it died before it was asked for; the id is the same
+        if why := _too_late(world, alert, attempt):
+            _refused(world, alert, attempt, why)
+        else:
+            _send(world, rule, alert, attempt)
         return
     ended = known.finished_at if known.stage is Stage.CLOSED else None
     now = settle(replace(attempt, ended_at=attempt.ended_at or ended), alert, rule, world.now())
     if now != attempt:
         _note(world, now, alert)
+
+
+def _too_late(world: World, alert: Alert | None, attempt: Attempt) -> str:
+    """Why a try is not asked for any more that was decided long ago; empty while it still counts."""
+    given = world.settings.alerts.remediation
+    if alert is None or not alert.firing:
+        return "the alert was over before that"
+    if given.dry_run or attempt.type not in given.allowed:
+        return f"{attempt.type} may not be asked for any more"
+    return ""
 
 
 def _operation(world: World, attempt: Attempt) -> Operation | None:

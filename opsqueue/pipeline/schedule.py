@@ -54,12 +54,7 @@ def tick(world: World, entry: Entry) -> Operation | None:
         return None  # it was to happen before anybody had asked for it
     request = parse_request(
         {
-            "name": entry.name,
-            "type": entry.type,
-            "target_systems": list(entry.systems),
-            "parameters": dict(entry.parameters),
-            "priority": entry.priority,
-            "notification_channels": list(entry.channels),
+            **entry.request(),
             "operation_id": str(uuid5(_SPACE, f"{entry.name}@{slot}")),
             "requested_by": f"schedule:{entry.name}",
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from opsqueue.model.alert import Attempt, Group, Silence
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.matcher import parse_matchers
 from opsqueue.store.gently import insert_new, put
-from opsqueue.store.rows import pack, unpack
+from opsqueue.store.rows import in_parts, pack, unpack
 from opsqueue.store.schema import samples, series
 from opsqueue.store.schema_alerts import alert_attempts, alert_escalations, alert_groups, alert_rules, silences
 
@@ -49,10 +50,16 @@ def custom_rules(connection: Connection) -> list[AlertRule]:
     found = []
     for name, text in connection.execute(_RULES):
         try:
-            found.append(AlertRule.model_validate_json(text))
+            found.append(_rule_of(text))
         except ValidationError as error:
             _log.error("FAILED to read the alert rule %s: %s", name, error.errors(include_input=False)[0]["msg"])
     return found
+
+
+@lru_cache(maxsize=1000)
+def _rule_of(text: str) -> AlertRule:
+    """Read once: every operation asks for all rules."""
+    return AlertRule.model_validate_json(text)
 
 
 # Silences
@@ -132,9 +139,10 @@ def take_step(tx: Connection, incident: str, step: int, at: float) -> bool:
 def steps_taken(connection: Connection, incidents: Collection[str]) -> dict[str, set[int]]:
     """The steps that these incidents took."""
     found: dict[str, set[int]] = {}
-    query = select(alert_escalations).where(alert_escalations.c.incident.in_(sorted(incidents)))
-    for row in connection.execute(query):
-        found.setdefault(row.incident, set()).add(row.step)
+    for some in in_parts(incidents):
+        query = select(alert_escalations).where(alert_escalations.c.incident.in_(some))
+        for row in connection.execute(query):
+            found.setdefault(row.incident, set()).add(row.step)
     return found
 
 

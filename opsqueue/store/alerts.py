@@ -10,12 +10,11 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func,
 from opsqueue.model.alert import Alert, AlertState, Kind, Transition
 from opsqueue.model.names import Severity
 from opsqueue.store.gently import insert_new, put
-from opsqueue.store.rows import kept, pack, unpack
+from opsqueue.store.rows import in_parts, kept, pack, unpack
 from opsqueue.store.schema_alerts import alert_health, alert_history
 from opsqueue.store.schema_alerts import alerts as table
 
 _LINES = alert_history.c
-_AT_ONCE = 500
 _ASKED = ""
 """The host of the row that says that a rule was asked at all."""
 _LOOK = ""
@@ -31,14 +30,16 @@ _UPDATE = (
 # Made once: these are asked in every operation, and to make them costs more than to run them.
 _OF_HOSTS = select(table).where(table.c.host.in_(bindparam("hosts", expanding=True))).order_by(table.c.fingerprint)
 _COUNTS = select(table.c.rule, table.c.host, func.count()).where(_ACTIVE).group_by(table.c.rule, table.c.host)
-_NOTED = select(alert_health.c.rule, alert_health.c.host, alert_health.c.error).where(alert_health.c.rule != _LOOK)
+_NOTED = select(alert_health.c.rule, alert_health.c.host, alert_health.c.error).where(
+    alert_health.c.rule != _LOOK, alert_health.c.host.in_(bindparam("hosts", expanding=True))
+)
 
 
 def of_hosts(connection: Connection, hosts: Collection[str]) -> dict[str, dict[str, Alert]]:
     """All that is known of these hosts, by host and fingerprint."""
-    wanted, found = sorted(hosts), {host: dict[str, Alert]() for host in hosts}
-    for start in range(0, len(wanted), _AT_ONCE):
-        for row in connection.execute(_OF_HOSTS, {"hosts": wanted[start : start + _AT_ONCE]}).mappings():
+    found = {host: dict[str, Alert]() for host in hosts}
+    for some in in_parts(hosts):
+        for row in connection.execute(_OF_HOSTS, {"hosts": some}).mappings():
             found[row["host"]][row["fingerprint"]] = alert_of(row)
     return found
 
@@ -73,11 +74,8 @@ def active(connection: Connection) -> list[Alert]:
 
 def of_incidents(connection: Connection, incidents: Collection[str]) -> list[Alert]:
     """The alerts whose latest incident is one of these."""
-    wanted, found = sorted(incidents), []
-    for start in range(0, len(wanted), _AT_ONCE):
-        query = select(table).where(table.c.incident.in_(wanted[start : start + _AT_ONCE]))
-        found += [alert_of(row) for row in connection.execute(query).mappings()]
-    return found
+    queries = (select(table).where(table.c.incident.in_(some)) for some in in_parts(incidents))
+    return [alert_of(row) for query in queries for row in connection.execute(query).mappings()]
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
@@ -199,15 +197,16 @@ def health(connection: Connection) -> dict[str, list[tuple[str, str, float]]]:
     return found
 
 
-def noted(connection: Connection) -> tuple[dict[str, set[str]], dict[str, str]]:
+def noted(connection: Connection, hosts: Collection[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
     """By host the rules that had no answer for it; and by rule the digest with which a worker asked it last."""
     unwell: dict[str, set[str]] = {}
     asked: dict[str, str] = {}
-    for rule, host, error in connection.execute(_NOTED):
-        if host == _ASKED:
-            asked[rule] = error
-        else:
-            unwell.setdefault(host, set()).add(rule)
+    for some in in_parts([_ASKED, *hosts]):
+        for rule, host, error in connection.execute(_NOTED, {"hosts": some}):
+            if host == _ASKED:
+                asked[rule] = error
+            else:
+                unwell.setdefault(host, set()).add(rule)
     return unwell, asked
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import JSON, ColumnElement, Connection, Float, Integer, Select, 
 
 from opsqueue.model.names import OperationType, Outcome, Severity, Stage
 from opsqueue.model.observed import Busy, Change, Ended, Responses, Scan
-from opsqueue.store.looks import in_parts
-from opsqueue.store.rows import pack, unpack
+from opsqueue.store.looks import these_or_all
+from opsqueue.store.rows import in_parts, pack, unpack
 from opsqueue.store.schema import BY_PERSON, events, operations, samples, series, targets
 
 _HOUR = 3600.0
@@ -62,7 +62,7 @@ def _sampled(
     """The rows of a question about samples between two instants, of some hosts or of all."""
     joined = query.join_from(series, samples, series.c.id == samples.c.series_id).group_by(*groups)
     within = joined.where(samples.c.at >= since, samples.c.at < until)
-    for some in in_parts(hosts):
+    for some in these_or_all(hosts):
         yield from connection.execute(within.where(series.c.host.in_(some)) if some else within)
 
 
@@ -100,9 +100,7 @@ def changes(connection: Connection, hosts: Sequence[str], since: float, until: f
         .where(operations.c.looking.is_(False), targets.c.changed_at.is_not(None))
         .where(operations.c.type != OperationType.ALERT_MANAGEMENT.value)  # no host is another one after that
     )
-    rows = [
-        row for some in in_parts(hosts) if some for row in connection.execute(query.where(targets.c.host.in_(some)))
-    ]
+    rows = [row for some in in_parts(hosts) for row in connection.execute(query.where(targets.c.host.in_(some)))]
     return tuple(Change(operation_id=one, host=host, at=at) for one, host, at in sorted(rows))
 
 
@@ -168,28 +166,41 @@ def _first_event(connection: Connection, since: float) -> int:
 
 def scans(connection: Connection, hosts: Sequence[str], until: float) -> tuple[Scan, ...]:
     """What each security scan found on each host, from the first on."""
-    query = (
-        select(operations.c.parameters, operations.c.findings, targets.c.host, targets.c.verified_at)
-        .join(targets, targets.c.operation_id == operations.c.id)
-        .where(operations.c.type == OperationType.SECURITY_SCAN.value, operations.c.created_at < until)
-        .where(operations.c.stage == Stage.CLOSED, targets.c.verified_at < until)
+    those = (
+        operations.c.type == OperationType.SECURITY_SCAN.value,
+        operations.c.created_at < until,
+        operations.c.stage == Stage.CLOSED,
     )
+    looked = select(operations.c.id, targets.c.host, targets.c.verified_at).join(
+        targets, targets.c.operation_id == operations.c.id
+    )
+    on: dict[str, list[tuple[str, float]]] = {}
+    for name, host, at in connection.execute(looked.where(*those, targets.c.verified_at < until)):
+        on.setdefault(name, []).append((host, at))
+    # The findings of all its hosts are one text: it is read once for each scan, not once for each host.
+    said = connection.execute(select(operations.c.id, operations.c.parameters, operations.c.findings).where(*those))
     wanted = frozenset(hosts)
-    return tuple(
-        Scan(host=host, at=at, scope=_scope(scope), findings=_found(unpack(findings), host))
-        for scope, findings, host, at in connection.execute(query)
-        if not wanted or host in wanted
-    )
+    return tuple(one for name, scope, findings in said for one in _scans(scope, findings, on.get(name, ()), wanted))
 
 
-def _found(findings: Sequence[Mapping[str, Any]], host: str) -> dict[str, Severity]:
-    """What is open, by fingerprint: a finding names its own, or those of many that it only counts."""
-    found: dict[str, Severity] = {}
+def _scans(
+    parameters: str, findings: str, looked: Sequence[tuple[str, float]], wanted: frozenset[str]
+) -> Iterator[Scan]:
+    """What one operation found on those of its hosts that are wanted; none wanted: on all."""
+    scope, found = _scope(parameters), _found(unpack(findings)) if looked else {}
+    for host, at in looked:
+        if not wanted or host in wanted:
+            yield Scan(host=host, at=at, scope=scope, findings=found.get(host, {}))
+
+
+def _found(findings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Severity]]:
+    """By host what is open, by fingerprint: a finding names its own, or those of many that it only counts."""
+    found: dict[str, dict[str, Severity]] = {}
     for one in findings:
         evidence = one.get("evidence") or {}
-        if one.get("host") == host and evidence.get("status") not in _CLOSED:
+        if evidence.get("status") not in _CLOSED:
             own = [evidence["fingerprint"]] if "fingerprint" in evidence else evidence.get("fingerprints", ())
-            found |= {str(name): Severity(one["severity"]) for name in own}
+            found.setdefault(str(one.get("host")), {}).update({str(name): Severity(one["severity"]) for name in own})
     return found
 
 

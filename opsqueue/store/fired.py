@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, case, func, literal, select
 from opsqueue.model.alert import Kind
 from opsqueue.model.names import Severity
 from opsqueue.model.observed import Incident
-from opsqueue.store.looks import in_parts
+from opsqueue.store.looks import these_or_all
 from opsqueue.store.schema_alerts import alert_history as table
 
 _TOLD = (Kind.PENDING, Kind.DROPPED, Kind.FIRING, Kind.ACKNOWLEDGED, Kind.REMEDIATED, Kind.RESOLVED)
@@ -20,7 +20,7 @@ _TOLD = (Kind.PENDING, Kind.DROPPED, Kind.FIRING, Kind.ACKNOWLEDGED, Kind.REMEDI
 def incidents(connection: Connection, since: float, until: float, hosts: Sequence[str] = ()) -> tuple[Incident, ...]:
     """Those that touch this time, as they stood at its end; no hosts: all."""
     found: list[Incident] = []
-    for some in in_parts(hosts):
+    for some in these_or_all(hosts):
         found += _told(connection.execute(_lines(since, until, some)))
     touching = (one for one in found if one.resolved is None or one.resolved >= since)
     return tuple(sorted(touching, key=lambda one: (one.start, one.host, one.id)))

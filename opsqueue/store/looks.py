@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, exists, func, select
 
 from opsqueue.model.observed import Incident, Seen
+from opsqueue.store.rows import in_parts
 from opsqueue.store.schema import rollups, samples, series
 
 _UP = 0.5
@@ -17,8 +18,6 @@ _STEP = 300
 """Seconds that a summary stands for: of those that are kept the shortest."""
 _OF_CHECKS = "health_score"
 """A metric that a health check has at the moment of its `up`, and nobody else."""
-_AT_ONCE = 500
-"""Hosts in one question: no database takes parameters without end."""
 
 
 def observations(
@@ -38,7 +37,7 @@ def observations(
         .where(series.c.metric == "up", samples.c.at >= since, samples.c.at < until)
     )
     found: dict[str, tuple[list[tuple[float, bool]], list[tuple[float, bool]]]] = {}
-    for some in in_parts(hosts):
+    for some in these_or_all(hosts):
         for host, at, value, checked in connection.execute(query.where(series.c.host.in_(some)) if some else query):
             found.setdefault(host, ([], []))[checked is None].append((at, value >= _UP))
         for host, at, low in connection.execute(_rolled(some, since, until)):
@@ -93,7 +92,7 @@ def _looks(connection: Connection, hosts: Sequence[str]) -> list[_Looks]:
     wanted = select(series.c.host, series.c.metric, series.c.id, series.c.raw_from)
     wanted = wanted.where(series.c.metric.in_(["up", _OF_CHECKS]))
     ids: dict[str, dict[str, tuple[int, float]]] = {}
-    for some in in_parts(hosts):
+    for some in these_or_all(hosts):
         for host, metric, *place in connection.execute(wanted.where(series.c.host.in_(some)) if some else wanted):
             ids.setdefault(host, {})[metric] = (place[0], place[1])
     return [one for host, known in sorted(ids.items()) if "up" in known for one in _apart(host, known)]
@@ -143,6 +142,6 @@ def _incident(host: str, start: float, end: float | None) -> Incident:
     return Incident(id=f"{host}@{start:.3f}", host=host, start=start, resolved=end, rule="up")
 
 
-def in_parts(hosts: Sequence[str]) -> Iterator[list[str]]:
+def these_or_all(hosts: Sequence[str]) -> Iterator[list[str]]:
     """The hosts in parts that a statement takes; one empty part for all."""
-    yield from ([list(hosts[at : at + _AT_ONCE]) for at in range(0, len(hosts), _AT_ONCE)] or [[]])
+    yield from (list(in_parts(hosts)) or [[]])

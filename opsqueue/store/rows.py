@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from opsqueue.model.names import OperationPriority, Outcome, Stage, TargetState
 from opsqueue.model.plan import Plan
 from opsqueue.model.record import Delivery, Event, Freeze, Operation, Shard, Target
 
+_AT_ONCE = 500
+"""Values in one statement: no database takes parameters without end."""
 _OPERATION_JSON = ("parameters", "systems", "channels", "hold", "coordinators", "verdicts", "findings", "rollout")
 _TARGET_JSON = ("before", "after", "metrics", "problems", "steps")
 
@@ -29,6 +31,13 @@ MUTABLE = (
     "findings",
     "finished_at",
 )
+
+
+def in_parts(values: Collection[str]) -> Iterator[list[str]]:
+    """The values in order, so many at once as a statement takes."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
 
 
 def pack(value: Any) -> str | None:

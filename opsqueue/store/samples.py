@@ -10,11 +10,10 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from opsqueue.model.kind import Metric
 from opsqueue.store.gently import insert_new_rows
+from opsqueue.store.rows import in_parts
 from opsqueue.store.schema import samples, series
 from opsqueue.store.turns import together
 
-_AT_ONCE = 500
-"""Hosts in one question: no database takes parameters without end."""
 _PLACES = select(series.c.host, series.c.metric, series.c.id, series.c.rolled_until, series.c.raw_from).where(
     series.c.host.in_(bindparam("hosts", expanding=True))
 )
@@ -85,8 +84,8 @@ def _places(tx: Connection, wanted: Mapping[tuple[str, str], str]) -> dict[tuple
 
 def _known_places(connection: Connection, hosts: Sequence[str]) -> dict[tuple[str, str], _Place]:
     found: dict[tuple[str, str], _Place] = {}
-    for start in range(0, len(hosts), _AT_ONCE):
-        rows = connection.execute(_PLACES, {"hosts": list(hosts[start : start + _AT_ONCE])})
+    for some in in_parts(hosts):
+        rows = connection.execute(_PLACES, {"hosts": some})
         found.update({(host, name): _Place(*place) for host, name, *place in rows})
     return found
 

@@ -71,24 +71,12 @@ operations = Table(
     Column("finished_at", Double),
     UniqueConstraint("schedule", "slot"),  # each slot of a schedule submits once, however many Beats run
 )
-Index(
-    "ix_operations_due",
-    operations.c.due_at,
-    sqlite_where=text("stage <> 'closed'"),
-    postgresql_where=text("stage <> 'closed'"),
-)
 #: In queries the word must stand as it is: a bound value does not let the planner use the partial index.
 OPEN = operations.c.stage != literal_column("'closed'")
 Index("ix_operations_created", operations.c.created_at)
 Index("ix_operations_type_created", operations.c.type, operations.c.created_at)
 Index("ix_operations_outcome_created", operations.c.outcome, operations.c.created_at)
 Index("ix_operations_name_created", operations.c.name, operations.c.created_at)
-Index(
-    "ix_operations_finished",
-    operations.c.finished_at,
-    sqlite_where=text("finished_at IS NOT NULL"),
-    postgresql_where=text("finished_at IS NOT NULL"),
-)
 
 targets = Table(
     "targets",
@@ -145,7 +133,6 @@ events = Table(
 Index("ix_events_operation", events.c.operation_id, events.c.id)
 #: What a person did to an operation after it was asked for; in a query it must stand to the letter, for the index.
 BY_PERSON = "kind IN ('acknowledged', 'approved', 'cancel_asked', 'rejected', 'retry_asked')"
-Index("ix_events_by_person", events.c.operation_id, sqlite_where=text(BY_PERSON), postgresql_where=text(BY_PERSON))
 
 locks = Table(
     "locks",
@@ -197,7 +184,6 @@ deliveries = Table(
 )
 #: As text, for the same words in a partial index and in queries let the planner use it.
 GATHERED = text("status = 'summary'")
-Index("ix_deliveries_summary", deliveries.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
 
 messages = Table(
     "messages",
@@ -229,8 +215,6 @@ tellings = Table(
     Column("summary", Text, nullable=False),
 )
 UNTOLD = text("status IN ('queued', 'sending', 'failed')")
-Index("ix_tellings_due", tellings.c.next_at, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
-Index("ix_tellings_summary", tellings.c.summary, sqlite_where=GATHERED, postgresql_where=GATHERED)
 
 sends = Table(
     "sends",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, Text, UniqueConstraint
 
 from opsqueue.store.schema import Serial, metadata
 
@@ -55,12 +55,6 @@ alerts = Table(
 Index("ix_alerts_host", alerts.c.host)
 Index("ix_alerts_rule", alerts.c.rule)
 Index("ix_alerts_incident", alerts.c.incident)
-Index(
-    "ix_alerts_active",
-    alerts.c.state,
-    sqlite_where=text("state <> 'inactive'"),
-    postgresql_where=text("state <> 'inactive'"),
-)
 
 alert_history = Table(
     "alert_history",
@@ -81,14 +75,6 @@ alert_history = Table(
 Index("ix_alert_history_at", alert_history.c.at)
 Index("ix_alert_history_fingerprint", alert_history.c.fingerprint, alert_history.c.id)
 Index("ix_alert_history_host", alert_history.c.host, alert_history.c.at)
-_CRITICAL = "kind = 'firing' AND severity = 'critical'"
-Index(
-    "ix_alert_history_critical",
-    alert_history.c.host,
-    alert_history.c.at,
-    sqlite_where=text(_CRITICAL),
-    postgresql_where=text(_CRITICAL),
-)
 
 silences = Table(
     "silences",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, Table, Text, text
+from sqlalchemy import Column, Double, Index, Table, Text
 
 from opsqueue.store.schema import metadata
 
@@ -26,12 +26,6 @@ deployments = Table(
 )
 Index("ix_deployments_service_created", deployments.c.service, deployments.c.created_at)
 Index("ix_deployments_created", deployments.c.created_at)
-Index(
-    "ix_deployments_open",
-    deployments.c.created_at,
-    sqlite_where=text("finished_at IS NULL"),
-    postgresql_where=text("finished_at IS NULL"),
-)
 
 monitored = Table(
     "monitored",

@@ -1,4 +1,4 @@
-"""Celery Beat: `python -m opsqueue.tasks.beat`. Any number may run: the record lets each slot submit once.
+"""Celery Beat: `python -m opsqueue.tasks beat`. Any number may run: the record lets each slot submit once.
 
 The scheduler keeps nothing on disk (Beat's own file is a pickle); what was missed is caught up by `upkeep`.
 """
@@ -6,6 +6,7 @@ The scheduler keeps nothing on disk (Beat's own file is a pickle); what was miss
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from celery.schedules import crontab
@@ -40,11 +41,11 @@ def _crontab(cron: str) -> crontab | float:
         return float(UPKEEP_SECONDS)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Tick until told to stop."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
-    settings = load(parser.parse_args().config)
+    settings = load(parser.parse_args(words).config)
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
     transport.install()
     app = make_app(settings)
@@ -52,7 +53,3 @@ def main() -> int:
     app.conf.beat_schedule = entries(settings)
     app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5, quiet=True).run()
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -19,8 +19,10 @@ from pathlib import Path
 
 from opsqueue import telemetry
 from opsqueue.embedded.keeper import Child, Keeper
+from opsqueue.embedded.port import why_not
 from opsqueue.embedded.redis import EmbeddedRedis
 from opsqueue.embedded.users import LastCall, among_others, first_of_its_kind
+from opsqueue.errors import InvalidRequest
 from opsqueue.model.instant import utc_text
 from opsqueue.pipeline.assemble import check
 from opsqueue.settings import Settings
@@ -54,8 +56,9 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
         if not transient:
             children.append(beat_child(config))
         if flower:
-            children.append(flower_child(config))
-            _tell(f"Flower: http://{settings.flower.address}:{settings.flower.port}")
+            why = no_flower(settings)
+            _tell(f"Flower is left out: {why}" if why else f"Flower: http://{_where(settings)}")
+            children.extend([] if why else [flower_child(config)])
         if not transient:
             if words := company(stack.enter_context(among_others(settings.state_dir))):
                 _tell(words)
@@ -110,7 +113,9 @@ def beat(settings: Settings, *, config: str | None = None) -> int:
 
 
 def flower(settings: Settings, *, config: str | None = None) -> int:
-    """Flower alone, kept alive."""
+    """Flower alone, kept alive; InvalidRequest when it cannot listen where it should."""
+    if why := no_flower(settings):
+        raise InvalidRequest(why)
     _logs(settings, stderr=True)
     Keeper([flower_child(config)]).run()
     return 0
@@ -149,9 +154,20 @@ def flower_child(config: str | None) -> Child:
     return Child(name="flower", argv=_module("flower", config))
 
 
+def no_flower(settings: Settings) -> str:
+    """Why Flower could not listen, and what to do; empty when it can."""
+    why = why_not(settings.flower.address, settings.flower.port)
+    return f"nothing can listen on {_where(settings)}: {why}. Free it, or set flower.port to another one" if why else ""
+
+
+def _where(settings: Settings) -> str:
+    address = settings.flower.address
+    return f"[{address}]:{settings.flower.port}" if ":" in address else f"{address}:{settings.flower.port}"
+
+
 def _module(name: str, config: str | None) -> tuple[str, ...]:
     path = ("--config", str(Path(config).resolve())) if config else ()
-    return (sys.executable, "-m", f"opsqueue.tasks.{name}", *path)
+    return (sys.executable, "-m", "opsqueue.tasks", name, *path)
 
 
 def _tell(words: str) -> None:

@@ -1,20 +1,16 @@
-"""One Celery worker in this process: `python -m opsqueue.tasks.worker NAME QUEUES PROCESSES [--host NAME --seat ID]`.
-
-It is started, watched and started again by `opsqueue worker` and `opsqueue up`; nobody types this.
-"""
+"""A Celery worker: `python -m opsqueue.tasks worker NAME QUEUES PROCESSES [--host NAME --seat ID]`."""
 
 from __future__ import annotations
 
 import argparse
 import socket
-import sys
 import warnings
+from collections.abc import Sequence
 
 from celery.exceptions import SecurityWarning
 
 import opsqueue.connectors.probes.http  # noqa: F401 - loaded before the fork, and shared by all processes
 from opsqueue import telemetry
-from opsqueue.errors import OpsqueueError
 from opsqueue.settings import load
 from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app, queue_named
@@ -26,7 +22,7 @@ from opsqueue.tasks.taken import place
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Work until told to stop; the exit status of the Celery worker."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
@@ -36,7 +32,7 @@ def main() -> int:
     parser.add_argument("--host", default="")
     parser.add_argument("--seat", default="")
     parser.add_argument("--events", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     settings = load(given.config)
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
     transport.install()
@@ -63,10 +59,3 @@ def main() -> int:
     )
     worker.start()
     return int(worker.exitcode or 0)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except OpsqueueError as problem:  # it is started again, and begins when that is mended
-        sys.exit(f"error: {problem.message}")

@@ -55,6 +55,7 @@ def test_the_clock_flower_and_the_end(city):
     foreign_id = _asked_from_elsewhere(city)
     _flower_shows(city, operation_id, foreign_id)
     _flower_changes_nothing(city)
+    _out_of_turn(city)
     time.sleep(max(0.0, 6 - (time.time() - began)))
     _each_slot_once(city)
     city.second.send_signal(signal.SIGINT)
@@ -122,6 +123,13 @@ def _flower_shows(city, operation_id, foreign_id):
 def _flower_changes_nothing(city):
     for path in ("/api/task/revoke/x", "/api/worker/shutdown/x", "/api/worker/pool/restart/x", "/api/task/apply/x"):
         assert _get(city, path, b"")[0] in {401, 403, 405}
+
+
+def _out_of_turn(city):
+    """What an entry asks for, asked for by a person: it takes nobody's slot."""
+    done = city.ops("schedule", "run", "every-second", "--reason", "by hand", "--wait", "--output", "json")
+    assert (done.code, done.json["name"], done.json["reason"]) == (0, "every-second", "by hand"), done.err
+    assert not done.json["requested_by"].startswith("schedule:")
 
 
 def _each_slot_once(city):

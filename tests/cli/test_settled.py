@@ -83,6 +83,8 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
     assert not [name for name, (sort, risk) in risks.items() if sort == "changing" and risk == "read_only"]
     assert "sort changing, risk by parameters\n" in empty("types", "performance_tuning").out
     assert "sort changing, risk reversible at least\n" in empty("types", "service_restart").out
+    assert "sort looking, risk read_only at least\n" in empty("types", "health_check").out, "its commands may do more"
+    assert "sort looking, risk read_only\n" in empty("types", "security_scan").out
     for name in catalogue():
         one = empty("types", name, "--output", "json").json
         assert all(field["type"] != "anything" for field in one["parameters"]), name
@@ -100,6 +102,20 @@ def test_types_list_the_catalogue_and_each_tells_its_parameters(empty):
         "meaning": "Seconds for which the new instance must stay up.",
     }
     assert fields["health_check.tcp"]["meaning"] == "host:port."
+
+
+def test_an_entry_of_the_schedule_is_asked_for_now(empty):
+    parameters = {"metrics": ["load", "memory"]}
+    given = {"type": "system_monitoring", "every": 900, "systems": ["h2"], "parameters": parameters, "priority": "high"}
+    empty.set(schedule={"look": given, "backup": False})
+    plan = empty("schedule", "run", "look", "--dry-run", "--output", "json").json
+    assert (plan["name"], plan["type"], plan["parameters"]) == ("look", "system_monitoring", parameters)
+    assert [one["host"] for one in plan["targets"]] == ["h2"]
+    wrong = empty("schedule", "run", "lock", "--dry-run")
+    assert (wrong.status, wrong.out) == (10, "")
+    assert "nothing called 'lock' happens by the clock; did you mean 'look'?" in wrong.err
+    off = empty("schedule", "run", "backup", "--output", "json")
+    assert off.status == 10, "what is switched off is not asked for"
 
 
 def test_hosts_are_listed_shown_and_checked(empty):

@@ -160,12 +160,12 @@ def test_that_a_rule_was_asked_is_no_error_of_it(store):
         alerts.note_asked(tx, {"cpu": "d2"}, AT + 60)
         alerts.note_health(tx, "h1", ["mem"], {"cpu": "x"}, AT)
     with store.read() as connection:
-        assert alerts.noted(connection) == ({"h1": {"cpu"}}, {"cpu": "d2", "mem": "d1"})
+        assert alerts.noted(connection, ["h1"]) == ({"h1": {"cpu"}}, {"cpu": "d2", "mem": "d1"})
         assert alerts.health(connection) == {"cpu": [("h1", "x", AT)]}
     with store.begin() as tx:
         alerts.forget_health(tx, ["mem"])
     with store.read() as connection:
-        assert alerts.noted(connection)[1] == {"mem": "d1"}
+        assert alerts.noted(connection, ["h1", "h2"])[1] == {"mem": "d1"}
 
 
 def test_the_health_of_rules(store):
@@ -175,7 +175,8 @@ def test_the_health_of_rules(store):
         alerts.note_health(tx, "h2", ["cpu"], {}, AT + 60)
     with store.read() as connection:
         assert alerts.health(connection) == {"cpu": [("h1", "y", AT + 60)]}
-        assert alerts.noted(connection)[0] == {"h1": {"cpu"}}
+        assert alerts.noted(connection, ["h1", "h2"])[0] == {"h1": {"cpu"}}
+        assert alerts.noted(connection, ["h2"])[0] == {}
     with store.begin() as tx:
         alerts.forget_health(tx, ["disk"])
     with store.read() as connection:

@@ -22,7 +22,7 @@ from opsqueue.model.names import WORKED, Stage
 from opsqueue.pipeline.advance import advance
 from opsqueue.store import alerts, holds, operations
 from opsqueue.store.engine import Store
-from opsqueue.store.schema_deployments import metadata  # all tables: this one knows the others
+from opsqueue.store.schema_partial import metadata
 from opsqueue.store.upgrade import _config, head, revision, upgrade
 
 

@@ -9,7 +9,7 @@ from packaging.version import Version
 
 from opsqueue.facts.on_host.advisories_host import affected, debian, pep440, python
 from opsqueue.model.names import Severity
-from opsqueue.operations.security import cvss
+from opsqueue.operations.security import scores
 
 ORDERED = (
     "1.0~~", "1.0~~a", "1.0~", "1.0~rc1", "1.0~rc2", "1.0", "1.0-1~bpo12+1", "1.0-1", "1.0-1+b1", "1.0-1+deb12u1",
@@ -97,14 +97,30 @@ SCORES = [
     ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H/E:P/RL:O", 7.5),
     ("CVSS:3.1/AV:N", None),
     ("CVSS:3.1/AV:X/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", None),
-    ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", None),
+    ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", 9.3),
+    ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 10.0),
+    ("CVSS:4.0/AV:N/AC:L", None),
+    ("AV:N/AC:L/Au:N/C:P/I:P/A:P", 7.5),
+    ("AV:L/AC:H/Au:N/C:C/I:C/A:C", 6.2),
+    ("AV:N", None),
+    ("CVSS:9.0/AV:N", None),
+    ("\udcff\0", None),
+    ("CVSS:3.1/" + "AV:N/" * 100_000, None),
     ("", None),
 ]
 
 
 @pytest.mark.parametrize(("vector", "score"), SCORES)
 def test_the_base_score_of_a_vector(vector: str, score: float | None) -> None:
-    assert cvss.base_score(vector) == score
+    assert scores.base_score(vector) == score
+
+
+def test_an_old_score_counts_only_where_there_is_no_newer_one() -> None:
+    old, new = "AV:N/AC:L/Au:N/C:C/I:C/A:C", "CVSS:3.1/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N"
+    assert scores.highest([old, new]) == 6.1
+    assert scores.highest([new, "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N"]) == 9.3
+    assert scores.highest([old, "rubbish"]) == 10.0
+    assert scores.highest([]) is None
 
 
 @pytest.mark.parametrize(
@@ -121,4 +137,4 @@ def test_the_base_score_of_a_vector(vector: str, score: float | None) -> None:
     ],
 )
 def test_severity_is_that_of_the_score_and_else_of_the_word(score: float | None, word: str, wanted: Severity) -> None:
-    assert cvss.severity(score, word) is wanted
+    assert scores.severity(score, word) is wanted

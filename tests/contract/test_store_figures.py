@@ -15,6 +15,7 @@ from opsqueue.model.observed import Busy, Change, Ended
 from opsqueue.model.record import Event, Operation, Target
 from opsqueue.store import alerts, events, figures, fired, looks, operations, rolling, samples
 from opsqueue.store import targets as store_targets
+from opsqueue.store.rows import unpack
 
 AT = 1_800_000_000.0
 HOUR = 3600.0
@@ -272,6 +273,17 @@ def test_scans_have_what_is_open_on_each_host_by_fingerprint(store):
     assert (one.at, one.scope) == (AT - 4, '{"profile":"all"}')
     assert [scan.host for scan in read(store, figures.scans, ("h2",), AT + 1)] == ["h2"]
     assert read(store, figures.scans, (), AT - 4) == ()
+
+
+def test_the_findings_of_a_scan_are_read_once_however_many_hosts_it_had(store, monkeypatch):
+    """All findings of an operation are one text: once for each host would be the square of their number."""
+    hosts = tuple(f"h{number}" for number in range(50))
+    an_ended(store, "s", type="security_scan", hosts=hosts, findings=[finding(h, "old", fingerprint=h) for h in hosts])
+    read_texts = []
+    monkeypatch.setattr(figures, "unpack", lambda text: read_texts.append(text) or unpack(text))
+    found = read(store, figures.scans, (), AT + 1)
+    assert {one.host: dict(one.findings) for one in found} == {host: {host: Severity.WARNING} for host in hosts}
+    assert len(read_texts) <= 2, "its findings and its parameters"
 
 
 def _line(at, kind, incident="", **more):

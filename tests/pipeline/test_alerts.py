@@ -722,6 +722,26 @@ def test_a_crash_between_deciding_and_asking_asks_once(room):
     assert room.kinds.count("remediation") == 1
 
 
+@pytest.mark.parametrize("since_then", ["it is over", "it is not allowed any more"])
+def test_what_was_decided_before_a_crash_is_not_asked_for_too_late(room, since_then):
+    room.given |= {"rules": [mending()], "remediation": {"allowed": ["set_value"]}}
+    room.story.machines["h1"].value = 9
+    room.story.drive(room.story.ask("look_value"), alerts=room.given)
+    while "remediation" not in room.kinds:  # each look dies after one write: this one before it asks
+        assert room.dying(1, lambda: look(room.world()), kept=True)
+    assert room.operations() == []
+    if since_then == "it is over":
+        room.story.clock.at += 60
+        room.story.machines["h1"].value = 1
+        room.story.drive(room.story.ask("look_value"), alerts=room.given)
+    else:
+        room.given["remediation"] = {"allowed": []}
+    room.wait(6 * 3600, step=3600)
+    assert room.operations() == []
+    with room.story.store.read() as connection:
+        assert alert_parts.running_attempts(connection) == []
+
+
 def test_without_being_allowed_nothing_is_asked_for(room):
     room.given |= {"rules": [mending()]}
     room.see(9)

@@ -15,8 +15,9 @@ from opsqueue.errors import Conflict, InvalidRequest
 from opsqueue.model.alert import Observation
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.pipeline.alert_intake import receive
+from opsqueue.pipeline.alert_rules import parse_rule, wrong_with
 from opsqueue.pipeline.alert_tick import look
-from opsqueue.settings import load
+from opsqueue.settings import Settings, load
 from opsqueue.store import alerts
 
 HIGH = {"name": "high", "metric": "value", "threshold": 5, "for_s": 0, "clear": 5}
@@ -347,6 +348,24 @@ def test_a_rule_from_python(story, line):
     story.drive(story.ask("look_value"), alerts={"built_in": False})
     with story.store.read() as connection:
         assert [alert.rule for alert in alerts.active(connection) if alert.firing] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("disk_usage:/var/lib > 90", "disk_usage:/var/lib"),
+        ("disk_usage:* > 90", "disk_usage:*"),
+        ("response_time:http://web-1:8080/ > 500", "response_time:http://web-1:8080/"),
+        ("cpu* >= 80", "cpu*"),
+        ("memory_used/memory_total > 0.9", None),
+        ("cpu_usage-cpu_steal > 3", None),
+    ],
+)
+def test_a_condition_that_reckons_is_no_name_of_a_metric(text, metric):
+    """It was kept as a rule over a metric that no host has, which never fires."""
+    rule = parse_rule("r", text)
+    assert (rule.metric, rule.condition) == (metric, None if metric else text)
+    assert list(wrong_with(rule, Settings(), {})) == []
 
 
 @pytest.mark.parametrize(

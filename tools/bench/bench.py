@@ -152,7 +152,7 @@ class Ours:
         self.settings = load(str(config))
         self.store = Store(self.settings.database)
         upgrade(self.store)
-        argv = [sys.executable, "-m", "opsqueue.tasks.worker", "--config", str(config), "shared-bench"]
+        argv = [sys.executable, "-m", "opsqueue.tasks", "worker", "--config", str(config), "shared-bench"]
         argv += ["intake,critical,high,normal,low", "2"]
         self.process = stack.enter_context(child(argv, dict(os.environ), home / "worker.log"))
         sender = Sender(self.settings)

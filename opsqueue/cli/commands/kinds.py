@@ -11,7 +11,7 @@ from opsqueue.cli.output import Out
 from opsqueue.cli.parsing import Parser
 from opsqueue.cli.text import safe
 from opsqueue.errors import NotFound
-from opsqueue.model.kind import OperationKind
+from opsqueue.model.kind import OperationKind, only_reads
 from opsqueue.model.names import TYPE_ALIASES, Risk
 from opsqueue.operations import catalogue
 from opsqueue.pipeline.world import no_kind
@@ -62,7 +62,8 @@ def _one(out: Out, kind: OperationKind) -> None:
         return
     out.line(f"{kind.name}: {safe(kind.summary)}")
     least = least_risk(kind)
-    out.line(f"sort {kind.sort.value}, risk {least if least == _DEPENDS or kind.looking else f'{least} at least'}")
+    one_risk = least == _DEPENDS or kind.risk is only_reads
+    out.line(f"sort {kind.sort.value}, risk {least if one_risk else f'{least} at least'}")
     if fields:
         out.title("parameters")
     for field in fields:

@@ -1,4 +1,4 @@
-"""What happens by the clock, and when next."""
+"""What happens by the clock, and when next; or now, for once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from croniter import croniter
 
 from opsqueue.beat_schedule import Entry, build
 from opsqueue.cli import times
+from opsqueue.cli.commands.execute import add_following, carried_out
+from opsqueue.cli.exit_status import MEANING
+from opsqueue.cli.nearest import nearest
 from opsqueue.cli.output import Out, note
 from opsqueue.cli.parsing import Parser, add_verb, verbs
 from opsqueue.cli.record import opened
 from opsqueue.cli.tables import Narrow
+from opsqueue.errors import NotFound
 from opsqueue.model.instant import utc_text
 from opsqueue.operations import catalogue
 from opsqueue.settings import Settings, load
@@ -28,16 +32,33 @@ NARROW = Narrow(drops=("LAST", "TYPE", "SYSTEMS"))
 
 def options(parser: Parser) -> None:
     """What it takes."""
-    parser.ends((0, 2, 12), "opsqueue schedule list")
+    parser.ends((0, 2, 10, 12), "opsqueue schedule list", "opsqueue schedule run backup")
     below = verbs(parser)
     lists = add_verb(below, "list", "the built-in entries, and those of the setting `schedule`")
     lists.ends((0, 2, 12), "opsqueue schedule list", "opsqueue schedule list --output json")
+    runs = add_verb(below, "run", "ask now for what an entry asks for by the clock; its own times stay as they are")
+    runs.add_argument("name", metavar="NAME", help="the entry, as `schedule list` shows it")
+    runs.add_argument("--reason", default="", help="why it is asked for; everybody can read it")
+    add_following(runs)
+    runs.ends(tuple(MEANING), "opsqueue schedule run backup", "opsqueue schedule run health-check --wait")
 
 
 def run(given: Namespace) -> int:
-    """List them."""
-    out, settings = Out.of(given), load(given.config)
+    """List them, or ask for one now."""
+    settings = load(given.config)
     entries = build(settings, catalogue())
+    if given.verb == "list":
+        return _list(Out.of(given), settings, entries)
+    if given.name not in entries:
+        raise NotFound(
+            f"nothing called {given.name[:80]!r} happens by the clock{nearest(given.name, entries)}; "
+            "`opsqueue schedule list` shows what does"
+        )
+    given.operation_id = None
+    return carried_out(given, entries[given.name].request())
+
+
+def _list(out: Out, settings: Settings, entries: Mapping[str, Entry]) -> int:
     now = time.time()
     last = _last(settings, list(entries), now)
     listed = [_json(entry, last.get(name), now) for name, entry in sorted(entries.items())]

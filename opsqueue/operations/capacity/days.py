@@ -22,8 +22,6 @@ _OFTEN = 4
 """So many changes of the total are no resizes: the room is shared with others."""
 _LARGEST = 1e100
 """No number of a real machine is as large; the squares of those that are can not be reckoned with."""
-_FULL = 99.9
-"""Percent from which on the total cannot be told from what is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

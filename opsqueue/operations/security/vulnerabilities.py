@@ -8,7 +8,7 @@ from typing import Any
 from opsqueue.model.fact import Facts
 from opsqueue.model.kind import Metric
 from opsqueue.model.names import Severity
-from opsqueue.operations.security import cvss
+from opsqueue.operations.security import scores
 from opsqueue.operations.security.found import Found, Missing, known
 from opsqueue.operations.security.params import SecurityScanParams
 from opsqueue.operations.security.rule import NotApplicable, NotKnown, section
@@ -81,7 +81,7 @@ def _one(names: set[str], rows: Sequence[Match]) -> Match:
         "id": ordered[0],
         "aliases": ordered[1:],
         "vectors": vectors,
-        "score": cvss.highest(vectors),
+        "score": scores.highest(vectors),
         "fixed": next((row["fixed"] for row in rows if row["fixed"]), ""),
         "word": next((row["word"] for row in rows if row["word"]), ""),
         "sources": sorted({row["source"] for row in rows}),
@@ -108,7 +108,7 @@ def _holes(part: str, facts: Facts) -> Iterator[Found]:
             code="vulnerable_package",
             subject=f"{one['ecosystem']}/{one['package']} {one['id']}{place}",
             part=part,
-            severity=cvss.severity(one["score"], one["word"]),
+            severity=scores.severity(one["score"], one["word"]),
             message=text,
             advice=_how(one),
             references=(one["id"], *one["aliases"][:_TOLD]),

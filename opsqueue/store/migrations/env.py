@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from opsqueue.store.schema_alerts import alerts
+from opsqueue.store.schema_partial import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"], target_metadata=alerts.metadata, render_as_batch=True
-)
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

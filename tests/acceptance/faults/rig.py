@@ -81,7 +81,7 @@ class Part:
             for child in psutil.Process(self.process.pid).children():
                 with suppress(psutil.NoSuchProcess):
                     argv = child.cmdline()
-                    if "opsqueue.tasks.worker" in argv:
+                    if argv[2:4] == ["opsqueue.tasks", "worker"]:
                         found[next(word for word in argv if word.endswith(f"-{self.name}"))] = child
             return found
         return {}

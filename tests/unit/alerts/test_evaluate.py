@@ -47,7 +47,7 @@ class Room:
         self.rules, self.alerts, self.lines, self.errors, self.sound = list(rules), {}, [], {}, ()
 
     def see(self, given, active=None):
-        found = evaluate(self.rules, given, self.alerts, LIMITS, active)
+        found = evaluate(self.rules, given, self.alerts, LIMITS, Counter(active or {}).__getitem__)
         self.errors, self.sound = dict(found.errors), found.sound
         for change in found.changes:
             self.alerts[change.after.fingerprint] = change.after

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from opsqueue.alerts.escalation import ack_over, acknowledge, due_steps
+from opsqueue.alerts.escalation import ack_over, acknowledge, due_steps, take_back
 from opsqueue.alerts.remediation import Fleet, decide, settle
 from opsqueue.errors import Conflict
 from opsqueue.model.alert import AlertState, Kind
@@ -56,6 +56,14 @@ def test_an_acknowledgement_stops_it_and_runs_out(firing):
     assert ended.kind is Kind.ACK_EXPIRED
     assert due_steps(again, STEPS, (), AT + 15_000 + 899) == [], "it counts anew"
     assert due_steps(again, STEPS, (), AT + 15_000 + 900) == [0]
+    assert ack_over(again, AT + 20_000) is None, "it is said once"
+
+
+def test_an_acknowledgement_that_was_taken_back_does_not_run_out_too(firing):
+    known, _ = acknowledge(firing(), by="ann", now=AT + 600)
+    again, line = take_back(known, by="bob", now=AT + 700)
+    assert (line.kind, line.actor) == (Kind.ACK_TAKEN_BACK, "bob")
+    assert ack_over(again, AT + 99_999) is None
 
 
 def test_there_must_be_something_to_acknowledge(firing):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from opsqueue.alerts.flapping import change, flaps, remember
 from opsqueue.alerts.state import Limits, begin, end, step
+from opsqueue.alerts.statistics import reckon
 from opsqueue.alerts.threshold import clear_of, fires, still
 from opsqueue.model.alert import AlertState, Kind, Observation
 from opsqueue.model.alert_rule import AlertRule
@@ -87,6 +88,8 @@ def test_a_longer_for_puts_a_firing_alert_back_and_a_shorter_one_fires(watched):
     one.rule = one.rule.model_copy(update={"for_s": 120})
     assert one.see(240, 85) == "firing"
     assert one.alert.incident != first, "it is told as new"
+    assert one.kinds == ["pending", "firing", "resolved", "pending", "firing"]
+    assert one.lines[2].incident == first
 
 
 # Line 4: restart
@@ -122,6 +125,15 @@ def test_a_firing_alert_goes_on_after_a_restart_within_the_tolerance(watched):
     assert one.see(60 + 3600, 85) == "firing"
     assert one.alert.incident == incident
     assert one.see(60 + 3600 + 3601, 85) == "pending", "nobody knows whether it lasted: anew, as Prometheus"
+
+
+def test_a_firing_that_nobody_saw_go_on_is_over_in_the_figures(watched):
+    """Else its incident would be open for ever, and with it each later one of the host."""
+    one = watched(for_s=60)
+    one.every_minute([85, 85])
+    one.every_minute([85, 85, 10], start=60 + 3601)
+    assert one.kinds == ["pending", "firing", "resolved", "pending", "firing", "resolved"]
+    assert (reckon(one.lines).fired, reckon(one.lines).open) == (2, 0)
 
 
 def test_a_usual_pause_between_samples_is_no_restart(watched):
@@ -305,7 +317,8 @@ def test_every_course_of_states_is_one_of_prometheus(samples, for_s, keep):
         assert (alert.state.value, found.alert.state.value) in allowed
         moved = {Kind.PENDING, Kind.FIRING, Kind.RESOLVED, Kind.DROPPED}
         told = [line for line in found.transitions if line.kind in moved]
-        assert len(told) == (alert.state is not found.alert.state), "each change is one line, and each line a change"
+        back = alert.firing and found.alert.state is AlertState.PENDING  # the end of one incident, and a beginning
+        assert len(told) == (alert.state is not found.alert.state) + back, "each change is one line, each line a change"
         if found.alert.firing and not alert.firing:
             assert found.alert.fired_at - found.alert.active_at >= for_s
             assert found.alert.incident
