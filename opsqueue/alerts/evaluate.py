@@ -10,7 +10,7 @@ from opsqueue.alerts.cel import wants_more
 from opsqueue.alerts.findings import of_findings, unjudged
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.reading import Reading, fits
-from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
+from opsqueue.alerts.state import Limits, Step, abandoned, begin, end, forgettable, step
 from opsqueue.errors import ConditionFailed, NumbersMissing
 from opsqueue.model.alert import Alert, Observation, Transition
 from opsqueue.model.alert_rule import RESERVED, AlertRule
@@ -132,10 +132,16 @@ def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> S
         return Step(alert)
     if rule.finding is not None:
         age = now - (alert.last_at or now)
-        return end(alert, now, f"stale: nobody looked for it again in {age:.0f} s; whether it is over is not known")
+        return _silent(alert, now, f"stale: nobody looked for it again in {age:.0f} s; whether it is over is not known")
     if rule.on_missing == "ok":
-        return end(alert, now, "there was no data, which this rule takes for good")
+        return _silent(alert, now, "there was no data, which this rule takes for good")
     return Step(alert)
+
+
+def _silent(alert: Alert, now: float, why: str) -> Step:
+    """It ends, and its note says that nobody saw it."""
+    found = end(alert, now, why)
+    return Step(replace(found.alert, note=why) if found.transitions else found.alert, found.transitions)
 
 
 def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[AlertRule, Observation] | None:
@@ -219,8 +225,8 @@ def _left_behind(
             continue
         own = {name: value for name, value in alert.labels.items() if name not in RESERVED}
         if own != dict(rule.labels):
-            found = end(alert, reading.at, "rule_changed")
-            yield Change(before=alert, after=replace(found.alert, history=""), transitions=found.transitions)
+            found = abandoned(alert, reading.at, "rule_changed")
+            yield Change(before=alert, after=found.alert, transitions=found.transitions)
 
 
 def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -> list[Observation]:

@@ -13,6 +13,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 
 from opsqueue.model.names import Severity
 from opsqueue.model.record import LESS
+from opsqueue.notify.aside import aside
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, final_smtp, refused
 from opsqueue.notify.sms import fitted
@@ -56,10 +57,22 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
 
     The error of the receipt may still hold pieces of the URL: whoever shows it masks it.
     """
-    asset = AppriseAsset(app_id="opsqueue", http_redirects=False, service_timeout=timeout)
+    # Without a limit of its own Apprise works in the thread that asks, and not in its pool that all services share.
+    asset = AppriseAsset(app_id="opsqueue", http_redirects=False, service_timeout=0)
     service = _service(url, event_id, timeout, asset)
     if service is None:
         return refused("Apprise cannot understand the URL: check its scheme, tokens and recipients", permanent=True)
+    who = str(service.service_name)
+    return aside(_place(url), lambda: _tried(service, asset, message, sms_parts), seconds=timeout, who=who)
+
+
+def _place(url: str) -> str:
+    """Scheme, host and port."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0].rpartition('@')[2]}".lower()
+
+
+def _tried(service: NotifyBase, asset: AppriseAsset, message: Message, sms_parts: int) -> Receipt:
     html = _takes_html(service) and not sms_parts and bool(message.html)
     title, body = (message.title, message.html) if html else _wording(service, message, sms_parts)
     sender = Apprise(asset=asset)
@@ -69,7 +82,6 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
         body=body,
         notify_type=_TYPE[message.severity],
         body_format=NotifyFormat.HTML if html else NotifyFormat.TEXT,
-        timeout=timeout,
         log_level=logging.DEBUG,
     )
     # `optional=yes` in a URL makes a failed result count as a success: only the attempt itself is believed.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from opsqueue.alerts.grouping import route_of
-from opsqueue.alerts.remediation import Fleet, decide, settle
+from opsqueue.alerts.remediation import AHEAD, Fleet, decide, settle
 from opsqueue.alerts.state import told
 from opsqueue.errors import NotFound, OpsqueueError
 from opsqueue.model.alert import Alert, Attempt, Decision, Kind
@@ -157,7 +157,7 @@ def _decision(connection: Connection, world: World, rule: AlertRule, alert: Aler
     fleet = Fleet(allowed=given.allowed, most_hosts=given.most_hosts, brake_s=given.brake_s)
     if given.dry_run:
         rule = rule.model_copy(update={"remediation": rule.remediation.model_copy(update={"dry_run": True})})
-    tried = alert_parts.hosts_wanting(connection, _type_of(rule), now - given.brake_s)
+    tried = alert_parts.hosts_wanting(connection, _type_of(rule), now - given.brake_s, now + AHEAD)
     return decide(
         rule,
         alert,

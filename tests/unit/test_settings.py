@@ -287,6 +287,8 @@ CHANNELS = {"notification_channels": {"email": "a@b.co, c@b.co", "slack": "#ops"
         ({"log": {"most_per_minute": 1}}, "nothing limits the log"),
         ({"slack": {"quiet": ["25:00-07:00"]}}, "notification_rules.slack.quiet"),
         ({"slack": {"quiet": ["00:00-24:00"]}}, "never end"),
+        ({"slack": {"quiet": ["00:00-12:00", "12:00-00:00"]}}, "never end"),
+        ({"slack": {"quiet": ["Mon-Fri 00:00-24:00", "Sat,Sun 00:00-13:00", "Sat,Sun 12:30-24:00"]}}, "never end"),
         ({"slack": {"timezone": "Mars/Olympus"}}, "notification_rules.slack.timezone"),
         ({"slack": {"quiet_unless": "urgent"}}, "quiet_unless"),
         ({"slack": {"digest_above": 0}}, "digest_above"),
@@ -302,7 +304,7 @@ def test_rules_of_channels_that_cannot_be_kept_are_refused(given, rules, why):
 
 
 def test_rules_of_channels(given):
-    rules = {"slack": {"fallback": ["email", "log"]}, "email#a@b.co": {"quiet": ["Sunday 00:00-24:00", "22:00-07:00"]}}
+    rules = {"slack": {"fallback": ["email", "log"]}, "email#a@b.co": {"quiet": ["Sat,Sun 00:00-24:00", "20:00-19:59"]}}
     settings = given({**CHANNELS, "notification_rules": rules})
     assert settings.rules("slack").fallback == ("email", "log")
     assert [window.spec for window in settings.rules("email#a@b.co").windows("UTC")] == rules["email#a@b.co"]["quiet"]
