@@ -155,6 +155,25 @@ def test_old_history_is_forgotten_with_all_that_hangs_on_it(story):
             assert kept <= {held, recent}
 
 
+def test_a_clock_that_is_years_ahead_for_a_while_does_not_erase_the_record(story):
+    ended = [story.ask("look_value") for _ in range(3)]
+    for operation_id in ended:
+        story.drive(operation_id)
+    upkeep(story.world())
+    began = story.clock.at
+    story.clock.at += 5 * 366 * DAY
+    for _ in range(3):  # three hours, until somebody sees it
+        upkeep(story.world())
+        story.clock.at += 3600
+    story.clock.at = began + 4 * 3600
+    upkeep(story.world())
+    assert sorted(all_ids(story)) == sorted(ended)
+    for _ in range(370):  # switched off for a year: it catches up, a day each hour
+        story.clock.at += 366 * DAY if story.clock.at < began + 366 * DAY else 3600
+        upkeep(story.world())
+    assert all_ids(story) == []
+
+
 def test_it_is_forgotten_in_chunks(story):
     ids = [story.ask("look_value") for _ in range(5)]
     for operation_id in ids:
