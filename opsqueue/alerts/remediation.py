@@ -59,8 +59,11 @@ def decide(
     return _next(rule, alert, attempts, wanted, now)
 
 
-def settle(attempt: Attempt, alert: Alert | None, rule: AlertRule | None, now: float) -> Attempt:
-    """Whether a try whose operation has ended helped: this incident is over within `verify_within_s`."""
+def settle(attempt: Attempt, alert: Alert | None, rule: AlertRule | None, now: float, *, done: bool = True) -> Attempt:
+    """Whether a try whose operation has ended helped: this incident is over within `verify_within_s`.
+
+    `done`: whether the operation did what it should; one that did not need not be waited for.
+    """
     if attempt.state != "running" or attempt.ended_at is None:
         return attempt
     if attempt.ended_at > now + AHEAD:
@@ -68,7 +71,7 @@ def settle(attempt: Attempt, alert: Alert | None, rule: AlertRule | None, now: f
     gone = alert is None or alert.incident != attempt.incident or not alert.firing
     if gone:
         return replace(attempt, state="helped")
-    limit = rule.remediation.verify_within_s if rule else 0
+    limit = rule.remediation.verify_within_s if rule and done else 0
     return replace(attempt, state="failed") if now - (attempt.ended_at or now) >= limit else attempt
 
 

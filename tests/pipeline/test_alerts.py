@@ -773,13 +773,17 @@ def test_without_being_allowed_nothing_is_asked_for(room):
 
 
 def test_a_person_is_asked_unless_it_may_go_by_itself(room):
-    room.given |= {"rules": [mending(approve="human")], "remediation": {"allowed": ["set_value"]}}
+    room.given |= {
+        "rules": [mending(approve="human") | {"escalation": [{"after_s": 3600, "channels": ["pager"]}]}],
+        "remediation": {"allowed": ["set_value"]},
+        "routes": [{"name": "all", "channels": ["mail"]}],
+    }
     room.given["rules"][0]["name"] = "it's high"
     room.see(9)
     room.see(9)
     assert room.operations() == []
     proposed = [one for one in room.messages if "propose" in one["event_id"]]
-    assert len(proposed) == 1
+    assert [one["channels"] for one in proposed] == [["mail"]], "who hears of the alert is asked, nobody is called"
     (line,) = [line for line in proposed[0]["body"].splitlines() if "Run it: " in line]
     asked = catalogue.build("execute").parse_args(shlex.split(line.partition("Run it: opsqueue ")[2]))
     wanted = parse_request(request_of(asked))
