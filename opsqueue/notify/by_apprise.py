@@ -62,8 +62,17 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
     service = _service(url, event_id, timeout, asset)
     if service is None:
         return refused("Apprise cannot understand the URL: check its scheme, tokens and recipients", permanent=True)
-    who = str(service.service_name)
-    return aside(_place(url), lambda: _tried(service, asset, message, sms_parts), seconds=timeout, who=who)
+    who, taken = str(service.service_name), list[object]()
+    vars(service)["mark_delivered"] = lambda key, per_message=False: taken.append((key, per_message))
+    tried = aside(_place(url), lambda: _tried(service, asset, message, sms_parts), seconds=timeout, who=who)
+    if taken and tried.status != "accepted" and _is_mail(service):
+        # A mail is one piece to one recipient. A server that took it and then hangs must not get it eight times.
+        return replace(ACCEPTED, note="the server took it, and did not end the conversation")
+    return tried
+
+
+def _is_mail(service: NotifyBase) -> bool:
+    return str(service.schema).startswith("mailto")
 
 
 def _place(url: str) -> str:
@@ -92,7 +101,7 @@ def _tried(service: NotifyBase, asset: AppriseAsset, message: Message, sms_parts
 
 
 def _takes_html(service: NotifyBase) -> bool:
-    return str(service.schema).startswith("mailto") and service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
+    return _is_mail(service) and service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
 
 
 def _service(url: str, event_id: str, timeout: float, asset: AppriseAsset) -> NotifyBase | None:
@@ -124,7 +133,7 @@ def _wording(service: NotifyBase, message: Message, sms_parts: int) -> tuple[str
         body = f"{title}\n{body}"
         title = ""
     body = shorten(body, service.body_maxlen) if service.body_maxlen > 0 else body
-    if str(service.schema).startswith("mailto"):
+    if _is_mail(service):
         return title, body
     return _uncalled(title), _uncalled(body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -337,6 +338,24 @@ def test_a_silent_mail_server_ends_with_the_deadline(silent):
     assert time.monotonic() - started < 10
     assert (receipt.status, receipt.permanent) == ("failed", False)
     assert CANARY not in receipt.error
+
+
+class Clinging(Mailbox):
+    """Takes the mail, and then does not let go."""
+
+    async def handle_QUIT(self, _server, _session, _envelope):  # noqa: N802 - the name that aiosmtpd calls
+        await asyncio.sleep(60)
+        return "221 Bye"
+
+
+def test_a_mail_that_was_taken_is_not_sent_again_though_the_server_does_not_say_goodbye():
+    server = Mail(Clinging(), hostname="127.0.0.1", port=0)
+    server.start()
+    receipt = send(mail_channel(server, "ops@company.com"), MESSAGE, event_id="e", timeout=2)
+    taken = list(server.handler.got)
+    server.stop()
+    assert (receipt.status, len(taken)) == ("accepted", 1), receipt.error
+    assert receipt.note == "the server took it, and did not end the conversation"
 
 
 def test_a_mail_server_that_says_a_line_now_and_then_silences_no_other_service(hook, dripping):
