@@ -149,6 +149,8 @@ def test_a_secret_by_reference_is_read_when_it_is_needed(given, monkeypatch):
         ({"maintenance_windows": {"daily": "2-4"}}, "02:00-04:00"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "timezone": "Nowhere"}}}, "Nowhere"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "colour": "red"}}}, "colour"),
+        ({"maintenance_windows": {f"w{n}": "02:00-04:00" for n in range(101)}}, "at most 100"),
+        ({"hosts": {"a": {"windows": ["02:00-04:00"] * 101}}}, "at most 100"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "permit": False}}}, "it does nothing"),
         ({"window_policy": "maybe"}, "window_policy"),
         ({"max_concurrent_operations": 0}, "max_concurrent_operations"),
