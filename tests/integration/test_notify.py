@@ -13,13 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from aiosmtpd.controller import Controller
 from apprise import AppriseAsset
+from mailkit import Mail, Mailbox, mail_server
 
 from opsqueue.model.names import OperationPriority, Outcome, TargetState
 from opsqueue.model.record import Operation, Target
@@ -122,41 +121,10 @@ def dripping() -> Iterator[int]:
         server.shutdown(socket.SHUT_RDWR)
 
 
-class Mailbox:
-    """Takes mail for all but `gone@` (550) and `later@` (451)."""
-
-    def __init__(self):
-        self.got = []
-
-    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
-        self, _server, _session, envelope, address, _options
-    ):
-        if address.startswith("gone"):
-            return "550 5.1.1 no such mailbox"
-        if address.startswith("later"):
-            return "451 4.3.0 try again later"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
-        self.got.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 OK"
-
-
-class Mail(Controller):
-    """A server on a port that the system chose."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
 @pytest.fixture
 def mail() -> Iterator[Mail]:
-    server = Mail(Mailbox(), hostname="127.0.0.1", port=0)
-    server.start()
-    yield server
-    server.stop()
+    with mail_server() as server:
+        yield server
 
 
 def mail_channel(server: Mail, to: str) -> Channel:
@@ -349,11 +317,9 @@ class Clinging(Mailbox):
 
 
 def test_a_mail_that_was_taken_is_not_sent_again_though_the_server_does_not_say_goodbye():
-    server = Mail(Clinging(), hostname="127.0.0.1", port=0)
-    server.start()
-    receipt = send(mail_channel(server, "ops@company.com"), MESSAGE, event_id="e", timeout=2)
-    taken = list(server.handler.got)
-    server.stop()
+    with mail_server(Clinging()) as server:
+        receipt = send(mail_channel(server, "ops@company.com"), MESSAGE, event_id="e", timeout=2)
+        taken = list(server.handler.got)
     assert (receipt.status, len(taken)) == ("accepted", 1), receipt.error
     assert receipt.note == "the server took it, and did not end the conversation"
 
