@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     """By channel, or `channel#recipient`: fallback, quiet hours, summaries, limits, signatures."""
     default_channels: tuple[str, ...] = ("log",)
     """Told when a request names no channel."""
-    maintenance_windows: Mapping[str, str | WindowSettings] = Field(default_factory=dict)
+    maintenance_windows: Mapping[str, str | WindowSettings] = Field(default_factory=dict, max_length=100)
     window_policy: Literal["defer", "reject"] = "defer"
     """What a closed window does to a changing operation: wait for it, or be denied."""
     timezone: str = "UTC"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from math import inf
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from opsqueue.errors import InvalidRequest
 from opsqueue.model.misspelt import nearest
-from opsqueue.model.window import Window, parse_window
+from opsqueue.model.window import HORIZON_DAYS, Window, parse_window
 from opsqueue.secrets import SecretRef
 
-_DAY_MINUTES = 1440
-_WEEK = 7 * 86_400
+_DAY = 86_400
+_WEEK = 7 * _DAY
 MOST_TEMPLATE = 10_000
 """Characters of a template."""
 FILE = "file:"
@@ -66,10 +67,8 @@ class ChannelRules(BaseModel):
     @field_validator("quiet")
     @classmethod
     def _quiet_hours_that_end(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            window = _window(text, "UTC")
-            if window.end - window.start >= _DAY_MINUTES and len(window.weekdays) == 7 and not window.ordinal:  # noqa: PLR2004 - a week
-                raise ValueError(f"quiet hours of {text!r} never end")
+        if _without_end([_window(text, "UTC") for text in texts]):
+            raise ValueError(f"quiet hours of {' and '.join(map(repr, texts))} never end")
         return texts
 
     @field_validator("timezone")
@@ -121,6 +120,17 @@ def doubts(rules: Mapping[str, ChannelRules], known: Mapping[str, Collection[str
                 yield f"{where}: there is no channel {other[:80]!r}{nearest(other, known)}"
             if other == own or given.fallback.count(other) > 1:
                 yield f"{where}: {other[:80]!r} stands there twice, or is the channel itself"
+
+
+def _without_end(windows: Collection[Window]) -> bool:
+    """Whether one always begins where another ends."""
+    until = 0.0
+    while until < HORIZON_DAYS * _DAY:
+        ends = [window.closes(until) for window in windows if window.contains(until)]
+        if not ends:
+            return False
+        until = max(inf if end is None else end for end in ends)
+    return True
 
 
 def _window(text: str, timezone: str) -> Window:

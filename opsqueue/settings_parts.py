@@ -43,7 +43,7 @@ class HostSettings(_Part):
     gateway: str | None = None
     """The name of the host through which it is reached; empty: directly, whatever `ssh.gateway` says."""
     tags: tuple[str, ...] = ()
-    windows: tuple[str, ...] = ()
+    windows: tuple[str, ...] = Field(default=(), max_length=100)
     """Maintenance windows of this host alone, as text: with them no other window counts for it."""
     parameters: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from opsqueue.alerts.evaluate import UP
 from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.names import Severity
 
 #: Name: metric, `for` in seconds, and where it clears: so many points, or this share, inside the threshold.
 _RULES: Mapping[str, tuple[str, int, float, float]] = {
@@ -15,9 +17,16 @@ _RULES: Mapping[str, tuple[str, int, float, float]] = {
 }
 
 
+_DOWN = AlertRule(name="down", metric=UP, op="==", threshold=0.0, for_s=120, severity=Severity.CRITICAL)
+
+
 def built_in(thresholds: Mapping[str, float]) -> tuple[AlertRule, ...]:
-    """The rules of `alert_thresholds`: each mount and each response target is an alert of its own."""
-    return tuple(
+    """That a host is down, and `alert_thresholds`: each mount and each response target is an alert of its own."""
+    return (_DOWN, *_limits(thresholds))
+
+
+def _limits(thresholds: Mapping[str, float]) -> Iterator[AlertRule]:
+    return (
         AlertRule(
             name=name,
             metric=metric,

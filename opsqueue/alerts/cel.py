@@ -7,7 +7,7 @@ Numbers are doubles, those in the text too, because cel-python compares no integ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,25 @@ MOST_ROOM = 500_000
 _MACROS = frozenset({"map", "filter", "all", "exists", "exists_one"})
 _REFUSED = frozenset({"reduce", "min"})
 """Macros that are none of CEL, and whose cost nothing bounds."""
+_TRIED = (0.0, 1e6)
+_HOPELESS = ("overload", "does not go between", "is true or false", "undeclared reference")
+"""Words about the text itself; another failure may be for want of a label or a number."""
 _MOST_SAID = 200
 _MOST_BACKSLASHES = 8
 """The grammar of texts goes back once for each, and twice as often for each more."""
 
 
 def check(text: str) -> None:
-    """InvalidRequest when the text is no condition, or one that could cost too much."""
-    compiled(text)
+    """InvalidRequest when the text is no condition, could cost too much, or can have no answer for any numbers."""
+    names = compiled(text).names
+    failures = []
+    for value in _TRIED:
+        try:
+            holds(text, metrics=dict.fromkeys((*names, "any"), value), labels={})
+        except ConditionFailed as error:
+            failures.append(str(error))
+    if len(failures) == len(_TRIED) and any(word in failures[0] for word in _HOPELESS):
+        raise InvalidRequest(f"this condition can have no answer: {failures[0]}")
 
 
 def holds(text: str, *, metrics: Mapping[str, float], labels: Mapping[str, str]) -> bool:
@@ -54,6 +65,15 @@ def holds(text: str, *, metrics: Mapping[str, float], labels: Mapping[str, str])
         if absent := sorted(program.names - set(metrics)):
             raise NumbersMissing(f"there is no number called {', '.join(absent)[:_MOST_SAID]}") from None
         raise
+
+
+def wants_more(text: str, numbers: Collection[str]) -> bool:
+    """Whether the condition asks for some of these numbers and for others too; what is no condition asks for none."""
+    try:
+        program = compiled(text)
+    except InvalidRequest:
+        return False
+    return program.asks_all or (not program.names.isdisjoint(numbers) and not program.names.issubset(numbers))
 
 
 def names(text: str) -> frozenset[str]:

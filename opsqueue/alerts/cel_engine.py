@@ -44,6 +44,19 @@ def _double(child: Any) -> Any:
     return child
 
 
+_PAIR = re.compile(r"'(\S+)' not supported between instances of \\*'(\w+)\\*' and \\*'(\w+)\\*'")
+_KINDS = {
+    "float": "a number",
+    "DoubleType": "a number",
+    "IntType": "a number",
+    "StringType": "a text",
+    "BoolType": "true or false",
+    "ListType": "a list",
+    "MapType": "a map",
+}
+"""What the library calls the kinds of values, and people do not."""
+
+
 class Program:
     """A condition that can be evaluated any number of times."""
 
@@ -51,6 +64,8 @@ class Program:
         self._tree = tree
         self.names = _metrics_in(tree)
         """The metrics that it names."""
+        self.asks_all = _asks_all(tree)
+        """Whether it goes through `metrics`, or looks into it by a name that is reckoned."""
         self._runner = _ENVIRONMENT.program(tree, functions={"size": _size})
 
     def holds(self, metrics: Mapping[str, float], labels: Mapping[str, str], meter: Meter) -> bool:
@@ -69,7 +84,7 @@ class Program:
             raise ConditionFailed(_said(error)) from None
         meter.check()
         if not isinstance(found, celtypes.BoolType):
-            raise ConditionFailed(f"a condition is true or false; this one is {type(found).__name__}")
+            raise ConditionFailed(f"a condition is true or false; this one is {_kind(type(found).__name__)}")
         return bool(found)
 
 
@@ -86,6 +101,15 @@ def _metrics_in(tree: Any) -> frozenset[str]:
         elif node.data == "member_index" and _word(node.children[0], "ident") == "metrics":
             found.add(_word(node.children[1], "literal"))
     return frozenset(found - own - {""})
+
+
+def _asks_all(tree: Any) -> bool:
+    nodes = list(tree.iter_subtrees())
+    members = [node for node in nodes if node.data in {"member_dot", "member_index"}]
+    of_metrics = [node for node in members if _word(node.children[0], "ident") == "metrics"]
+    named = [node for node in of_metrics if node.data == "member_dot" or _word(node.children[1], "literal")]
+    mentioned = [node for node in nodes if node.data == "ident" and str(node.children[0]) == "metrics"]
+    return len(mentioned) > len(named)
 
 
 def _word(node: Any, kind: str) -> str:
@@ -128,8 +152,14 @@ def _size(value: Any) -> Any:
     return celtypes.DoubleType(len(value))
 
 
+def _kind(name: str) -> str:
+    return _KINDS.get(name, name)
+
+
 def _said(error: Exception) -> str:
     """The first words of the library's message, which may hold a whole environment."""
+    if pair := _PAIR.search(str(error.args)):
+        return f"{pair[1]} does not go between {_kind(pair[2])} and {_kind(pair[3])}"
     said = str(error.args[0] if error.args else error).split(" (in activation", 1)[0]
     args = error.args[2] if len(error.args) > 2 else ()  # noqa: PLR2004  # (text, class, what it is about)
     about = f": {', '.join(map(str, args))}" if args else ""

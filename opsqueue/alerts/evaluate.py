@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsqueue.alerts.cel import holds as condition_holds
+from opsqueue.alerts.cel import wants_more
 from opsqueue.alerts.findings import of_findings, unjudged
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.reading import Reading, fits
-from opsqueue.alerts.state import Limits, Step, begin, end, forgettable, step
+from opsqueue.alerts.state import Limits, Step, abandoned, begin, end, forgettable, step
 from opsqueue.errors import ConditionFailed, NumbersMissing
 from opsqueue.model.alert import Alert, Observation, Transition
 from opsqueue.model.alert_rule import RESERVED, AlertRule
@@ -131,10 +132,16 @@ def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> S
         return Step(alert)
     if rule.finding is not None:
         age = now - (alert.last_at or now)
-        return end(alert, now, f"stale: nobody looked for it again in {age:.0f} s; whether it is over is not known")
+        return _silent(alert, now, f"stale: nobody looked for it again in {age:.0f} s; whether it is over is not known")
     if rule.on_missing == "ok":
-        return end(alert, now, "there was no data, which this rule takes for good")
+        return _silent(alert, now, "there was no data, which this rule takes for good")
     return Step(alert)
+
+
+def _silent(alert: Alert, now: float, why: str) -> Step:
+    """It ends, and its note says that nobody saw it."""
+    found = end(alert, now, why)
+    return Step(replace(found.alert, note=why) if found.transitions else found.alert, found.transitions)
 
 
 def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[AlertRule, Observation] | None:
@@ -174,10 +181,12 @@ def _of_rule(rule: AlertRule, reading: Reading, known: Mapping[str, Alert], limi
         seen = observe(rule, reading, known)
     except NumbersMissing:
         seen = []  # of this host there is no data, as there is none where a metric is missing
+    names = {fingerprint(one.labels) for one in seen}
     found = [judged(rule, known.get(fingerprint(one.labels)), one, limits) for one in seen]
     changes = [one for one in found if one is not None]
-    changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in _unjudged(rule, reading, known)]
-    return [*changes, *_left_behind(rule, reading, known, {fingerprint(one.labels) for one in seen})]
+    dark = [one for one in _unjudged(rule, reading, known) if one.fingerprint not in names]
+    changes += [Change(before=one, after=replace(one, last_at=reading.at)) for one in dark]
+    return [*changes, *_left_behind(rule, reading, known, names)]
 
 
 def _few_enough(
@@ -216,14 +225,16 @@ def _left_behind(
             continue
         own = {name: value for name, value in alert.labels.items() if name not in RESERVED}
         if own != dict(rule.labels):
-            found = end(alert, reading.at, "rule_changed")
-            yield Change(before=alert, after=replace(found.alert, history=""), transitions=found.transitions)
+            found = abandoned(alert, reading.at, "rule_changed")
+            yield Change(before=alert, after=found.alert, transitions=found.transitions)
 
 
 def _of_condition(condition: str, reading: Reading, labels: Mapping[str, str]) -> list[Observation]:
     numbers = {name: one.value for name, one in reading.metrics.items() if one.value is not None}
     if not numbers or (set(numbers) == {UP} and UP not in condition):
         return []  # of a host that was not reached nothing else is known
+    if set(numbers) != {UP} and wants_more(condition, numbers):
+        numbers = {**reading.lately(), **numbers}
     found = condition_holds(condition, metrics=numbers, labels=labels)
     return [Observation(labels=dict(labels), at=reading.at, holds=found, note=condition, every=reading.every)]
 

@@ -10,6 +10,8 @@ from opsqueue.model.alert import Alert, Observation
 from opsqueue.model.kind import Finding
 from opsqueue.model.names import Severity
 
+_AWAY = "unreachable"
+"""Of the host, not of the type that went there: whoever reaches it, for whatever, knows that it is reached."""
 _OF_ONE = frozenset({"check_unknown", "check_unreachable"})
 """Codes which say that one check of a host could not be made."""
 _OF_ALL = frozenset({"system_unknown"})
@@ -49,20 +51,18 @@ def unjudged(reading: Reading, rule: str, known: Mapping[str, Alert]) -> Iterato
 
 
 def _labels(one: Finding, reading: Reading) -> dict[str, str]:
-    named = {"code": one.code, "type": reading.type, "scope": _scope(one.code, reading)}
+    if one.code == _AWAY:
+        return {"code": one.code}
+    named = {"code": one.code, "type": reading.type, "scope": reading.scope}
     part = one.evidence.get("check")
     return {**named, "part": part} if isinstance(part, str) and part else named
-
-
-def _scope(code: str, reading: Reading) -> str:
-    """Whoever reaches a host, for whatever, knows that it is reached."""
-    return "" if code == "unreachable" else reading.scope
 
 
 def _looked_for(reading: Reading, rule: str, known: Mapping[str, Alert]) -> Iterator[Alert]:
     for alert in known.values():
         asked = (alert.labels.get("type"), alert.labels.get("scope", ""))
-        if alert.rule == rule and asked == (reading.type, _scope(alert.labels.get("code", ""), reading)):
+        own = asked == (reading.type, reading.scope)
+        if alert.rule == rule and (reading.reached() if alert.labels.get("code") == _AWAY else own):
             yield alert
 
 

@@ -33,12 +33,31 @@ class Inhibitions:
     def __init__(self, firing: Iterable[Alert], rules: Iterable[InhibitRule]) -> None:
         sources = [(source, source.all_labels()) for source in firing if source.firing]
         self._rules = [(rule, _by_labels(rule, sources)) for rule in rules]
+        self._labels = {source.fingerprint: labels for source, labels in sources}
+        self._behind: dict[str, set[str]] = {}
 
     def of(self, alert: Alert) -> list[str]:
-        """The fingerprints of the firing alerts because of which this one is not told, one for each rule at most."""
-        labels = alert.all_labels() if self._rules else {}
+        """The fingerprints of the firing alerts because of which this one is not told, one for each rule at most.
+
+        Who is kept quiet by this one, directly or through others, does not keep it quiet: nobody would hear of any.
+        """
+        found = self._named(alert.all_labels()) if self._rules else []
+        return [one for one in found if alert.fingerprint not in self._all_behind(one)]
+
+    def _named(self, labels: Mapping[str, str]) -> list[str]:
         found = (_inhibitor(labels, rule, sources) for rule, sources in self._rules)
         return list(dict.fromkeys(one for one in found if one))
+
+    def _all_behind(self, source: str) -> set[str]:
+        """All because of which a source is not told itself, directly or through others."""
+        if source not in self._behind:
+            found, left = set[str](), [source]
+            while left:
+                new = [one for one in self._named(self._labels[left.pop()]) if one not in found]
+                found.update(new)
+                left.extend(new)
+            self._behind[source] = found
+        return self._behind[source]
 
 
 _Sources = dict[tuple[str, ...], tuple[str, str]]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Finding, Metric
+
+
+def _yes() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,10 @@ class Reading:
     """What its `up` means, where that is not that the host was reached: its alerts are others."""
     every: float = 0.0
     """How often such readings come by the schedule, seconds; 0: by none."""
+    reached: Callable[[], bool] = _yes
+    """Whether whoever looked was on the host itself; a check over the network is not."""
+    lately: Callable[[], Mapping[str, float]] = dict
+    """What others measured of the host before, and that still counts; read only when a condition asks for it."""
 
 
 def fits(wanted: str, name: str) -> bool:

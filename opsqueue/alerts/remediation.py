@@ -14,6 +14,8 @@ from opsqueue.model.alert import Alert, Attempt, Decision
 from opsqueue.model.alert_rule import AlertRule, RunOperation
 
 _HOUR, _DAY = 3600.0, 86_400.0
+AHEAD = 120.0
+"""Seconds by which clocks of the cluster may differ; a later try was made before ours was set back, and counts not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +59,20 @@ def decide(
     return _next(rule, alert, attempts, wanted, now)
 
 
-def settle(attempt: Attempt, alert: Alert | None, rule: AlertRule | None, now: float) -> Attempt:
-    """Whether a try whose operation has ended helped: this incident is over within `verify_within_s`."""
+def settle(attempt: Attempt, alert: Alert | None, rule: AlertRule | None, now: float, *, done: bool = True) -> Attempt:
+    """Whether a try whose operation has ended helped: this incident is over within `verify_within_s`.
+
+    `done`: whether the operation did what it should; one that did not need not be waited for.
+    """
     if attempt.state != "running" or attempt.ended_at is None:
         return attempt
+    if attempt.ended_at > now + AHEAD:
+        attempt = replace(attempt, ended_at=now)
     gone = alert is None or alert.incident != attempt.incident or not alert.firing
     if gone:
         return replace(attempt, state="helped")
-    limit = rule.remediation.verify_within_s if rule else 0
-    return replace(attempt, state="failed") if now - attempt.ended_at >= limit else attempt
+    limit = rule.remediation.verify_within_s if rule and done else 0
+    return replace(attempt, state="failed") if now - (attempt.ended_at or now) >= limit else attempt
 
 
 def _not_now(
@@ -104,7 +111,7 @@ def _hindered(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], now: f
 def _too_soon(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], window_open: bool, now: float) -> str:
     policy = rule.remediation
     tried = [one.ended_at or one.at for one in attempts if one.state in {"helped", "failed"}]
-    if tried and now - max(tried) < policy.cooldown_s:
+    if any(now - policy.cooldown_s < at <= now + AHEAD for at in tried):
         return f"the last try ended less than {policy.cooldown_s} s ago"
     if policy.require_window and not window_open:
         return f"no maintenance window of {alert.host or 'the host'} is open"
@@ -115,8 +122,8 @@ def _spent(rule: AlertRule, alert: Alert, attempts: Sequence[Attempt], now: floa
     """Why no more tries are left; empty while some are."""
     policy = rule.remediation
     tries = [one for one in attempts if one.state in {"running", "helped", "failed"}]
-    hour = sum(now - one.at < _HOUR for one in tries)
-    day = sum(now - one.at < _DAY for one in tries)
+    hour = sum(now - _HOUR < one.at <= now + AHEAD for one in tries)
+    day = sum(now - _DAY < one.at <= now + AHEAD for one in tries)
     if day >= policy.max_per_day:
         return (
             f"remediation exhausted: {day} tries of {rule.name} on {alert.host} in 24 h, {policy.max_per_day} allowed"

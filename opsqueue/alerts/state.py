@@ -88,6 +88,21 @@ def end(alert: Alert, at: float, reason: str, actor: str = ENGINE) -> Step:
     return Step(_over(gone, at), (told(alert, Kind.RESOLVED, at, reason, actor),))
 
 
+_NOT_JUDGED = {
+    "rule_deleted": "its rule is gone",
+    "rule_disabled": "its rule is turned off",
+    "rule_changed": "its rule was changed, and is not about it any more",
+    "host_gone": "its host is not in the inventory any more",
+}
+
+
+def abandoned(alert: Alert, at: float, why: str) -> Step:
+    """It ends because nobody will judge it any more, which is no good news: its note says so to who is told."""
+    found = end(alert, at, why)
+    note = f"{_NOT_JUDGED[why]}: whether this is over is not known"
+    return Step(replace(found.alert, history="", flapping=False, note=note), found.transitions)
+
+
 def forgettable(alert: Alert) -> bool:
     """Whether nothing would be lost with it: it is over, and of its last 21 results none held."""
     return alert.state is AlertState.INACTIVE and "1" not in alert.history and not alert.flapping

@@ -84,7 +84,9 @@ def _repair(out: Out, found: Mapping[str, Any]) -> None:
     policy = found["policy"]
     out.title("repair")
     asked = "asked for by itself" if policy["approve"] == "auto" else "proposed to people"
-    window = ", only while a window is open" if policy["require_window"] else ""
+    window = ""
+    if policy["require_window"]:
+        window = ", only while a window is open" if found["windows"] else "; at any time, for it has no window"
     most = f"at most {policy['max_per_hour']} tries in an hour and {policy['max_per_day']} in a day"
     out.line(f"{safe(found['type'])}, {asked}; {most}, {times.length(policy['cooldown_s'])} after the last{window}")
     out.line(f"now: {safe(found['why'])}")

@@ -20,6 +20,16 @@ def no_links(settings: Settings) -> list[str]:
     return []
 
 
+def nobody_called(settings: Settings) -> list[str]:
+    """That alerts reach nobody, though there are channels that would."""
+    named = {*settings.default_channels, *(name for route in settings.alerts.routes for name in route.channels)}
+    others = sorted({*settings.notification_channels, *settings.notification_urls})
+    if not others or named - {"log"}:
+        return []
+    known = ", ".join(others[:5])
+    return [f"alerts are told to the log alone: name a channel ({known}) in default_channels or alerts.routes"]
+
+
 def unreachable_channels(settings: Settings) -> list[str]:
     """Why people behind configured channels cannot be told."""
     names = dict.fromkeys((*settings.notification_channels, *settings.notification_urls, *settings.default_channels))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from opsqueue.cli.channels import no_links, unreachable_channels
+from opsqueue.cli.channels import no_links, nobody_called, unreachable_channels
 from opsqueue.cli.checks_hosts import hosts
 from opsqueue.cli.look import Check, Looks
 from opsqueue.cli.record import no_record, opened
@@ -126,7 +126,8 @@ def _reconciler(settings: Settings) -> tuple[str, float] | None:
 
 
 def _channels(settings: Settings) -> Looks:
-    doubts = [*unreachable_channels(settings), *no_links(settings), *problems(settings.notification_rules)]
+    told = [*unreachable_channels(settings), *nobody_called(settings), *no_links(settings)]
+    doubts = [*told, *problems(settings.notification_rules)]
     if not doubts:
         return (Check(check="notification channels", state="ok", message="each can be resolved"),)
     mend = "set what it names in the configuration"

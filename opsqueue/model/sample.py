@@ -101,3 +101,13 @@ def summaries(values: Iterable[tuple[float, float]], step: float) -> tuple[Point
     for at, value in values:
         steps.setdefault(at // step * step, []).append(value)
     return tuple(summary(at, found) for at, found in steps.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest number of a series."""
+
+    value: float
+    at: float
+    every: float = 0.0
+    """Seconds since the one before it; 0: it was the first."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from opsqueue.model.alert import Alert, Notice
@@ -15,6 +17,8 @@ from opsqueue.notify.text import one_line, shorten
 MOST_SHOWN = 20
 """Of each state, so many alerts are told with their lines."""
 _MOST_PAYLOAD = 200
+_MOST_BYTES = 500_000
+"""Of the alerts in a payload; common receivers take a mebibyte."""
 _WORDS = {
     "new": "",
     "changed": "",
@@ -133,9 +137,15 @@ def _payload(notice: Notice, rules: Mapping[str, AlertRule], severity: Severity)
         "group": dict(notice.group.labels),
         "route": notice.group.route,
         "severity": severity.value,
-        "alerts": told[:_MOST_PAYLOAD],
+        "alerts": _fitting(told[:_MOST_PAYLOAD]),
         "alerts_total": len(told),
     }
+
+
+def _fitting(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first as receivers take, one at least: 413 would be the end of the whole message."""
+    room = accumulate(len(json.dumps(one)) for one in told)
+    return [one for one, size in zip(told, room, strict=True) if size <= _MOST_BYTES or one is told[0]]
 
 
 def _said(alert: Alert, rule: AlertRule | None, status: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, NotifyType
 
 from opsqueue.model.names import Severity
 from opsqueue.model.record import LESS
+from opsqueue.notify.aside import aside
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, Receipt, final_http, final_smtp, refused
 from opsqueue.notify.sms import fitted
@@ -56,10 +57,31 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
 
     The error of the receipt may still hold pieces of the URL: whoever shows it masks it.
     """
-    asset = AppriseAsset(app_id="opsqueue", http_redirects=False, service_timeout=timeout)
+    # Without a limit of its own Apprise works in the thread that asks, and not in its pool that all services share.
+    asset = AppriseAsset(app_id="opsqueue", http_redirects=False, service_timeout=0)
     service = _service(url, event_id, timeout, asset)
     if service is None:
         return refused("Apprise cannot understand the URL: check its scheme, tokens and recipients", permanent=True)
+    who, taken = str(service.service_name), list[object]()
+    vars(service)["mark_delivered"] = lambda key, per_message=False: taken.append((key, per_message))
+    tried = aside(_place(url), lambda: _tried(service, asset, message, sms_parts), seconds=timeout, who=who)
+    if taken and tried.status != "accepted" and _is_mail(service):
+        # A mail is one piece to one recipient. A server that took it and then hangs must not get it eight times.
+        return replace(ACCEPTED, note="the server took it, and did not end the conversation")
+    return tried
+
+
+def _is_mail(service: NotifyBase) -> bool:
+    return str(service.schema).startswith("mailto")
+
+
+def _place(url: str) -> str:
+    """Scheme, host and port."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0].rpartition('@')[2]}".lower()
+
+
+def _tried(service: NotifyBase, asset: AppriseAsset, message: Message, sms_parts: int) -> Receipt:
     html = _takes_html(service) and not sms_parts and bool(message.html)
     title, body = (message.title, message.html) if html else _wording(service, message, sms_parts)
     sender = Apprise(asset=asset)
@@ -69,7 +91,6 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
         body=body,
         notify_type=_TYPE[message.severity],
         body_format=NotifyFormat.HTML if html else NotifyFormat.TEXT,
-        timeout=timeout,
         log_level=logging.DEBUG,
     )
     # `optional=yes` in a URL makes a failed result count as a success: only the attempt itself is believed.
@@ -80,7 +101,7 @@ def deliver(url: str, message: Message, *, sms_parts: int, event_id: str, timeou
 
 
 def _takes_html(service: NotifyBase) -> bool:
-    return str(service.schema).startswith("mailto") and service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
+    return _is_mail(service) and service.resolve_format(NotifyFormat.HTML) == NotifyFormat.HTML
 
 
 def _service(url: str, event_id: str, timeout: float, asset: AppriseAsset) -> NotifyBase | None:
@@ -112,7 +133,7 @@ def _wording(service: NotifyBase, message: Message, sms_parts: int) -> tuple[str
         body = f"{title}\n{body}"
         title = ""
     body = shorten(body, service.body_maxlen) if service.body_maxlen > 0 else body
-    if str(service.schema).startswith("mailto"):
+    if _is_mail(service):
         return title, body
     return _uncalled(title), _uncalled(body)
 

@@ -66,9 +66,11 @@ class _Plain(http.client.HTTPConnection):
     """To an address that was looked at before it is connected to."""
 
     private = False
+    reached: socket.socket | None = None
+    """What it is connected to, which the library forgets as soon as an answer goes on until the end."""
 
     def connect(self) -> None:
-        self.sock = reach(self.host, self.port, self.timeout or 0.0, private=self.private)
+        self.sock = self.reached = reach(self.host, self.port, self.timeout or 0.0, private=self.private)
 
 
 class _Tls(_Plain):
@@ -78,11 +80,13 @@ class _Tls(_Plain):
 
     def connect(self) -> None:
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = self.reached = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
-def _connection(parts: SplitResult, timeout: float, *, private: bool) -> http.client.HTTPConnection:
-    connection = (_Tls if parts.scheme == "https" else _Plain)(parts.hostname or "", parts.port, timeout=timeout)
+def _connection(parts: SplitResult, timeout: float, *, private: bool) -> _Plain:
+    kind = _Tls if parts.scheme == "https" else _Plain
+    # Without a port the library looks for one in the host, and finds the last part of an IPv6 address.
+    connection = kind(parts.hostname or "", parts.port or kind.default_port, timeout=timeout)
     connection.private = private
     return connection
 
@@ -149,8 +153,8 @@ def _asked_to_wait(text: str, its_now: str) -> float:
         return 0.0
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
+def _hang_up(connection: _Plain) -> None:
     # Wakes the thread that waits for the answer; closing alone would not.
-    if connection.sock is not None:
+    if connection.reached is not None:
         with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.reached.shutdown(socket.SHUT_RDWR)

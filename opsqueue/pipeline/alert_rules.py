@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,17 +13,19 @@ from pydantic import ValidationError
 from opsqueue.alerts.built_in import built_in
 from opsqueue.alerts.cel import check
 from opsqueue.alerts.evaluate import NO_DATA
+from opsqueue.alerts.lately import fresh
 from opsqueue.alerts.reading import Reading, fits
 from opsqueue.alerts.replay import Replayed, replay
 from opsqueue.alerts.threshold import clear_of
 from opsqueue.errors import Conflict, InvalidRequest, NotFound
 from opsqueue.model.alert_rule import AlertRule, Notify, RunOperation
+from opsqueue.model.host import Host
 from opsqueue.model.inventory import Inventory
 from opsqueue.model.kind import Metric, OperationKind
 from opsqueue.model.misspelt import nearest
 from opsqueue.model.names import OperationType
 from opsqueue.model.request import explain
-from opsqueue.model.sample import SeriesWanted
+from opsqueue.model.sample import Last, Point, SeriesWanted
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.world import World
@@ -168,18 +171,23 @@ def try_rule(
     """What the rule would have done with the stored samples of that time; nothing is written."""
     if rule.finding is not None:
         raise InvalidRequest("findings are not kept as samples: only rules over numbers can be tried over the past")
-    readings = (one for host in inventory for one in _past(connection, inventory, host, rule, now, seconds))
-    return replay(rule, readings, limits_of(settings))
-
-
-def _past(
-    connection: Connection, inventory: Inventory, host: str, rule: AlertRule, now: float, seconds: float
-) -> Iterator[Reading]:
+    limits = limits_of(settings)
     wanted = SeriesWanted(name="past", metrics=(rule.metric or "*",), ago=seconds)
+    pasts = ((host, rollups.read(connection, host, wanted, now)) for host in inventory)
+    return replay(rule, (one for host, past in pasts for one in _past(inventory[host], past, limits.interval)), limits)
+
+
+def _past(host: Host, series: Mapping[str, Sequence[Point]], interval: float) -> Iterator[Reading]:
     at: dict[float, dict[str, Metric]] = defaultdict(dict)
-    for name, points in rollups.read(connection, host, wanted, now).items():
+    for name, points in series.items():
         unit = unit_of(name)
         for point in points:
             at[point.at][name] = Metric(name=name, value=point.mean, unit=unit)
+    before: dict[str, Last] = {}
     for moment in sorted(at):
-        yield Reading(host=inventory[host], at=moment, metrics=at[moment])
+        yield Reading(host=host, at=moment, metrics=at[moment], lately=partial(fresh, before, moment, interval))
+        before |= {name: _last(one, moment, before.get(name)) for name, one in at[moment].items()}
+
+
+def _last(metric: Metric, at: float, before: Last | None) -> Last:
+    return Last(metric.value or 0.0, at, at - before.at if before else 0.0)

@@ -11,7 +11,7 @@ from opsqueue.alerts.escalation import ack_over
 from opsqueue.alerts.evaluate import covers, judged, no_data, unheard, without_data
 from opsqueue.alerts.fingerprint import fingerprint
 from opsqueue.alerts.matching import BY_WINDOW, Inhibitions, muted_by
-from opsqueue.alerts.state import Limits, end, forgettable, told
+from opsqueue.alerts.state import Limits, abandoned, forgettable, told
 from opsqueue.model.alert import Alert, AlertState, Group, Kind, Notice, Silence, Transition
 from opsqueue.model.alert_rule import AlertRule, Route
 from opsqueue.model.host import Host
@@ -141,8 +141,8 @@ def _beyond(seen: View) -> set[str]:
 def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) -> tuple[Alert, list[Transition]]:
     rule = seen.rules.get(alert.rule)
     if why := _gone(seen, alert):
-        found = end(alert, seen.now, why)
-        return replace(found.alert, history="", flapping=False), list(found.transitions)
+        found = abandoned(alert, seen.now, why)
+        return found.alert, list(found.transitions)
     lines: list[Transition] = []
     after = alert
     if rule is not None and rule.name != EXTERNAL.name:  # whoever decided those says when they are over
@@ -255,9 +255,16 @@ def _grouped(world: World, seen: View, faults: Faults) -> tuple[dict[str, Group]
     for alert in filter(_heard, seen.alerts):
         with faults.apart(alert.fingerprint, "finding its group"):
             group = grouping.group_of(alert, grouping.route_of(alert, world.settings.alerts.routes), seen.now)
-            groups.setdefault(group.key, group)
+            if group.key not in groups:
+                groups[group.key] = _begun(world, group)
             members.setdefault(group.key, []).append(alert)
     return groups, members
+
+
+def _begun(world: World, group: Group) -> Group:
+    """A new group, whose messages are none of those before, though the clock be set back since."""
+    with world.store.read() as connection:
+        return replace(group, number=max(group.number, tellings.last_number(connection, f"alerts:{group.key}:")))
 
 
 def _tell_group(world: World, seen: View, group: Group, members: Sequence[Alert], route: Route) -> None:

@@ -10,7 +10,7 @@ from opsqueue.model.alert_rule import RunOperation
 from opsqueue.pipeline.alert_desk import alert_json, ended_json, transition_json
 from opsqueue.pipeline.alert_people import one_alert
 from opsqueue.pipeline.alerting import rules_now
-from opsqueue.pipeline.remediate import command, standing
+from opsqueue.pipeline.remediate import command, standing, windows_for
 from opsqueue.pipeline.world import World
 from opsqueue.store import alert_parts, alerts, tellings
 from opsqueue.store.engine import Connection
@@ -79,6 +79,7 @@ def _repair(world: World, connection: Connection, alert: Alert) -> dict[str, Any
         "now": now.do if now else "nothing",
         "why": now.why if now else "it does not fire",
         "policy": rule.remediation.model_dump(mode="json"),
+        "windows": len(windows_for(world, rule, alert)),
         "tries": [
             {
                 "number": one.number,

@@ -8,24 +8,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from opsqueue.alerts.built_in import built_in
 from opsqueue.alerts.evaluate import Evaluated, begins, evaluate
+from opsqueue.alerts.lately import fresh
 from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.state import Limits
 from opsqueue.beat_schedule import build
 from opsqueue.model.alert import Alert
 from opsqueue.model.alert_rule import AlertRule
+from opsqueue.model.fact import Reading as SystemReading
+from opsqueue.model.fact import Script
+from opsqueue.model.host import Host
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import TargetState
 from opsqueue.model.record import Operation, Target
 from opsqueue.pipeline.alert_intake import EXTERNAL
 from opsqueue.pipeline.collect import DOWN, metrics_of
+from opsqueue.pipeline.submit import params_for
 from opsqueue.pipeline.world import World
 from opsqueue.settings import Settings
-from opsqueue.store import alert_parts, alerts
+from opsqueue.store import alert_parts, alerts, samples
 from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.alerts")
@@ -101,10 +106,27 @@ def readings(
             scope=_scope(operation.parameters),
             looked=target.verified_at is not None,
             every=every,
+            reached=partial(_reached, world, operation, inventory[target.host]),
+            lately=cache(partial(_lately, world, target)),
         )
         for target in sorted(targets, key=lambda one: one.host)
         if target.host in inventory and (target.verified_at or target.host in by_host)
     )
+
+
+def _reached(world: World, operation: Operation, host: Host) -> bool:
+    """Whether it asked the host itself: a health check may only try what others see of it."""
+    if not operation.looking:
+        return True
+    kind = world.kind(operation.type)
+    facts = kind.facts(params_for(kind, operation.parameters, host))
+    return any(isinstance(fact.ask, Script | SystemReading) for fact in facts)
+
+
+def _lately(world: World, target: Target) -> Mapping[str, float]:
+    at = target.verified_at or target.finished_at or world.now()
+    with world.store.read() as connection:
+        return fresh(samples.last(connection, target.host), at, world.settings.monitoring_interval)
 
 
 def _scope(parameters: Mapping[str, Any]) -> str:

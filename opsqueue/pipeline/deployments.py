@@ -191,8 +191,8 @@ def _measured(connection: Connection, deployment: Deployment, check: Operation |
 def _later(world: World, connection: Connection, deployment: Deployment) -> str:
     """The version of a later deployment of the service on one of the same hosts; empty: there is none."""
     here = hosts_of(world, deployment.systems)
-    later = (one for one in deployments.since(connection, deployment) if here & hosts_of(world, one.systems))
-    return next((one.version for one in later), "")
+    since = deployments.since(connection, deployment, world.now())
+    return next((one.version for one in since if here & hosts_of(world, one.systems)), "")
 
 
 def _monitor(tx: Connection, world: World, deployment: Deployment, now: float) -> None:

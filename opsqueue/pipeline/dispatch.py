@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from opsqueue.errors import BrokerUnreachable
 from opsqueue.pipeline.world import World
-from opsqueue.store import holds, operations
+from opsqueue.store import deliveries, holds, operations
+from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.dispatch")
 _BATCH = 200
@@ -30,9 +31,7 @@ def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
         far = now + 2 * _LEASE
         if not holds.take_lease(tx, "reconciler", holder=world.worker, now=now, until=now + _LEASE, far=far):
             return 0
-        lease = world.settings.worker.lease_seconds
-        if mended := operations.mend_clock(tx, now=now, far=max(_FAR, 2 * lease), until=now + lease):
-            _log.warning("the clock was set back: %d operations were due in the far future", mended)
+        _mend_clock(tx, now, world.settings.worker.lease_seconds)
         due = operations.due(
             tx,
             now=now,
@@ -45,6 +44,15 @@ def reconcile(world: World, queued: Mapping[str, int] | None = None) -> int:
     for operation in due:
         world.dispatch(operation)
     return len(due)
+
+
+def _mend_clock(tx: Connection, now: float, lease: float) -> None:
+    far = max(_FAR, 2 * lease)
+    mended = operations.mend_clock(tx, now=now, far=far, until=now + lease)
+    to_tell = deliveries.mend_clock(tx, now, far)
+    operations.wake(tx, to_tell, now)
+    if mended or to_tell:
+        _log.warning("the clock was set back: %d operations were due in the far future", mended + len(to_tell))
 
 
 def wake_waiting(world: World) -> None:

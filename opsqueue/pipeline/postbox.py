@@ -23,6 +23,8 @@ _log = logging.getLogger("opsqueue.postbox")
 FAILED = "channel-failed:"
 """How the events begin that tell of a channel which does not work; when they fail, nobody is told of that."""
 _MINUTE = 60.0
+_AHEAD = 120.0
+"""Seconds by which clocks of the cluster may differ; what was sent later than that was so before ours was set back."""
 _KEEP = 86_400.0
 """Seconds for which what was sent is remembered, where no rule looks further back."""
 
@@ -106,9 +108,10 @@ def _before(tx: Connection, rules: ChannelRules, delivery: Delivery, said: str, 
     channel, event = delivery.channel, event_of(delivery)
     sends.lock(tx, channel)
     longest = max(_MINUTE, rules.digest_minutes * _MINUTE if rules.digest_above else 0.0)
+    end, same = now + _AHEAD, rules.same_within
     return Before(
-        sent=sends.since(tx, channel, now - longest, besides=event),
-        same=sends.same(tx, channel, said, now - rules.same_within, besides=event) if rules.same_within else None,
+        sent=sends.since(tx, channel, now - longest, until=end, besides=event),
+        same=sends.same(tx, channel, said, now - same, until=end, besides=event) if same else None,
         summary_at=tellings.summary_due(tx, channel) if rules.digest_above else None,
     )
 

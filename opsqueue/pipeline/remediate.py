@@ -10,14 +10,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from opsqueue.alerts.grouping import route_of
-from opsqueue.alerts.remediation import Fleet, decide, settle
+from opsqueue.alerts.remediation import AHEAD, Fleet, decide, settle
 from opsqueue.alerts.state import told
 from opsqueue.errors import NotFound, OpsqueueError
 from opsqueue.model.alert import Alert, Attempt, Decision, Kind
 from opsqueue.model.alert_rule import AlertRule, RunOperation
-from opsqueue.model.names import Stage
+from opsqueue.model.names import Outcome, Stage
 from opsqueue.model.record import Operation
 from opsqueue.model.request import Request, parse_request
+from opsqueue.model.window import Window
 from opsqueue.notify.alert_message import of_one
 from opsqueue.pipeline.alert_faults import Faults
 from opsqueue.pipeline.alert_people import steps_of
@@ -30,6 +31,7 @@ from opsqueue.store.engine import Connection
 _log = logging.getLogger("opsqueue.alerts")
 _DAY = 86_400.0
 #: Numbers in the table of escalation steps that no configuration reaches: each is said once for an incident.
+_DONE = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED})
 _SAID = {"exhausted": 1000, "brake": 1001}
 
 
@@ -108,7 +110,8 @@ def _settle_one(world: World, rule: AlertRule | None, alert: Alert | None, attem
             _send(world, rule, alert, attempt)
         return
     ended = known.finished_at if known.stage is Stage.CLOSED else None
-    now = settle(replace(attempt, ended_at=attempt.ended_at or ended), alert, rule, world.now())
+    tried = replace(attempt, ended_at=attempt.ended_at or ended)
+    now = settle(tried, alert, rule, world.now(), done=known.outcome in _DONE)
     if now != attempt:
         _note(world, now, alert)
 
@@ -157,7 +160,7 @@ def _decision(connection: Connection, world: World, rule: AlertRule, alert: Aler
     fleet = Fleet(allowed=given.allowed, most_hosts=given.most_hosts, brake_s=given.brake_s)
     if given.dry_run:
         rule = rule.model_copy(update={"remediation": rule.remediation.model_copy(update={"dry_run": True})})
-    tried = alert_parts.hosts_wanting(connection, _type_of(rule), now - given.brake_s)
+    tried = alert_parts.hosts_wanting(connection, _type_of(rule), now - given.brake_s, now + AHEAD)
     return decide(
         rule,
         alert,
@@ -171,12 +174,19 @@ def _decision(connection: Connection, world: World, rule: AlertRule, alert: Aler
 
 def _window_open(world: World, rule: AlertRule, alert: Alert) -> bool:
     """As the gate will ask; a host without any window may be changed at any time."""
+    if alert.host not in world.inventory:
+        return False
+    windows = windows_for(world, rule, alert)
+    return not windows or any(one.contains(world.now()) for one in windows)
+
+
+def windows_for(world: World, rule: AlertRule, alert: Alert) -> tuple[Window, ...]:
+    """The windows that count for a repair on the alert's host; none: it has none, or is not known."""
     host = world.inventory.get(alert.host)
     if host is None:
-        return False
+        return ()
     usual = [one for one in world.windows if one.permit and one.covers(host.name, host.groups, _type_of(rule))]
-    windows = host.windows or tuple(usual)
-    return not windows or any(one.contains(world.now()) for one in windows)
+    return host.windows or tuple(usual)
 
 
 def _write(tx: Connection, world: World, rule: AlertRule, alert: Alert, found: Decision) -> bool:
@@ -195,7 +205,11 @@ def _write(tx: Connection, world: World, rule: AlertRule, alert: Alert, found: D
     alerts.append(tx, [told(alert, Kind.REMEDIATION, now, f"{word}{found.why}")])
     if found.do == "propose" and found.operation is not None:
         lines = [found.why, f"Run it: {command(found.operation, alert.rule, alert.host)}"]
-        _call(tx, world, rule, alert, "remediation proposed", lines, f"propose:{found.attempt.number}")
+        message = of_one(alert, rule, "remediation proposed", lines, event="alerts.propose")
+        event = f"alerts:{alert.incident}:propose:{found.attempt.number}"
+        # To those who hear of the alert anyway: they are asked, and the others called when they do not answer.
+        heard = route_of(alert, world.settings.alerts.routes).tells([rule])
+        tell_later(tx, world, message, event_id=event, channels=heard)
     return True
 
 
@@ -205,7 +219,7 @@ def _call(
     """Tell a person: the last ones to be called, or where the alert goes anyway."""
     steps = steps_of(world, rule, alert)
     channels = steps[-1].channels if steps else route_of(alert, world.settings.alerts.routes).channels
-    message = of_one(alert, rule, what, lines, event=f"alerts.{event.partition(':')[0]}")
+    message = of_one(alert, rule, what, lines, event=f"alerts.{event}")
     tell_later(tx, world, message, event_id=f"alerts:{alert.incident}:{event}", channels=channels)
 
 

@@ -47,7 +47,7 @@ def tick(world: World, entry: Entry) -> Operation | None:
     slot = latest_slot(entry, now)
     with world.store.begin() as tx:
         since = schedules.known_since(tx, entry.name, now)
-        last = schedules.last_slot(tx, entry.name)
+        last = schedules.last_slot(tx, entry.name, now)
     if last is not None and last >= slot:
         return None
     if last is None and slot < since and entry.cron is not None:

@@ -31,7 +31,10 @@ _PAUSE, _LONGEST_PAUSE, _HARDLY = 0.1, 5.0, 0.02
 
 
 def upkeep(world: World) -> None:
-    """Forget what is older than the retention settings, in chunks; at most once an hour in the whole cluster."""
+    """Forget what is older than the retention settings, in chunks; at most once an hour in the whole cluster.
+
+    What is forgotten cannot be brought back, so a clock that is ahead is believed by a day each time at most.
+    """
     now = world.now()
     with world.store.begin() as tx:
         if not holds.take_lease(
@@ -39,15 +42,20 @@ def upkeep(world: World) -> None:
         ):
             return
         holds.drop_leases(tx, before=now - _DAY)
-    _prune_history(world, now - world.settings.history_retention_days * _DAY)
-    _prune_messages(world, now - world.settings.history_retention_days * _DAY)
-    _prune_sends(world, now - keep_for(world))
+        sure = holds.believed(tx, "upkeep", now, _DAY)
+    if sure < now:
+        _log.warning(
+            "the clock is %.0f days after the last upkeep: forgetting catches up by a day", (now - sure) / _DAY
+        )
+    _prune_history(world, sure - world.settings.history_retention_days * _DAY)
+    _prune_messages(world, sure - world.settings.history_retention_days * _DAY)
+    _prune_sends(world, sure - keep_for(world))
     with world.store.begin() as tx:
-        deployments.prune(tx, now - world.settings.history_retention_days * _DAY)
+        deployments.prune(tx, sure - world.settings.history_retention_days * _DAY)
     _roll(world, now)
-    _prune_samples(world, now)
-    _prune_alerts(world, now - world.settings.alerts.history_retention_days * _DAY)
-    rotate_logs(world.settings.log_dir, world.settings.log_retention_days, now)
+    _prune_samples(world, sure)
+    _prune_alerts(world, sure - world.settings.alerts.history_retention_days * _DAY)
+    rotate_logs(world.settings.log_dir, world.settings.log_retention_days, sure)
 
 
 def _prune_history(world: World, before: float) -> None:

@@ -178,10 +178,10 @@ def running_attempts(connection: Connection) -> list[Attempt]:
     return [_attempt_of(row) for row in connection.execute(query).mappings()]
 
 
-def hosts_wanting(connection: Connection, kind: str, since: float) -> set[str]:
-    """The hosts on which an operation of this type was tried since then."""
-    tried = alert_attempts.c.state.in_(["running", "helped", "failed"])
-    query = select(alert_attempts.c.host).where(alert_attempts.c.type == kind, alert_attempts.c.at >= since, tried)
+def hosts_wanting(connection: Connection, kind: str, since: float, until: float) -> set[str]:
+    """The hosts on which an operation of this type was tried between these times."""
+    tried = alert_attempts.c.state.in_(["running", "helped", "failed"]), alert_attempts.c.at.between(since, until)
+    query = select(alert_attempts.c.host).where(alert_attempts.c.type == kind, *tried)
     return set(connection.execute(query.distinct()).scalars())
 
 

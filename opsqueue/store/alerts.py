@@ -104,9 +104,14 @@ def save(tx: Connection, before: Alert, after: Alert, lines: Sequence[Transition
 
 
 def mend_clock(tx: Connection, now: float, far: float) -> int:
-    """Bring back alerts whose last sample is from a future that cannot be; returns how many."""
-    times = {name: _at_most(table.c[name], now) for name in ("active_at", "fired_at", "kept_since", "last_at")}
-    late = update(table).where(table.c.last_at > now + far)
+    """Bring back alerts whose last sample, or acknowledgement, is from a future that cannot be; returns how many."""
+    names = ("active_at", "fired_at", "kept_since", "last_at", "acked_at")
+    times: dict[str, Any] = {name: _at_most(table.c[name], now) for name in names}
+    lasts = table.c.acked_until - table.c.acked_at
+    over = (table.c.acked_by == "") & (table.c.acked_until > now)
+    times["acked_until"] = case((over, now), (table.c.acked_at > now, now + lasts), else_=table.c.acked_until)
+    ahead = table.c.last_at > now + far, table.c.acked_at > now + far, over & (table.c.acked_until > now + far)
+    late = update(table).where(or_(*ahead))
     return tx.execute(late.values({**times, "version": table.c.version + 1})).rowcount
 
 

@@ -16,6 +16,8 @@ from opsqueue.store.schema_deployments import monitored
 
 _JSON = ("systems", "check", "rollback")
 _LEAST_PREFIX = 4
+_AHEAD = 120.0
+"""Seconds by which clocks of the cluster may differ; what is later than that was written before ours was set back."""
 
 
 def create(tx: Connection, deployment: Deployment, digest: str) -> bool:
@@ -84,9 +86,10 @@ def newest(connection: Connection, services: Collection[str]) -> dict[str, float
     return {str(row[0]): float(row[1]) for row in rows}
 
 
-def since(connection: Connection, deployment: Deployment) -> list[Deployment]:
-    """Later ones of the same service, the newest first."""
+def since(connection: Connection, deployment: Deployment, now: float) -> list[Deployment]:
+    """Later ones of the same service, the newest first; one of a future that cannot be is an earlier one."""
     query = select(table).where(table.c.service == deployment.service, table.c.created_at > deployment.created_at)
+    query = query.where(table.c.created_at <= now + _AHEAD)
     rows = connection.execute(query.order_by(table.c.created_at.desc()).limit(100)).mappings()
     return [_deployment(row) for row in rows]
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from opsqueue.model.record import Freeze
-from opsqueue.store.gently import insert_new
+from opsqueue.store.gently import insert_new, put
 from opsqueue.store.rows import freeze_of, pack
+from opsqueue.store.schema import believed as table_of_clocks
 from opsqueue.store.schema import freezes, leases, locks, slots
 
 _LOCKS_OF = select(locks.c.host).where(locks.c.operation_id == bindparam("the_operation"))
@@ -139,6 +140,17 @@ def lease_of(connection: Connection, name: str) -> tuple[str, float] | None:
 def give_lease_back(tx: Connection, name: str, *, holder: str) -> None:
     """Let the next one have `name` at once, if it is ours."""
     tx.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+
+def believed(tx: Connection, name: str, now: float, most: float) -> float:
+    """The time by which `name` may act: now, but no more than `most` seconds after the time that it last went by.
+
+    So a clock that is years ahead for a while moves it on by that much, and no further.
+    """
+    before = tx.execute(select(table_of_clocks.c.at).where(table_of_clocks.c.name == name)).scalar()
+    at = now if before is None else min(now, before + most)
+    put(tx, table_of_clocks, {"name": name, "at": at})
+    return float(at)
 
 
 def drop_leases(tx: Connection, before: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select, update
 
 from opsqueue.model.kind import Metric
+from opsqueue.model.sample import Last
 from opsqueue.store.gently import insert_new_rows
 from opsqueue.store.rows import in_parts
 from opsqueue.store.schema import samples, series
@@ -17,6 +18,19 @@ from opsqueue.store.turns import together
 _PLACES = select(series.c.host, series.c.metric, series.c.id, series.c.rolled_until, series.c.raw_from).where(
     series.c.host.in_(bindparam("hosts", expanding=True))
 )
+# One step in the key for each series; a join would go through all of their samples.
+_OF_SERIES = select(samples.c.at).where(samples.c.series_id == series.c.id).order_by(samples.c.at.desc())
+_LAST = select(
+    series.c.metric,
+    *(
+        one.correlate(series).scalar_subquery()
+        for one in (
+            _OF_SERIES.with_only_columns(samples.c.value).limit(1),
+            _OF_SERIES.limit(1),
+            _OF_SERIES.limit(1).offset(1),
+        )
+    ),
+).where(series.c.host == bindparam("the_host"))
 _ANEW = (
     update(series)
     .where(series.c.id == bindparam("the_series"), series.c.rolled_until > bindparam("since"))
@@ -94,6 +108,16 @@ def units(connection: Connection, host: str) -> dict[str, str]:
     """Every metric that was ever measured of a host, and its unit."""
     rows = connection.execute(select(series.c.metric, series.c.unit).where(series.c.host == host))
     return {str(metric): str(unit or "") for metric, unit in rows}
+
+
+def last(connection: Connection, host: str) -> dict[str, Last]:
+    """The newest number of each series of a host, as far as they are kept."""
+    rows = connection.execute(_LAST, {"the_host": host})
+    return {
+        name: Last(value, at, at - (at if older is None else older))
+        for name, value, at, older in rows
+        if at is not None
+    }
 
 
 def read(connection: Connection, host: str, metric: str, since: float) -> list[tuple[float, float]]:

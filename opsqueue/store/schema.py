@@ -242,6 +242,13 @@ schedules = Table(
     Column("known_since", Double, nullable=False),  # slots before it are not caught up
 )
 
+believed = Table(
+    "believed",
+    metadata,
+    Column("name", Text, primary_key=True),  # who went by it
+    Column("at", Double, nullable=False),
+)
+
 series = Table(
     "series",
     metadata,

@@ -29,17 +29,19 @@ def accepted(tx: Connection, channel: str, event: str, *, at: float) -> None:
     tx.execute(update(table).where(table.c.channel == channel, table.c.event == event).values(accepted=True, at=at))
 
 
-def since(connection: Connection, channel: str, at: float, *, besides: str) -> tuple[float, ...]:
-    """When other events were last sent there since then, in order."""
-    query = select(table.c.at).where(table.c.channel == channel, table.c.at > at, table.c.event != besides)
-    return tuple(connection.execute(query.order_by(table.c.at)).scalars())
+def since(connection: Connection, channel: str, at: float, *, until: float, besides: str) -> tuple[float, ...]:
+    """When other events were last sent there since then and not after `until`, in order."""
+    query = select(table.c.at).where(table.c.channel == channel, table.c.at > at, table.c.at <= until)
+    return tuple(connection.execute(query.where(table.c.event != besides).order_by(table.c.at)).scalars())
 
 
-def same(connection: Connection, channel: str, content: str, at: float, *, besides: str) -> tuple[str, float] | None:
-    """Another event with this content that was accepted there since then, and when."""
+def same(
+    connection: Connection, channel: str, content: str, at: float, *, until: float, besides: str
+) -> tuple[str, float] | None:
+    """Another event with this content that was accepted there since then and not after `until`, and when."""
     row = connection.execute(
         select(table.c.event, table.c.at)
-        .where(table.c.channel == channel, table.c.at > at, table.c.event != besides)
+        .where(table.c.channel == channel, table.c.at > at, table.c.at <= until, table.c.event != besides)
         .where(table.c.accepted, table.c.content == content)
         .order_by(table.c.at.desc())
         .limit(1)

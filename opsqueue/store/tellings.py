@@ -89,6 +89,15 @@ def beside(connection: Connection, prefix: str, channel: str) -> list[tuple[str,
     return [(event, unpack(payload)) for event, payload in connection.execute(query)]
 
 
+def last_number(connection: Connection, prefix: str) -> int:
+    """The number of the last event that begins so, which has as many digits as the others; 0: there is none."""
+    begins = (messages.c.event >= prefix, messages.c.event < prefix + chr(0x10FFFF))
+    last = str(connection.execute(select(func.max(messages.c.event)).where(*begins)).scalar() or "").removeprefix(
+        prefix
+    )
+    return int(last) if last.isdecimal() else 0
+
+
 def naming(connection: Connection, prefix: str, word: str, since: float, limit: int) -> list[Mapping[str, Any]]:
     """The messages whose events begin so and that name the word to programs: event, created_at, title; newest first."""
     begins = (messages.c.event >= prefix, messages.c.event < prefix + chr(0x10FFFF), messages.c.created_at >= since)

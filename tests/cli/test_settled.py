@@ -194,6 +194,7 @@ def test_secrets_that_cannot_be_read_are_told_and_those_that_can_are_not_shown(e
     asked = {"repository": "/srv/backups", "password": {"$secret": "env:OQ_NO_SUCH"}}
     empty.set(
         notification_channels={"webhook": "http://127.0.0.1:9/x"},
+        default_channels=["webhook"],
         notification_rules={"webhook": {"signing_key": {"$secret": f"file:{key}"}}},
         alerts={"receive_token": {"$secret": f"file:{tmp_path}/none"}},
         ssh={"key_passphrase": {"$secret": f"file:{good}"}},
@@ -221,6 +222,16 @@ def test_secrets_that_cannot_be_read_are_told_and_those_that_can_are_not_shown(e
 
 def _states(said):
     return {one["check"]: one["state"] for one in said.json["checks"]}
+
+
+def test_alerts_that_reach_nobody_are_doubted(empty):
+    empty.set(notification_channels={"webhook": "http://localhost:8000/alerts"})
+    (doubt,) = empty("config", "check", "--output", "json").json["doubts"]
+    assert doubt.startswith("alerts are told to the log alone: name a channel (webhook)")
+    empty.set(alerts={"routes": [{"name": "all", "channels": ["webhook"]}]})
+    assert empty("config", "check", "--output", "json").json["doubts"] == []
+    empty.set(alerts={}, default_channels=["webhook"])
+    assert empty("config", "check", "--output", "json").json["doubts"] == []
 
 
 def test_the_doctor_finds_a_fresh_installation_usable(empty):

@@ -319,8 +319,8 @@ def test_a_try_is_written_once_and_kept_while_it_is_at_it(store):
         assert alert_parts.add_attempt(tx, an_attempt(3, state="proposed", host="h3"))
     with store.read() as connection:
         assert alert_parts.attempts(connection, "cpu", "h1", AT + 999) == [an_attempt()], "old, and running"
-        assert alert_parts.hosts_wanting(connection, "service_restart", AT) == {"h1", "h2"}
-        assert alert_parts.hosts_wanting(connection, "service_restart", AT + 2) == {"h2"}
+        assert alert_parts.hosts_wanting(connection, "service_restart", AT, AT + 9) == {"h1", "h2"}
+        assert alert_parts.hosts_wanting(connection, "service_restart", AT + 2, AT + 9) == {"h2"}
         assert [one.number for one in alert_parts.running_attempts(connection)] == [1, 2]
     ended = an_attempt(state="failed", ended_at=AT + 70)
     with store.begin() as tx:

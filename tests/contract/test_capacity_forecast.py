@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -190,6 +191,25 @@ def test_whatever_the_past_was_it_is_judged_and_shown_without_a_number_that_is_n
     assert all(metric.value is None or math.isfinite(metric.value) for metric in analysis.metrics)
     names = [metric.name for metric in analysis.metrics]
     assert len(names) == len(set(names))
+    assert OPERATION.report(params, seen)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats() | st.floats(1, 5), min_size=20, max_size=60))
+@example([1.7e308, -1.7e308] * 15)
+@example([1.7e308] * 30)
+def test_what_a_host_says_of_itself_may_be_any_number(values):
+    end = (FIRST + 120) * DAY
+    daily = {"queue": tuple(Point.raw(end - (len(values) - n) * DAY, v) for n, v in enumerate(values))}
+    params = CapacityPlanningParams.model_validate({"limits": {"queue": 1000}})
+    seen = Seen(
+        host="h", before={}, after={}, metrics={}, earlier={}, at=end + 3600.0,
+        thresholds={"cpu_usage": 80.0, "memory_usage": 85.0, "disk_usage": 90.0},
+        series={"days": daily, "minutes": {}, "forecasts": {}},
+    )  # fmt: skip
+    analysis = OPERATION.analyse(params, seen)
+    json.dumps([finding.evidence for finding in analysis.findings], allow_nan=False)
+    assert all(metric.value is None or math.isfinite(metric.value) for metric in analysis.metrics)
     assert OPERATION.report(params, seen)
 
 

@@ -264,16 +264,18 @@ def test_what_was_sent_is_counted_by_recipient(store):
         for number in range(3):
             sends.note(tx, "email", f"e{number}", at=AT + number, content="same")
         sends.note(tx, "slack", "e0", at=AT, content="same")
-        assert sends.since(tx, "email", AT, besides="e2") == (AT + 1,)
-        assert sends.same(tx, "email", "same", AT - 1, besides="e2") is None
+        assert sends.since(tx, "email", AT, until=AT + 9, besides="e2") == (AT + 1,)
+        assert sends.same(tx, "email", "same", AT - 1, until=AT + 9, besides="e2") is None
         assert sends.last_accepted(tx, "email") == 0.0
         sends.accepted(tx, "email", "e0", at=AT + 5)
-        assert sends.same(tx, "email", "same", AT - 1, besides="e2") == ("e0", AT + 5)
-        assert sends.same(tx, "email", "same", AT - 1, besides="e0") is None
-        assert sends.same(tx, "email", "other", AT - 1, besides="e2") is None
+        assert sends.same(tx, "email", "same", AT - 1, until=AT + 9, besides="e2") == ("e0", AT + 5)
+        assert sends.same(tx, "email", "same", AT - 1, until=AT + 9, besides="e0") is None
+        assert sends.same(tx, "email", "same", AT - 1, until=AT + 4, besides="e2") is None
+        assert sends.same(tx, "email", "other", AT - 1, until=AT + 9, besides="e2") is None
         assert sends.last_accepted(tx, "email") == AT + 5
         sends.note(tx, "email", "e1", at=AT + 9, content="same")
-        assert sends.since(tx, "email", AT + 5, besides="") == (AT + 9,)
+        assert sends.since(tx, "email", AT + 5, until=AT + 9, besides="") == (AT + 9,)
+        assert sends.since(tx, "email", AT + 5, until=AT + 8, besides="") == ()
 
 
 def test_the_last_that_each_channel_took_is_remembered(store):

@@ -116,8 +116,9 @@ def test_a_slot_of_a_schedule_is_taken_once(store):
     with pytest.raises(NotFound):
         get(store, "op-2")
     with store.read() as connection:
-        assert schedules.last_slot(connection, "nightly") == AT + 1
-        assert schedules.last_slot(connection, "weekly") is None
+        assert schedules.last_slot(connection, "nightly", AT + 1) == AT + 1
+        assert schedules.last_slot(connection, "nightly", AT - 3600) is None, "of a time that has not come"
+        assert schedules.last_slot(connection, "weekly", AT) is None
 
 
 def test_what_is_due_is_leased_to_one(store):

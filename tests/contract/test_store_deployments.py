@@ -108,7 +108,7 @@ def test_the_list_is_of_a_service_and_the_newest_first(store):
     assert [one.id for one in read(store, deployments.listed)] == [other.id, ONE.id]
     assert [one.id for one in read(store, deployments.listed, limit=1)] == [other.id]
     assert [one.id for one in read(store, deployments.listed, service="shop")] == [ONE.id]
-    assert read(store, deployments.since, ONE) == []
+    assert read(store, deployments.since, ONE, AT) == []
 
 
 def test_later_ones_of_the_service_and_earlier_ones(store):
@@ -116,7 +116,8 @@ def test_later_ones_of_the_service_and_earlier_ones(store):
     create(store, *rows)
     for row, state in zip(rows, ["healthy", "healthy", "failed", "checking"], strict=True):
         move(store, row, state)
-    assert [one.version for one in read(store, deployments.since, rows[1])] == ["5", "4"]
+    assert [one.version for one in read(store, deployments.since, rows[1], AT + 5)] == ["5", "4"]
+    assert read(store, deployments.since, rows[1], AT - 3600) == [], "of a time that has not come"
     assert [one.version for one in read(store, deployments.until, rows[2])] == ["3", "2"]
     assert [one.version for one in read(store, deployments.until, rows[2], limit=1)] == ["3"]
     assert read(store, deployments.until, replace(rows[2], service="mail")) == []

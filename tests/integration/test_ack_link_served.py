@@ -14,13 +14,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aiosmtpd.controller import Controller
+from mailkit import Mail, mail_server
 
 from opsqueue.notify.ack_link import Claim, opened, token
 from opsqueue.pipeline import alert_people
@@ -52,22 +51,6 @@ class Hook(BaseHTTPRequestHandler):
 
     def log_message(self, *_args):
         pass
-
-
-class Mailbox:
-    def __init__(self):
-        self.got = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
-        mail = message_from_bytes(envelope.content, policy=policy.default)
-        self.got.append(mail.get_body(("plain",)).get_content())
-        return "250 OK"
-
-
-class Mail(Controller):
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
 
 
 @dataclass
@@ -144,10 +127,14 @@ class Room:
         finally:
             world.store.close()
         found = {"webhook": self.hook.got[-1].get("ack_url", "")}
-        for text in self.mail.handler.got:
+        for text in self.mails:
             for link in LINK.findall(text):
                 found[opened(parse_qs(urlsplit(link).query)["t"][0], KEY).recipient] = link
         return {who: link.removeprefix(f"http://127.0.0.1:{self.port}") for who, link in found.items()}
+
+    @property
+    def mails(self):
+        return [mail.get_body(("plain",)).get_content() for _to, mail in self.mail.handler.got]
 
     def acked(self):
         with self.store.read() as connection:
@@ -164,13 +151,11 @@ def room(tmp_path):
     hook.got, hook.status = [], 200
     thread = threading.Thread(target=hook.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    mail = Mail(Mailbox(), hostname="127.0.0.1", port=0)
-    mail.start()
-    made = Room(tmp_path, hook, mail)
-    made.key()
-    upgrade(made.store)
-    yield made
-    mail.stop()
+    with mail_server() as mail:
+        made = Room(tmp_path, hook, mail)
+        made.key()
+        upgrade(made.store)
+        yield made
     hook.shutdown()
     thread.join()
     hook.server_close()
@@ -355,7 +340,7 @@ def test_without_the_settings_there_are_no_links(room):
         room.post("Down")
         assert room.told(**none) == {"webhook": ""}
         assert room.ask("GET", f"/ack?t={token(Claim('e', 'r', 2**33), KEY)}")[0] == 404
-        assert "opsqueue alerts ack" in room.mail.handler.got[0]
+        assert "opsqueue alerts ack" in room.mails[0]
 
 
 def test_with_a_key_that_cannot_be_used_people_are_told_all_the_same(room):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from aiosmtpd.controller import Controller
 from apprise import AppriseAsset
+from mailkit import Mail, Mailbox, mail_server
 
 from opsqueue.model.names import OperationPriority, Outcome, TargetState
 from opsqueue.model.record import Operation, Target
@@ -46,7 +48,9 @@ class Hook(BaseHTTPRequestHandler):
         self.server.got.append((self.command, self.path, self.headers, body))
         word = self.path.strip("/").partition("?")[0].partition("/")[0]
         if word == "drip":
-            return self._drip()
+            return self._drip(b"H")
+        if word == "dripped":
+            return self._drip(b"HTTP/1.0 500 Oh\r\n\r\nH")
         self.send_response(int(word))
         if word == "302":
             self.send_header("Location", f"http://elsewhere.example.com:81/200/{CANARY}")
@@ -61,9 +65,10 @@ class Hook(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def _drip(self):
+    def _drip(self, begin):
         # A byte now and then keeps the time limit of the socket alive for ever.
         try:
+            self.wfile.write(begin)
             for _ in range(100):
                 self.wfile.write(b"H")
                 time.sleep(0.05)
@@ -94,41 +99,32 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-class Mailbox:
-    """Takes mail for all but `gone@` (550) and `later@` (451)."""
+@pytest.fixture
+def dripping() -> Iterator[int]:
+    """The port of a mail server whose greeting never ends: a line now and then."""
+    over = threading.Event()
 
-    def __init__(self):
-        self.got = []
+    def greet(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while not over.wait(0.05):
+                connection.sendall(b"220-wait\r\n")
 
-    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
-        self, _server, _session, envelope, address, _options
-    ):
-        if address.startswith("gone"):
-            return "550 5.1.1 no such mailbox"
-        if address.startswith("later"):
-            return "451 4.3.0 try again later"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
+    def let_in(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=greet, args=(server.accept()[0],), daemon=True).start()
 
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
-        self.got.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 OK"
-
-
-class Mail(Controller):
-    """A server on a port that the system chose."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=let_in, args=(server,), daemon=True).start()
+        yield server.getsockname()[1]
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def mail() -> Iterator[Mail]:
-    server = Mail(Mailbox(), hostname="127.0.0.1", port=0)
-    server.start()
-    yield server
-    server.stop()
+    with mail_server() as server:
+        yield server
 
 
 def mail_channel(server: Mail, to: str) -> Channel:
@@ -196,14 +192,22 @@ def test_a_webhook_is_not_redirected(hook):
     assert len(hook.got) == 1
 
 
-def test_a_silent_and_a_dripping_webhook_end_with_the_deadline(hook, silent):
-    for port, path in ((silent, "200"), (hook.server_port, "drip")):
+@pytest.mark.parametrize("drips", ["drip", "dripped"])
+def test_a_silent_and_a_dripping_webhook_end_with_the_deadline(hook, silent, drips):
+    for port, path in ((silent, "200"), (hook.server_port, drips)):
         started = time.monotonic()
         receipt = send(web("webhook", f"http://127.0.0.1:{port}/{path}"), MESSAGE, event_id="e", timeout=0.4)
         assert time.monotonic() - started < 10
         assert (receipt.status, receipt.permanent) == ("failed", False)
     assert "no answer within 0.4 s" in receipt.error
     assert hook.hung_up.wait(20)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_webhook_at_an_ipv6_address_needs_no_port(scheme):
+    receipt = send(web("webhook", f"{scheme}://[::ffff:169.254.169.254]/200"), MESSAGE, event_id="e")
+    assert (receipt.status, receipt.permanent) == ("dead", True), "the address is looked at, not taken for a port"
+    assert "to which no webhook is sent" in receipt.error
 
 
 def test_a_webhook_that_nobody_serves_is_tried_again():
@@ -302,6 +306,35 @@ def test_a_silent_mail_server_ends_with_the_deadline(silent):
     assert time.monotonic() - started < 10
     assert (receipt.status, receipt.permanent) == ("failed", False)
     assert CANARY not in receipt.error
+
+
+class Clinging(Mailbox):
+    """Takes the mail, and then does not let go."""
+
+    async def handle_QUIT(self, _server, _session, _envelope):  # noqa: N802 - the name that aiosmtpd calls
+        await asyncio.sleep(60)
+        return "221 Bye"
+
+
+def test_a_mail_that_was_taken_is_not_sent_again_though_the_server_does_not_say_goodbye():
+    with mail_server(Clinging()) as server:
+        receipt = send(mail_channel(server, "ops@company.com"), MESSAGE, event_id="e", timeout=2)
+        taken = list(server.handler.got)
+    assert (receipt.status, len(taken)) == ("accepted", 1), receipt.error
+    assert receipt.note == "the server took it, and did not end the conversation"
+
+
+def test_a_mail_server_that_says_a_line_now_and_then_silences_no_other_service(hook, dripping):
+    url = f"mailto://127.0.0.1:{dripping}?from=a@company.com&to=b@company.com"
+    for number in range((os.cpu_count() or 1) + 5):  # more than threads that Apprise has for all services together
+        tried = send(web("email", url), MESSAGE, event_id=f"e{number}", timeout=0.2)
+        assert (tried.status, tried.permanent) == ("failed", False)
+    assert "4 earlier tries have no answer" in tried.error, "what hangs does not become more and more"
+    other = send(web("chat", f"json://127.0.0.1:{hook.server_port}/200"), MESSAGE, event_id="e")
+    assert other.status == "accepted", other.error
+    left = [thread for thread in threading.enumerate() if thread.name == "notify-aside"]
+    assert left
+    assert all(thread.daemon for thread in left), "no process waits for them when it ends"
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,14 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from aiosmtpd.controller import Controller
 from apprise.plugins.slack import NotifySlack
 from apprise.plugins.twilio import NotifyTwilio
+from mailkit import Mail, mail_server
 from sqlalchemy import select
 
 from opsqueue.cli.main import main
@@ -70,39 +69,10 @@ def hook() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-class Mailbox:
-    """Takes mail for all but `gone@`, and remembers it."""
-
-    def __init__(self):
-        self.got = []
-
-    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
-        self, _server, _session, envelope, address, _options
-    ):
-        if address.startswith("gone"):
-            return "550 5.1.1 no such mailbox"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
-        self.got.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content, policy=policy.default)))
-        return "250 OK"
-
-
-class Mail(Controller):
-    """A server on a port that the system chose."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
 @pytest.fixture
 def mail() -> Iterator[Mail]:
-    server = Mail(Mailbox(), hostname="127.0.0.1", port=0)
-    server.start()
-    yield server
-    server.stop()
+    with mail_server() as server:
+        yield server
 
 
 def mailto(server):

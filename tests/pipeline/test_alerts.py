@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -212,6 +212,42 @@ def test_a_clock_that_is_set_back_stops_nothing(room):
     assert room.said == ["high on h1: 1 resolved", "high on h1: 1 firing"], "by its own clock it was said before"
 
 
+def test_an_acknowledgement_lasts_no_longer_though_the_clock_was_ahead(room):
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    room.see(9)
+    began = room.story.clock.at
+    room.story.clock.at += 30 * 86_400
+    alert_people.ack(room.story.store, room.alerts[0].fingerprint, by="ann", now=room.story.clock.at, seconds=3600)
+    room.story.clock.at = began + 60
+    assert tick(room.world())
+    assert [alert.acked_until - room.story.clock.at for alert in room.alerts] == [3600]
+    assert [alert.acked(room.story.clock.at) for alert in room.alerts] == [True]
+    alert_people.unack(room.story.store, room.alerts[0].fingerprint, by="ann", now=room.story.clock.at + 1800)
+    room.story.clock.at += 60
+    assert tick(room.world())
+    assert [alert.acked(room.story.clock.at) for alert in room.alerts] == [False], "it was taken back"
+
+
+@pytest.mark.parametrize("back", [0, 1, 3600])
+def test_what_fires_after_the_clock_was_set_back_is_told(room, back):
+    """Its group begins anew, and numbers its messages by a time that was before: they are others all the same."""
+    room.given["rules"] = [HIGH | {"for_s": 0}]
+    for value in (9, 9, 1):
+        room.see(value, wait=300)
+        send_due(room.world())
+    numbers = [int(one["event_id"].rpartition(":")[2]) for one in room.messages]
+    room.wait(600)
+    room.story.clock.at = numbers[0] - back - 90
+    assert tick(room.world())
+    room.wait(60)
+    room.see(9, wait=30)
+    room.wait(60)
+    send_due(room.world())
+    assert sorted(room.said) == ["high on h1: 1 firing", "high on h1: 1 firing", "high on h1: 1 resolved"]
+    told = [title for _channel, _event, title in room.story.told if "high on h1" in title]
+    assert told == [f"[opsqueue] high on h1: 1 {word}" for word in ("firing", "resolved", "firing")]
+
+
 def test_it_reaches_the_channel_once_though_the_sender_dies(room):
     """Acceptance 2, to its end: decided in one look, sent by another process, with the event as idempotency key."""
     room.given["rules"] = [HIGH | {"for_s": 0}]
@@ -246,6 +282,7 @@ def test_the_thresholds_of_the_configuration_are_rules(story):
         "memory_usage": (85, 80, 300),
         "disk_usage": (90, 88, 600),
         "response_time": (5000, 4000, 180),
+        "down": (0, None, 120),
     }
     assert list(none) == ["alertmanager"]
 
@@ -269,6 +306,25 @@ def test_a_condition_text_and_a_finding_are_rules_too(room):
         assert alerts.health(connection) == {}
 
 
+def test_what_was_measured_before_is_known_as_long_as_it_counts(room):
+    room.see(9)
+    operation_id = room.story.ask("free_text")
+    room.story.drive(operation_id, alerts=room.given)
+
+    def lately(after):
+        room.story.clock.at += after
+        with room.story.store.read() as connection:
+            operation = operations.get(connection, operation_id)
+        (target,) = room.world().targets(operation)
+        later = replace(target, verified_at=room.story.clock.at)
+        (reading,) = alerting.readings(room.world(), operation, [later], [])
+        assert reading.reached(), "it asks the host, if only for its value"
+        return reading.lately()
+
+    assert lately(0) == {"value": 9.0}
+    assert lately(130) == {}, "three intervals later it counts no more"
+
+
 def test_a_rule_of_a_person_counts_at_once_and_ends_its_alerts_when_it_goes(room):
     rule = AlertRule(name="mine", metric="value", threshold=3, for_s=0)
     with room.story.store.begin() as tx:
@@ -283,11 +339,14 @@ def test_a_rule_of_a_person_counts_at_once_and_ends_its_alerts_when_it_goes(room
         assert alerts.history(connection)[0].reason == "rule_deleted"
     room.wait(600)
     assert room.said == ["mine on h1: 1 firing", "mine on h1: 1 resolved"]
+    assert "its rule is gone: whether this is over is not known" in room.messages[1]["body"]
     assert room.alerts == [], "and nothing of it is left but its history"
 
 
-@pytest.mark.parametrize("why", ["rule_disabled", "host_gone"])
-def test_what_nobody_will_judge_any_more_ends(room, why):
+@pytest.mark.parametrize(
+    ("why", "words"), [("rule_disabled", "its rule is turned off"), ("host_gone", "its host is not in the inventory")]
+)
+def test_what_nobody_will_judge_any_more_ends(room, why, words):
     room.given["rules"] = [HIGH | {"for_s": 0}]
     room.see(9)
     room.wait(300)
@@ -302,6 +361,9 @@ def test_what_nobody_will_judge_any_more_ends(room, why):
     assert {(line.rule, line.reason) for line in ended} == {("high", why), ("NoData", why)}
     room.wait(900)
     assert room.alerts == []
+    over = [one["body"] for one in room.messages if "resolved" in one["title"]]
+    assert over, room.said
+    assert all(words in body and "whether this is over is not known" in body for body in over)
 
 
 def test_a_finding_that_nobody_looks_for_again_ends_and_says_why(room):
@@ -314,6 +376,7 @@ def test_a_finding_that_nobody_looks_for_again_ends_and_says_why(room):
     assert [alert.state.value for alert in room.alerts] == ["inactive"]
     with room.story.store.read() as connection:
         assert "stale: nobody looked for it again" in alerts.history(connection)[0].reason
+    assert "stale: nobody looked for it again" in room.messages[-1]["body"], "nor is it told as good news"
     room.wait(600)
     assert room.said == ["seen on h1: 1 firing", "seen on h1: 1 resolved"]
 
@@ -650,6 +713,24 @@ def test_a_repair_that_helps_is_known_to_have_helped(room):
     assert len(room.operations()) == 1
 
 
+@pytest.mark.parametrize("policy", [{"max_per_hour": 1}, {"cooldown_s": 3600}, {"verify_within_s": 7200}])
+def test_a_try_of_before_the_clock_was_set_back_keeps_none_from_being_made(room, policy):
+    room.given |= {"rules": [mending(**policy)], "remediation": {"allowed": ["set_value"], "most_hosts": 1}}
+    room.see(8)
+    for one in room.operations():
+        room.story.drive(one.id, alerts=room.given)
+    room.wait(60)
+    room.see(1)
+    room.story.clock.at -= 86_400
+    assert tick(room.world())
+    room.wait(60)
+    room.see(8, host="h2")
+    assert {one.systems for one in room.operations()} == {("h1",), ("h2",)}, "no brake by it either"
+    room.given["remediation"]["most_hosts"] = 9
+    room.see(8)
+    assert len(room.operations()) == 3
+
+
 def test_a_crash_between_deciding_and_asking_asks_once(room):
     room.given |= {"rules": [mending()], "remediation": {"allowed": ["set_value"]}}
     room.story.machines["h1"].value = 9
@@ -692,13 +773,17 @@ def test_without_being_allowed_nothing_is_asked_for(room):
 
 
 def test_a_person_is_asked_unless_it_may_go_by_itself(room):
-    room.given |= {"rules": [mending(approve="human")], "remediation": {"allowed": ["set_value"]}}
+    room.given |= {
+        "rules": [mending(approve="human") | {"escalation": [{"after_s": 3600, "channels": ["pager"]}]}],
+        "remediation": {"allowed": ["set_value"]},
+        "routes": [{"name": "all", "channels": ["mail"]}],
+    }
     room.given["rules"][0]["name"] = "it's high"
     room.see(9)
     room.see(9)
     assert room.operations() == []
     proposed = [one for one in room.messages if "propose" in one["event_id"]]
-    assert len(proposed) == 1
+    assert [one["channels"] for one in proposed] == [["mail"]], "who hears of the alert is asked, nobody is called"
     (line,) = [line for line in proposed[0]["body"].splitlines() if "Run it: " in line]
     asked = catalogue.build("execute").parse_args(shlex.split(line.partition("Run it: opsqueue ")[2]))
     wanted = parse_request(request_of(asked))

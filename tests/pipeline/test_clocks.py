@@ -61,6 +61,36 @@ def test_missed_slots_are_caught_up_once(story):
     assert len(all_ids(story)) == 2
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("entry", [MINUTELY, DAILY])
+def test_a_clock_that_was_ahead_for_a_moment_stops_no_schedule(story, entry, known):
+    """A machine may begin with a wrong clock: what it did then is nothing for which to wait until that time comes."""
+    if known:
+        tick(story.world(), entry)
+    story.clock.at += 40 * DAY
+    tick(story.world(), entry)
+    story.clock.at += DAY
+    assert tick(story.world(), entry)
+    story.clock.at -= 41 * DAY
+    tick(story.world(), entry)
+    for _ in range(3):
+        story.clock.at += DAY
+        assert tick(story.world(), entry)
+        assert tick(story.world(), entry) is None
+
+
+def test_a_clock_that_is_set_back_has_no_slot_submitted_again(story):
+    for _ in range(10):
+        assert tick(story.world(), MINUTELY)
+        story.clock.at += 60
+    story.clock.at -= 600
+    for _ in range(10):
+        assert tick(story.world(), MINUTELY) is None
+        story.clock.at += 60
+    assert tick(story.world(), MINUTELY)
+    assert len(all_ids(story)) == 11
+
+
 def test_a_new_daily_schedule_does_not_submit_the_past(story):
     assert tick(story.world(), DAILY) is None
     story.clock.at += DAY
@@ -123,6 +153,25 @@ def test_old_history_is_forgotten_with_all_that_hangs_on_it(story):
         for table in ("events", "targets", "deliveries"):
             kept = set(connection.exec_driver_sql(f"SELECT operation_id FROM {table}").scalars())
             assert kept <= {held, recent}
+
+
+def test_a_clock_that_is_years_ahead_for_a_while_does_not_erase_the_record(story):
+    ended = [story.ask("look_value") for _ in range(3)]
+    for operation_id in ended:
+        story.drive(operation_id)
+    upkeep(story.world())
+    began = story.clock.at
+    story.clock.at += 5 * 366 * DAY
+    for _ in range(3):  # three hours, until somebody sees it
+        upkeep(story.world())
+        story.clock.at += 3600
+    story.clock.at = began + 4 * 3600
+    upkeep(story.world())
+    assert sorted(all_ids(story)) == sorted(ended)
+    for _ in range(370):  # switched off for a year: it catches up, a day each hour
+        story.clock.at += 366 * DAY if story.clock.at < began + 366 * DAY else 3600
+        upkeep(story.world())
+    assert all_ids(story) == []
 
 
 def test_it_is_forgotten_in_chunks(story):

@@ -348,6 +348,13 @@ def test_the_newest_of_many_is_looked_at_and_those_that_wait_are_not(shop, monke
     assert stands(shop, last).state == "healthy"
 
 
+def test_what_was_deployed_before_the_clock_was_set_back_is_no_later_deployment(shop):
+    assert deployed(shop, 1).state == "healthy"
+    shop.clock.at -= 3600
+    shop.machines["h1"].value = 5
+    assert deployed(shop, 2).state == "rolled_back"
+
+
 def test_nothing_is_led_back_over_a_later_deployment_of_the_same_hosts(shop):
     tell(shop)
     shop.clock.at += 1

@@ -11,6 +11,7 @@ from opsqueue.model.names import Severity
 from opsqueue.notify.message import Message
 from opsqueue.notify.receipt import ACCEPTED, MOST_ATTEMPTS, Receipt, refused
 from opsqueue.pipeline.control import cancel, retry
+from opsqueue.pipeline.dispatch import reconcile
 from opsqueue.pipeline.telling import enqueue, message_of, send_due
 from opsqueue.pipeline.upkeep import upkeep
 from opsqueue.pipeline.views import settled
@@ -261,6 +262,23 @@ def test_an_operation_stays_open_when_the_fallback_fails_too_and_a_person_says_t
     assert (shown["stage"], notes(shown)["email"]) == ("closed", ("accepted", 1))
 
 
+@pytest.mark.parametrize("given", [{}, {"most_per_minute": 1}])
+def test_an_operation_is_told_though_the_clock_is_set_back_between_two_tries(telling, given):
+    rules(telling, slack=given)
+    telling.receipts["slack"] = refused("503")
+    say(telling, "before", "slack")
+    pass_time(telling, 1)
+    operation_id = telling.ask(notification_channels=["slack"])
+    once(telling, operation_id)
+    del telling.receipts["slack"]
+    telling.clock.at -= 7200
+    reconcile(telling.world())
+    pass_time(telling, 300, step=30)
+    assert telling.drive(operation_id)["status"] == "succeeded"
+    assert telling.raw(operation_id).stage == "closed"
+    assert telling.clock.at < telling.raw(operation_id).created_at, "the old time has not come again"
+
+
 def test_the_failure_of_an_operations_channel_is_told_too(telling):
     telling.settings["default_channels"] = ("sms",)
     telling.receipts["slack"] = DEAD
@@ -501,6 +519,18 @@ def test_at_most_so_many_a_minute(telling):
         pass_time(telling, 60)
         counts.append(len(told(telling)) - before)
     assert counts == [3, 3, 3, 1]
+
+
+@pytest.mark.parametrize("given", [{"most_per_minute": 3}, {"same_within": 600}, {"digest_above": 3}])
+def test_what_was_sent_before_the_clock_was_set_back_holds_nothing_up(telling, given):
+    rules(telling, slack=given)
+    for number in range(3):
+        say(telling, f"e{number}", "slack", message=a_message(f"disk {number} full"))
+    pass_time(telling, 9)
+    telling.clock.at -= 7200
+    say(telling, "again", "slack", message=a_message("disk 0 full"))
+    pass_time(telling, 9)
+    assert states(telling, "again")["slack"] == ("accepted", 1), rows(telling, "again")["slack"].note
 
 
 def test_the_same_content_is_told_once_in_a_while(telling):

@@ -149,6 +149,8 @@ def test_a_secret_by_reference_is_read_when_it_is_needed(given, monkeypatch):
         ({"maintenance_windows": {"daily": "2-4"}}, "02:00-04:00"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "timezone": "Nowhere"}}}, "Nowhere"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "colour": "red"}}}, "colour"),
+        ({"maintenance_windows": {f"w{n}": "02:00-04:00" for n in range(101)}}, "at most 100"),
+        ({"hosts": {"a": {"windows": ["02:00-04:00"] * 101}}}, "at most 100"),
         ({"maintenance_windows": {"w": {"spec": "02:00-04:00", "permit": False}}}, "it does nothing"),
         ({"window_policy": "maybe"}, "window_policy"),
         ({"max_concurrent_operations": 0}, "max_concurrent_operations"),
@@ -287,6 +289,8 @@ CHANNELS = {"notification_channels": {"email": "a@b.co, c@b.co", "slack": "#ops"
         ({"log": {"most_per_minute": 1}}, "nothing limits the log"),
         ({"slack": {"quiet": ["25:00-07:00"]}}, "notification_rules.slack.quiet"),
         ({"slack": {"quiet": ["00:00-24:00"]}}, "never end"),
+        ({"slack": {"quiet": ["00:00-12:00", "12:00-00:00"]}}, "never end"),
+        ({"slack": {"quiet": ["Mon-Fri 00:00-24:00", "Sat,Sun 00:00-13:00", "Sat,Sun 12:30-24:00"]}}, "never end"),
         ({"slack": {"timezone": "Mars/Olympus"}}, "notification_rules.slack.timezone"),
         ({"slack": {"quiet_unless": "urgent"}}, "quiet_unless"),
         ({"slack": {"digest_above": 0}}, "digest_above"),
@@ -302,7 +306,7 @@ def test_rules_of_channels_that_cannot_be_kept_are_refused(given, rules, why):
 
 
 def test_rules_of_channels(given):
-    rules = {"slack": {"fallback": ["email", "log"]}, "email#a@b.co": {"quiet": ["Sunday 00:00-24:00", "22:00-07:00"]}}
+    rules = {"slack": {"fallback": ["email", "log"]}, "email#a@b.co": {"quiet": ["Sat,Sun 00:00-24:00", "20:00-19:59"]}}
     settings = given({**CHANNELS, "notification_rules": rules})
     assert settings.rules("slack").fallback == ("email", "log")
     assert [window.spec for window in settings.rules("email#a@b.co").windows("UTC")] == rules["email#a@b.co"]["quiet"]

@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import Any
 from urllib.parse import urlsplit
 
-from opsqueue.cli.channels import no_links, unreachable_channels
+from opsqueue.cli.channels import no_links, nobody_called, unreachable_channels
 from opsqueue.cli.login_files import unusable
 from opsqueue.cli.output import Out, dumps
 from opsqueue.cli.parsing import Parser, add_verb, verbs
@@ -51,8 +51,8 @@ def run(given: Namespace) -> int:
         raise InvalidConfig(f"the configuration cannot be honoured: {'; '.join(wrong)}")
     secrets = unreadable(references(settings, inventory.values()))
     unasked = filter(None, (never_asked_for(rule, settings) for rule in settings.alerts.rules))
-    keys = unusable(inventory.values())
-    doubts = [*unreachable_channels(settings), *no_links(settings), *secrets, *unasked, *inventory.doubts(), *keys]
+    told = [*unreachable_channels(settings), *nobody_called(settings), *no_links(settings)]
+    doubts = [*told, *secrets, *unasked, *inventory.doubts(), *unusable(inventory.values())]
     if out.json:
         out.entry({"config": str(path) if path else None, "good": True, "doubts": doubts})
         return 0

@@ -59,8 +59,8 @@ def run(given: Namespace) -> int:
 
 
 def _list(out: Out, settings: Settings, entries: Mapping[str, Entry]) -> int:
-    last = _last(settings, list(entries))
     now = time.time()
+    last = _last(settings, list(entries), now)
     listed = [_json(entry, last.get(name), now) for name, entry in sorted(entries.items())]
     out.listing("schedule", listed, HEADERS, _cells, NARROW)
     if not listed:
@@ -68,12 +68,12 @@ def _list(out: Out, settings: Settings, entries: Mapping[str, Entry]) -> int:
     return 0
 
 
-def _last(settings: Settings, names: list[str]) -> dict[str, float | None]:
+def _last(settings: Settings, names: list[str], now: float) -> dict[str, float | None]:
     with opened(settings) as store:
         if store is None:
             return {}
         with store.read() as connection:
-            return {name: last_slot(connection, name) for name in names}
+            return {name: last_slot(connection, name, now) for name in names}
 
 
 def next_slot(entry: Entry, now: float) -> float:

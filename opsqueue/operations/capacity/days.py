@@ -6,7 +6,6 @@ only when it is above yesterday already: half a day has not seen its highest val
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -21,6 +20,8 @@ _RESIZED = 0.01
 """Share by which a total differs when the volume was made larger or smaller."""
 _OFTEN = 4
 """So many changes of the total are no resizes: the room is shared with others."""
+_LARGEST = 1e100
+"""No number of a real machine is as large; the squares of those that are can not be reckoned with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def course(
     """The comparable days of a series up to the moment `at`; `totals`: bytes of the volume by day, where known."""
     today = int(at // DAY)
     values = {int(point.at // DAY): point.p95 if burst else point.high for point in points}
-    values = {day: value for day, value in sorted(values.items()) if day <= today and math.isfinite(value)}
+    values = {day: value for day, value in sorted(values.items()) if day <= today and abs(value) < _LARGEST}
     _drop_unfinished(values, today)
     days = list(values)
     cut = _Cut(days[0] if days else today)

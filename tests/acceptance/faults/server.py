@@ -10,12 +10,11 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
-from aiosmtpd.controller import Controller
+from mailkit import Mailbox, mail_server
 
 
 def _contract():
@@ -78,28 +77,22 @@ def counting_servers():
         def log_message(self, *_words):
             pass
 
-    class Mailbox:
-        async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name that aiosmtpd calls
-            got["email"].append(message_from_bytes(envelope.content, policy=policy.default)["X-Opsqueue-Event"])
-            return "250 OK"
+    class Counting(Mailbox):
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802 - the name that aiosmtpd calls
+            answer = await super().handle_DATA(server, session, envelope)
+            got["email"].append(self.got[-1][1]["X-Opsqueue-Event"])
+            return answer
 
-    class Mail(Controller):
-        def _trigger_server(self):
-            self.port = self.server.sockets[0].getsockname()[1]  # the one that the system chose
-            super()._trigger_server()
-
-    mail = Mail(Mailbox(), hostname="127.0.0.1", port=0)
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02})
-    mail.start()
     thread.start()
     try:
-        yield SimpleNamespace(got=got, mail=mail.port, web=web.server_port)
+        with mail_server(Counting()) as mail:
+            yield SimpleNamespace(got=got, mail=mail.port, web=web.server_port)
     finally:
         web.shutdown()
         thread.join()
         web.server_close()
-        mail.stop()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -10,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from opsqueue.alerts.cel import check
 from opsqueue.alerts.evaluate import MOST_ALERTS, evaluate, judged, no_data, without_data
 from opsqueue.alerts.fingerprint import fingerprint
+from opsqueue.alerts.lately import fresh
 from opsqueue.alerts.reading import Reading
 from opsqueue.alerts.replay import replay
 from opsqueue.alerts.state import Limits
 from opsqueue.alerts.statistics import reckon
+from opsqueue.errors import InvalidRequest
 from opsqueue.model.alert import Kind, Transition
 from opsqueue.model.alert_rule import AlertRule
 from opsqueue.model.host import Host
 from opsqueue.model.kind import Finding, Metric
 from opsqueue.model.names import Severity
+from opsqueue.model.sample import Last
 
 AT = 1_800_000_000.0
 HOST = Host(name="h1", address="", connector="local", groups=("web",), tags=("prod",))
@@ -157,6 +162,52 @@ def replace_rule(rule, **change):
     return rule.model_copy(update=change)
 
 
+def test_a_condition_over_all_numbers_knows_those_that_another_type_measured():
+    full = 'metrics.exists(n, n.startsWith("disk_usage:") && metrics[n] > 90)'
+    room = Room(a_rule(metric=None, threshold=None, condition=full, for_s=120))
+    room.see(reading(0, **{"disk_usage:/": 95.0}))
+    checks = replace(reading(60, health_score=100.0), lately=lambda: {"disk_usage:/": 95.0})
+    assert room.see(checks) == [], "it still holds"
+    assert room.see(replace(checks, at=AT + 120)) == [("firing", "cpu")]
+    assert room.see(replace(reading(150, up=0.0), lately=lambda: {"disk_usage:/": 5.0})) == [], "nothing is known of it"
+    assert room.see(replace(checks, at=AT + 180, lately=dict)) == [("resolved", "cpu")], "nobody measures it any more"
+
+
+def test_a_condition_may_ask_for_numbers_of_two_types():
+    room = Room(a_rule(metric=None, threshold=None, condition="cpu_usage > 80 && backup_age > 86400.0"))
+    others = {"lately": lambda: {"backup_age": 90_000.0, "cpu_usage": 99.0}}
+    assert room.see(replace(reading(0, health_score=1.0), **others)) == [], "neither is what this reading is about"
+    assert room.see(replace(reading(60, cpu_usage=85.0), **others)) == [("firing", "cpu")]
+    assert room.see(replace(reading(120, cpu_usage=75.0), **others)) == [("resolved", "cpu")], "its own number counts"
+
+
+@pytest.mark.parametrize(
+    ("age", "every", "counts"),
+    [(180, 0, True), (181, 0, False), (3600, 1200, True), (3601, 1200, False), (3 * 86_400 + 1, 9e9, False)],
+)
+def test_a_number_counts_for_three_of_its_intervals(age, every, counts):
+    assert fresh({"a": Last(1.0, AT - age, every)}, AT, 60.0) == ({"a": 1.0} if counts else {})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('cpu_usage > "x"', "> does not go between a number and a text"),
+        ("cpu_usage + 1", "this one is a number"),
+        ('metrics.exists(n, metrics[n] > "x")', "between a number and a text"),
+        ("sum(cpu_usage) > 1", "undeclared reference to 'sum'"),
+    ],
+)
+def test_a_condition_that_can_have_no_answer_is_refused(text, why):
+    with pytest.raises(InvalidRequest, match=re.escape(why)):
+        check(text)
+
+
+@pytest.mark.parametrize("text", ['labels.team == "x"', 'metrics["a:" + host] > 1', 'a > 1 || b > "x"', "a / b > 1"])
+def test_a_condition_that_may_have_one_is_not(text):
+    check(text)
+
+
 # Findings
 
 
@@ -165,14 +216,27 @@ def a_finding(code="unreachable", severity="critical", message="refused", **evid
 
 
 def test_a_finding_is_an_alert_where_a_rule_says_so():
-    room = Room(a_rule(name="down", metric=None, threshold=None, finding="unreachable"))
-    assert room.see(reading(0, [a_finding(), a_finding("else")])) == [("firing", "down")]
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="no_answer"))
+    assert room.see(reading(0, [a_finding("no_answer"), a_finding("else")])) == [("firing", "down")]
     (alert,) = room.alerts.values()
     assert (alert.severity, alert.note) == ("critical", "refused")
     assert room.see(reading(60, [], type="backup_operation")) == [], (
         "who did not look for it cannot say that it is gone"
     )
     assert room.see(reading(120, [])) == [("resolved", "down")]
+
+
+def test_whoever_reaches_a_host_ends_the_alert_that_it_is_not_reached():
+    room = Room(a_rule(name="down", metric=None, threshold=None, finding="unreachable"))
+    away = replace(reading(0, [a_finding()]), looked=False)
+    assert room.see(away) == [("firing", "down")]
+    for at, kind in ((10, "security_scan"), (20, "backup_operation")):
+        assert room.see(replace(away, at=AT + at, type=kind)) == [], "one host that is away is one alert"
+    assert len(room.alerts) == 1
+    around = replace(reading(60, [], type="health_check"), reached=lambda: False)
+    assert room.see(around) == [], "its web server answers: that says nothing of the way to the host"
+    assert room.see(replace(reading(70, [], type="health_check"), looked=False)) == []
+    assert room.see(reading(80, [], type="capacity_planning")) == [("resolved", "down")]
 
 
 def test_who_looked_for_something_else_cannot_say_that_it_is_gone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -12,6 +13,7 @@ from opsqueue.alerts import grouping
 from opsqueue.model.alert import Alert, AlertState, Group
 from opsqueue.model.alert_rule import Route
 from opsqueue.model.names import Severity
+from opsqueue.notify.alert_message import of_group
 
 AT = 1_800_000_000.0
 ROUTE = Route()
@@ -218,3 +220,18 @@ def test_nothing_is_told_too_soon_or_without_a_reason(steps):
         assert set(ended) <= known, "nothing ends of which nobody knew"
         known |= set(hosts)
         last = at
+
+
+def test_a_message_to_a_program_holds_as_many_alerts_as_receivers_take(room, firing):
+    """413 would be the end of the whole message."""
+    labels = {f"label_{number}": "ü" * 1000 for number in range(20)}
+    for number in range(60):
+        alert = firing(host=f"h{number}")
+        room.put(0, replace(alert, labels={**alert.labels, **labels}))
+    assert room.look(30)
+    payload = of_group(room.told[0], {}).payload
+    assert payload["alerts_total"] == 60
+    assert 1 <= len(payload["alerts"]) < 60
+    assert len(json.dumps(payload)) < 2**20
+    one = replace(room.told[0], firing=(replace(firing(), note="x" * 10**6),))
+    assert len(of_group(one, {}).payload["alerts"]) == 1, "a single one is told, however long"

@@ -142,6 +142,14 @@ def test_what_helped_is_known_by_the_same_rule(firing):
     assert [one.state for one in loop.attempts] == ["helped"]
 
 
+def test_one_whose_operation_failed_did_not_help_and_is_not_waited_for(firing):
+    attempt = replace(Loop(firing()).turn(0).attempt, ended_at=AT + 5)
+    assert settle(attempt, firing(), a_rule(), AT + 6).state == "running"
+    assert settle(attempt, firing(), a_rule(), AT + 6, done=False).state == "failed"
+    over = replace(firing(), state=AlertState.INACTIVE)
+    assert settle(attempt, over, a_rule(), AT + 6, done=False).state == "helped"
+
+
 def test_it_is_not_known_before_its_operation_has_ended(firing):
     attempt = Loop(firing()).turn(0).attempt
     over = replace(firing(), state=AlertState.INACTIVE)
