@@ -20,9 +20,13 @@ from opsqueue.pipeline.schedule import next_slot
 from opsqueue.settings import Settings, load
 from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app
+from opsqueue.tasks.voice import speak
 
 _TOO_SOON = 0.010
 """Seconds by which Beat comes earlier than it is told; it would ask again and again until the slot is there."""
+
+_SENT = {"queue": "intake", "ignore_result": True}
+"""How each message goes; without the second word Celery listens for a result, and gives up when Redis goes away."""
 
 
 class Slots(BaseSchedule):  # type: ignore[misc]  # Celery is untyped
@@ -52,13 +56,13 @@ class Slots(BaseSchedule):  # type: ignore[misc]  # Celery is untyped
 def entries(settings: Settings, nowfun: Callable[[], datetime] | None = None) -> dict[str, Any]:
     """The schedule in Celery's form: one tick for each entry at its slots, and the upkeep."""
     ticks = {name: _celery(entry, nowfun) for name, entry in build(settings, catalogue()).items()}
-    upkeep = {"task": "opsqueue.upkeep", "schedule": UPKEEP_SECONDS, "options": {"queue": "intake"}}
+    upkeep = {"task": "opsqueue.upkeep", "schedule": UPKEEP_SECONDS, "options": _SENT}
     return {**ticks, "upkeep": upkeep}
 
 
 def _celery(entry: Entry, nowfun: Callable[[], datetime] | None) -> dict[str, Any]:
     # A tick that nobody took before the next is worth nothing: the worker finds the newest slot by itself.
-    options = {"queue": "intake", "expires": entry.every or 3600}
+    options = {**_SENT, "expires": entry.every or 3600}
     return {"task": "opsqueue.tick", "schedule": Slots(entry, nowfun), "args": (entry.name,), "options": options}
 
 
@@ -68,6 +72,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--config")
     settings = load(parser.parse_args(words).config)
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
+    speak(settings, "beat")
     transport.install()
     app = make_app(settings)
     app.conf.beat_schedule = entries(settings)
