@@ -75,6 +75,11 @@ def _trace(record: logging.LogRecord) -> str:
     return " | " + printable(logging.Formatter().formatException(record.exc_info).replace("\n", " ⏎ "))
 
 
+def formatter(form: Literal["json", "plain"]) -> logging.Formatter:
+    """What makes one line of each event."""
+    return _Json() if form == "json" else _Plain()
+
+
 def configure(
     directory: Path | None,
     *,
@@ -86,11 +91,11 @@ def configure(
 
     Raises InvalidConfig when they cannot be written.
     """
-    formatter: logging.Formatter = _Json() if form == "json" else _Plain()
+    lines = formatter(form)
     root = logging.getLogger("opsqueue")
     root.setLevel(level)
     root.propagate = False
-    _replace(root, [logging.StreamHandler(sys.stderr)] if stderr else [], formatter)
+    _replace(root, [logging.StreamHandler(sys.stderr)] if stderr else [], lines)
     if directory is None:
         return
     try:
@@ -104,15 +109,15 @@ def configure(
             f"the logs cannot be written to {directory}: {error.strerror}. "
             "Mend that, or set logging.directory or state_dir"
         ) from None
-    _replace(root, [*root.handlers, happened], formatter)
+    _replace(root, [*root.handlers, happened], lines)
     metrics = logging.getLogger("opsqueue.metrics")
     metrics.propagate = False
-    _replace(metrics, [read], formatter)
+    _replace(metrics, [read], lines)
 
 
-def _replace(logger: logging.Logger, handlers: list[logging.Handler], formatter: logging.Formatter) -> None:
+def _replace(logger: logging.Logger, handlers: list[logging.Handler], lines: logging.Formatter) -> None:
     for handler in handlers:
-        handler.setFormatter(formatter)
+        handler.setFormatter(lines)
     for old in [handler for handler in logger.handlers if handler not in handlers]:
         old.close()
     logger.handlers = handlers

@@ -24,6 +24,8 @@ NO_DATA = "NoData"
 UP = "up"
 _MISSED = {"keep": 3, "ok": 3, "alert": 2}
 """After so many intervals without a sample something follows."""
+_CATCH_UP = 60.0
+"""Seconds within which what was missed while nothing ran is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,22 +115,34 @@ def _meant(reading: Reading, metric: Metric) -> dict[str, str]:
 
 def missing(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> bool:
     """Whether so many samples were missed that something follows from it."""
-    if alert.last_at is None:
-        return False
+    return alert.last_at is not None and now - alert.last_at > _patience(rule, alert, limits)
+
+
+def _patience(rule: AlertRule, alert: Alert, limits: Limits) -> float:
     patience = _MISSED[rule.on_missing] * limits.of(rule, alert.every)
     if rule.finding is not None and rule.interval_s is None:
         # What was asked for once has no interval yet, and nobody need ever ask again.
-        patience = max(patience, limits.stale)
-    return now - alert.last_at > patience
+        return max(patience, limits.stale)
+    return patience
 
 
-def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> Step:
-    """What becomes of an alert while nothing is heard.
+def _too_soon(rule: AlertRule, alert: Alert, limits: Limits, now: float, since: float) -> bool:
+    """Whether nobody looked until a moment ago: what was silent then may answer as soon as it is asked.
+
+    As long as after a gap of its samples, and long enough for slots that were missed meanwhile to be caught up.
+    """
+    return now - since <= max(_CATCH_UP, min(_patience(rule, alert, limits), limits.grace))
+
+
+def without_data(rule: AlertRule, alert: Alert, limits: Limits, now: float, since: float = 0.0) -> Step:
+    """What becomes of an alert while nothing is heard, and somebody looks since `since`.
 
     It ends if the rule says that silence is good. One about a finding ends too, or nothing might ever end it: its type
     may not run any more, or with other parameters.
     """
     if rule.on_missing == "alert" or not missing(rule, alert, limits, now):
+        return Step(alert)
+    if _too_soon(rule, alert, limits, now, since):
         return Step(alert)
     if rule.finding is not None:
         age = now - (alert.last_at or now)
@@ -144,11 +158,19 @@ def _silent(alert: Alert, now: float, why: str) -> Step:
     return Step(replace(found.alert, note=why) if found.transitions else found.alert, found.transitions)
 
 
-def no_data(rule: AlertRule, alert: Alert, limits: Limits, now: float) -> tuple[AlertRule, Observation] | None:
-    """The rule `NoData` and what it sees of this alert; None where the rule does not want it."""
+def no_data(
+    rule: AlertRule, alert: Alert, limits: Limits, now: float, since: float = 0.0
+) -> tuple[AlertRule, Observation] | None:
+    """The rule `NoData` and what it sees of this alert; None where the rule does not want it, or nobody can know yet.
+
+    Somebody looks since `since`.
+    """
     if rule.on_missing == "ok" or alert.rule == NO_DATA or (rule.finding is not None and rule.on_missing == "keep"):
         return None
-    gone = missing(rule, alert, limits, now) and (alert.firing or rule.on_missing == "alert")
+    silent = missing(rule, alert, limits, now)
+    if silent and _too_soon(rule, alert, limits, now, since):
+        return None
+    gone = silent and (alert.firing or rule.on_missing == "alert")
     labels = {**alert.labels, "rule": NO_DATA, "nodata": rule.name}
     order = list(Severity)
     lower = order[max(0, order.index(rule.severity) - 1)]

@@ -17,6 +17,7 @@ from opsqueue.model.alert_rule import AlertRule, Route
 from opsqueue.model.host import Host
 from opsqueue.model.window import Window
 from opsqueue.notify.alert_message import MOST_SHOWN, of_group
+from opsqueue.pipeline import alert_turn
 from opsqueue.pipeline.alert_faults import Faults, looking
 from opsqueue.pipeline.alert_intake import EXTERNAL, MOST_ALERTS
 from opsqueue.pipeline.alert_people import escalate
@@ -24,15 +25,11 @@ from opsqueue.pipeline.alerting import limits_of, rules_now
 from opsqueue.pipeline.remediate import remediate, standing
 from opsqueue.pipeline.tell_later import tell_later
 from opsqueue.pipeline.world import World
-from opsqueue.store import alert_parts, alerts, holds, tellings
+from opsqueue.store import alert_parts, alerts, tellings
 from opsqueue.store.engine import Connection
 
 _log = logging.getLogger("opsqueue.alerts")
 _LONG_AGO = 7 * 86_400.0
-_EVERY = 5.0
-"""Seconds from one look to the next, in the whole cluster."""
-_FAR = 120.0
-"""Seconds by which clocks of the cluster may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +37,8 @@ class View:
     """What one look at all alerts is about."""
 
     now: float
+    since: float
+    """Since when somebody looks, without a break: silence before that says nothing about a host."""
     rules: Mapping[str, AlertRule]
     alerts: Sequence[Alert]
     silences: Sequence[Silence]
@@ -51,30 +50,10 @@ class View:
 
 def tick(world: World) -> bool:
     """Look at all alerts, if it is our turn; whoever dies in the middle leaves nothing half done."""
-    now = world.now()
-    with world.store.read() as connection:  # asked each second by every worker, and a lease costs a write
-        lease = holds.lease_of(connection, "alerts")
-    far = now + 2 * _EVERY
-    if lease is not None and now < lease[1] <= far:
-        return False
-    with world.store.begin(lasting=False) as tx:
-        # A holder of its own for each turn: the same worker has to wait as well.
-        if not holds.take_lease(tx, "alerts", holder=f"{world.worker}@{now}", now=now, until=now + _EVERY, far=far):
-            return False
-        _mend_clock(tx, world, now)
-    look(world)
-    return True
-
-
-def _mend_clock(tx: Connection, world: World, now: float) -> None:
-    """Bring back what lies in a future that cannot be: the clock was set back since it was written."""
-    waits = [max(one.group_wait_s, one.group_interval_s) for one in (Route(), *world.settings.alerts.routes)]
-    far = max(_FAR, 2 * max(waits))
-    mended = (
-        alerts.mend_clock(tx, now, _FAR) + alert_parts.mend_clock(tx, now, far) + tellings.mend_clock(tx, now, _FAR)
-    )
-    if mended:
-        _log.warning("the clock was set back: %d alerts, groups and messages lay in the future", mended)
+    with alert_turn.taken(world) as ours:
+        if ours:
+            look(world)
+    return ours
 
 
 def look(world: World) -> None:
@@ -93,6 +72,7 @@ def view(world: World) -> View:
     with world.store.read() as connection:
         return View(
             now=now,
+            since=alert_turn.looked_since(connection),
             rules=rules_now(world.settings, connection),
             alerts=alerts.every(connection),
             silences=alert_parts.silences_until(connection, now),
@@ -146,7 +126,7 @@ def _aged(seen: View, alert: Alert, inhibitions: Inhibitions, limits: Limits) ->
     lines: list[Transition] = []
     after = alert
     if rule is not None and rule.name != EXTERNAL.name:  # whoever decided those says when they are over
-        step = without_data(rule, alert, limits, seen.now)
+        step = without_data(rule, alert, limits, seen.now, seen.since)
         after, lines = step.alert, list(step.transitions)
     if expired := ack_over(after, seen.now):
         after, line = expired
@@ -206,7 +186,7 @@ def _look_for_missing(world: World, seen: View, limits: Limits, faults: Faults) 
 
 def _look_for_one(world: World, seen: View, alert: Alert, by_name: Mapping[str, Alert], limits: Limits) -> None:
     rule = None if _gone(seen, alert) else seen.rules.get(alert.rule)
-    found = no_data(rule, alert, limits, seen.now) if rule else None
+    found = no_data(rule, alert, limits, seen.now, seen.since) if rule else None
     if found is None:
         return
     about, observed = found

@@ -34,6 +34,17 @@ def latest_slot(entry: Entry, now: float) -> float:
     return _first_of_its_hour(entry, found)
 
 
+def next_slot(entry: Entry, now: float) -> float:
+    """The first moment after `now` at which this entry is to happen, in UNIX seconds."""
+    if entry.every is not None:
+        return now - now % entry.every + entry.every
+    moments = croniter(entry.cron, datetime.fromtimestamp(now, ZoneInfo(entry.timezone)))
+    while True:
+        found = _first_of_its_hour(entry, moments.get_next(float))
+        if found > now:
+            return found
+
+
 def _first_of_its_hour(entry: Entry, slot: float) -> float:
     """In the hour that comes twice in autumn, what is to happen at an hour happens at the first, and once."""
     if str(entry.cron).split()[1].startswith("*"):

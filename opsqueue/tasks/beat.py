@@ -6,39 +6,64 @@ The scheduler keeps nothing on disk (Beat's own file is a pickle); what was miss
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
-from celery.schedules import crontab
+from celery import Celery
+from celery.schedules import BaseSchedule
 
 from opsqueue import telemetry
 from opsqueue.beat_schedule import UPKEEP_SECONDS, Entry, build
 from opsqueue.operations import catalogue
+from opsqueue.pipeline.schedule import next_slot
 from opsqueue.settings import Settings, load
 from opsqueue.tasks import transport
 from opsqueue.tasks.app import make_app
+from opsqueue.tasks.voice import speak
+
+_TOO_SOON = 0.010
+"""Seconds by which Beat comes earlier than it is told; it would ask again and again until the slot is there."""
+
+_SENT = {"queue": "intake", "ignore_result": True}
+"""How each message goes; without the second word Celery listens for a result, and gives up when Redis goes away."""
 
 
-def entries(settings: Settings) -> dict[str, Any]:
-    """The schedule in Celery's form: one tick for each entry, and the upkeep."""
-    ticks = {name: _celery(entry) for name, entry in build(settings, catalogue()).items()}
-    upkeep = {"task": "opsqueue.upkeep", "schedule": UPKEEP_SECONDS, "options": {"queue": "intake"}}
+class Slots(BaseSchedule):  # type: ignore[misc]  # Celery is untyped
+    """Ticks at each slot of an entry, as the record reckons them; Celery's own periods begin when Beat was started."""
+
+    def __init__(self, entry: Entry, nowfun: Callable[[], datetime] | None = None, app: Celery | None = None) -> None:
+        super().__init__(nowfun=nowfun, app=app)
+        self.entry = entry
+
+    def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+        """Whether a slot came since then, and the seconds until Beat should ask again."""
+        now: float = self.now().timestamp()
+        coming = next_slot(self.entry, last_run_at.timestamp())
+        due = coming <= now
+        return due, (next_slot(self.entry, now) if due else coming) - now + _TOO_SOON
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slots) and (self.entry, self.nowfun) == (other.entry, other.nowfun)
+
+    def __hash__(self) -> int:
+        return hash(self.entry.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.entry, self.nowfun)
+
+
+def entries(settings: Settings, nowfun: Callable[[], datetime] | None = None) -> dict[str, Any]:
+    """The schedule in Celery's form: one tick for each entry at its slots, and the upkeep."""
+    ticks = {name: _celery(entry, nowfun) for name, entry in build(settings, catalogue()).items()}
+    upkeep = {"task": "opsqueue.upkeep", "schedule": UPKEEP_SECONDS, "options": _SENT}
     return {**ticks, "upkeep": upkeep}
 
 
-def _celery(entry: Entry) -> dict[str, Any]:
-    when = float(entry.every) if entry.every is not None else _crontab(str(entry.cron))
+def _celery(entry: Entry, nowfun: Callable[[], datetime] | None) -> dict[str, Any]:
     # A tick that nobody took before the next is worth nothing: the worker finds the newest slot by itself.
-    lasting = {"expires": entry.every or 3600}
-    return {"task": "opsqueue.tick", "schedule": when, "args": (entry.name,), "options": {"queue": "intake", **lasting}}
-
-
-def _crontab(cron: str) -> crontab | float:
-    # The record decides what is due; what Celery cannot read (`0 0 * * 7`, `L`) is looked at each minute instead.
-    try:
-        return crontab.from_string(cron)
-    except ValueError:
-        return float(UPKEEP_SECONDS)
+    options = {**_SENT, "expires": entry.every or 3600}
+    return {"task": "opsqueue.tick", "schedule": Slots(entry, nowfun), "args": (entry.name,), "options": options}
 
 
 def main(words: Sequence[str]) -> int:
@@ -47,9 +72,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--config")
     settings = load(parser.parse_args(words).config)
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
+    speak(settings, "beat")
     transport.install()
     app = make_app(settings)
-    app.conf.timezone = settings.timezone
     app.conf.beat_schedule = entries(settings)
     app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5, quiet=True).run()
     return 0

@@ -10,8 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from opsqueue import telemetry
 from opsqueue.settings import load
 from opsqueue.tasks.app import make_app
+from opsqueue.tasks.voice import speak
 
 
 def main(words: Sequence[str]) -> int:
@@ -19,6 +21,8 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
     settings = load(parser.parse_args(words).config)
+    telemetry.configure(None, form=settings.logging.format, level=settings.logging.level)
+    speak(settings, "flower")
     app = make_app(settings, events=True)
     where = [f"--address={settings.flower.address}", f"--port={settings.flower.port}"]
     sys.argv = ["opsqueue-flower"]  # Flower shows it, and needs none of ours

@@ -28,7 +28,7 @@ from opsqueue.pipeline.assemble import check
 from opsqueue.settings import Settings
 from opsqueue.store.engine import Store
 from opsqueue.store.upgrade import upgrade
-from opsqueue.tasks.broker import QUEUES
+from opsqueue.tasks.broker import QUEUES, wait_for
 from opsqueue.tasks.reconciler import Reconciler
 from opsqueue.tasks.seated import seated
 
@@ -39,9 +39,11 @@ def up(settings: Settings, *, config: str | None = None, events: bool = True, tr
     """The whole system on one machine, in the foreground; Ctrl-C ends all of it.
 
     A transient one has neither Beat nor Flower and ends by itself when nothing is left to do.
+    Raises BrokerUnreachable, as all of these, when there is a broker_url and no Redis answers there.
     """
     check(settings)
     _logs(settings, stderr=not transient)
+    wait_for(settings, _tell)
     with ExitStack() as stack:
         last_call = stack.enter_context(LastCall(settings.state_dir))  # given back after Redis has ended
         # Entered after the last call, so that it is given up before: who waited for the call may then begin.
@@ -84,6 +86,7 @@ def worker(
     """Workers for this machine, kept alive, with their reconciler."""
     check(settings)
     _logs(settings, stderr=True)
+    wait_for(settings, _tell)
     children = worker_children(settings, config, events=settings.worker.events, queues=queues, name=name)
     _keep(settings, children, queues=queues)
     return 0
@@ -96,6 +99,7 @@ def host_worker(settings: Settings, host: str, *, config: str | None = None) -> 
     """
     check(settings)
     _logs(settings, stderr=True)
+    wait_for(settings, _tell)
     queues = (f"host.{host}",)
     name = f"host-{host}"
     child = _worker_child(name, queues, settings.worker.processes, config, events=settings.worker.events)
@@ -108,6 +112,7 @@ def host_worker(settings: Settings, host: str, *, config: str | None = None) -> 
 def beat(settings: Settings, *, config: str | None = None) -> int:
     """Beat alone, kept alive; any number may run."""
     _logs(settings, stderr=True)
+    wait_for(settings, _tell)
     Keeper([beat_child(config)]).run()
     return 0
 
@@ -117,6 +122,7 @@ def flower(settings: Settings, *, config: str | None = None) -> int:
     if why := no_flower(settings):
         raise InvalidRequest(why)
     _logs(settings, stderr=True)
+    wait_for(settings, _tell)
     Keeper([flower_child(config)]).run()
     return 0
 

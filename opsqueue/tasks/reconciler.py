@@ -33,6 +33,7 @@ from opsqueue.tasks.dead import dead_total
 from opsqueue.tasks.stages import nudge, nudge_shard
 from opsqueue.tasks.taken import forget_old, last_taken
 from opsqueue.tasks.teller import start_telling
+from opsqueue.tasks.voice import Outage
 
 _log = logging.getLogger("opsqueue.reconciler")
 _PULSE = 1.0
@@ -69,6 +70,7 @@ class Reconciler:
         """When each worker last took a message, as seen at the last look."""
         self._idle_since: float | None = None
         self._buried = 0
+        self._outage = Outage("the reconciler")
 
     def stop(self) -> None:
         """End the loop at its next turn."""
@@ -88,6 +90,7 @@ class Reconciler:
         while not self._stopping.wait(_PULSE):
             try:
                 queued, buried = self._ask_redis()
+                self._outage.over()
                 if buried != self._buried:
                     note_buried(world, buried)
                     self._buried = buried
@@ -98,7 +101,7 @@ class Reconciler:
             except OpsqueueError as error:
                 _log.warning("the reconciler will try again: %s", error.message)
             except RedisError as error:
-                _log.warning("Redis does not answer the reconciler: %s", error)
+                self._outage.lasts(str(error).rstrip("."))
                 self._perhaps_revive()
             except Exception:  # noqa: BLE001  # the last one who looks must not die of one bad turn
                 _log.exception("ERROR in the reconciler; it goes on")

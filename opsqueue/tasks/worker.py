@@ -17,6 +17,7 @@ from opsqueue.tasks.app import make_app, queue_named
 from opsqueue.tasks.broker import QUEUES
 from opsqueue.tasks.stages import Hands, register
 from opsqueue.tasks.taken import place
+from opsqueue.tasks.voice import speak
 
 # As root on purpose: it restarts services. Celery's worry is about pickles, and we take none.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -35,6 +36,7 @@ def main(words: Sequence[str]) -> int:
     given = parser.parse_args(words)
     settings = load(given.config)
     telemetry.configure(settings.log_dir, form=settings.logging.format, level=settings.logging.level)
+    speak(settings, given.name)
     transport.install()
     app = make_app(settings, events=given.events)
     app.conf.opsqueue_taken = str(place(settings, given.name))

@@ -18,6 +18,7 @@ from opsqueue.embedded.redis import running, socket_of
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("clock")]
 
+SELDOM_S = 20
 EVERY = {"type": "health_check", "every": 1, "systems": ["web-server-1"]}
 CANARY = "canary-4711"
 PARAMETERS = {"checks": [{"kind": "process", "name": "bird", "process": CANARY}]}
@@ -29,7 +30,7 @@ def city(make_place):
     place = make_place(
         flower={"port": free_port()},
         monitoring_interval=2,
-        schedule={"every-second": EVERY, "health-check": False},
+        schedule={"every-second": EVERY, "seldom": {**EVERY, "every": SELDOM_S}, "health-check": False},
     )
     place.up = place.start("opsqueue", "up")
     until(lambda: running(place.state / "redis"), what=lambda: place.said(place.up))
@@ -58,6 +59,7 @@ def test_the_clock_flower_and_the_end(city):
     _out_of_turn(city)
     time.sleep(max(0.0, 6 - (time.time() - began)))
     _each_slot_once(city)
+    _at_the_slot_itself(city, began)
     city.second.send_signal(signal.SIGINT)
     assert city.second.wait(20) == 0
     city.up.send_signal(signal.SIGINT)
@@ -144,6 +146,18 @@ def _each_slot_once(city):
         assert len(slots) >= least
         assert len(slots) == len(set(slots))
         assert {one["status"] for one in ended if one["name"] == name} == {"succeeded"}
+
+
+def _at_the_slot_itself(city, began):
+    """Not up to one period later: the phase is that of the clock, not of Beat's own start."""
+
+    def asked():
+        ended = city.ops("history", "--limit", "1000", "--output", "json").json["operations"]
+        moments = [datetime.fromisoformat(one["created_at"]).timestamp() for one in ended if one["name"] == "seldom"]
+        return [at for at in moments if at > began]
+
+    late = [at % SELDOM_S for at in until(asked, SELDOM_S + 60, what="an operation of the entry `seldom`")]
+    assert max(late) < SELDOM_S / 2, late  # some ms; the rest is for a machine that is busy
 
 
 def _what_was_begun_is_done_or_waits(city):

@@ -369,6 +369,14 @@ def test_systemd_understands_the_units(part: str, tmp_path: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("part", ["worker", "beat", "flower", "alerts"])
+def test_a_unit_begins_again_whatever_its_status_was(part: str) -> None:
+    """Of 11 too, as often as it takes: its tries last longer than systemd's limit for starts looks back."""
+    lines = text(f"deploy/opsqueue-{part}.service").splitlines()
+    assert {"Restart=always", "RestartSec=2"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("RestartPrevent", "SuccessExit", "StartLimit"))]
+
+
 def test_every_built_in_entry_of_the_schedule_is_listed() -> None:
     listed = re.findall(r"^- `([a-z-]+)`,", section("docs/configuration.md", "schedule"), re.MULTILINE)
     assert sorted(listed) == sorted(built_in_names(Settings()))

@@ -37,6 +37,7 @@ def test_one_that_was_killed_is_no_company_and_its_file_goes(tmp_path):
 
 def test_the_second_one_is_told_of_the_first(empty, tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "_keep", lambda *_words, **_more: None)  # it would run on
+    monkeypatch.setattr(parts, "wait_for", lambda *_words: None)  # nobody is there, nor needs to be
     empty.set(broker_url="redis://127.0.0.1:9/0")
     assert company([]) == ""
     assert "another" not in empty("up", "--no-flower").err
@@ -63,6 +64,7 @@ def test_a_place_where_somebody_listens_is_known(taken):
 def test_flower_is_left_out_where_another_one_listens(empty, taken, monkeypatch):
     kept = []
     monkeypatch.setattr(parts, "_keep", lambda _settings, children, **_more: kept.extend(children))  # it would run on
+    monkeypatch.setattr(parts, "wait_for", lambda *_words: None)  # nobody is there, nor needs to be
     empty.set(broker_url="redis://127.0.0.1:9/0", flower={"port": taken})
     said = empty("up")
     assert said.status == 0

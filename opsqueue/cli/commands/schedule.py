@@ -5,11 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
-
-from croniter import croniter
 
 from opsqueue.beat_schedule import Entry, build
 from opsqueue.cli import times
@@ -23,6 +19,7 @@ from opsqueue.cli.tables import Narrow
 from opsqueue.errors import NotFound
 from opsqueue.model.instant import utc_text
 from opsqueue.operations import catalogue
+from opsqueue.pipeline.schedule import next_slot
 from opsqueue.settings import Settings, load
 from opsqueue.store.schedules import last_slot
 
@@ -74,14 +71,6 @@ def _last(settings: Settings, names: list[str], now: float) -> dict[str, float |
             return {}
         with store.read() as connection:
             return {name: last_slot(connection, name, now) for name in names}
-
-
-def next_slot(entry: Entry, now: float) -> float:
-    """The first moment after `now` at which this entry is to happen, in UNIX seconds."""
-    if entry.every is not None:
-        return now - now % entry.every + entry.every
-    found: float = croniter(entry.cron, datetime.fromtimestamp(now, ZoneInfo(entry.timezone))).get_next(float)
-    return found
 
 
 def _json(entry: Entry, last: float | None, now: float) -> dict[str, Any]:
