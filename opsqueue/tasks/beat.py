@@ -6,11 +6,13 @@ The scheduler keeps nothing on disk (Beat's own file is a pickle); what was miss
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from celery import Celery
+from celery.beat import Scheduler
 from celery.schedules import BaseSchedule
 
 from opsqueue import telemetry
@@ -53,6 +55,23 @@ class Slots(BaseSchedule):  # type: ignore[misc]  # Celery is untyped
         return type(self), (self.entry, self.nowfun)
 
 
+class Steady(Scheduler):  # type: ignore[misc]  # Celery is untyped
+    """Begins its plan anew when the clock was set back: all of it would wait until the old time comes again."""
+
+    clock = staticmethod(time.time)
+    _newest = 0.0
+
+    def tick(self) -> float:
+        """Send what is due; the seconds until the next look."""
+        now = self.clock()
+        if now < self._newest:
+            self._heap = None
+            for entry in self.schedule.values():
+                entry.last_run_at = min(entry.last_run_at, entry.default_now())
+        self._newest = now
+        return float(super().tick())
+
+
 def entries(settings: Settings, nowfun: Callable[[], datetime] | None = None) -> dict[str, Any]:
     """The schedule in Celery's form: one tick for each entry at its slots, and the upkeep."""
     ticks = {name: _celery(entry, nowfun) for name, entry in build(settings, catalogue()).items()}
@@ -76,5 +95,5 @@ def main(words: Sequence[str]) -> int:
     transport.install()
     app = make_app(settings)
     app.conf.beat_schedule = entries(settings)
-    app.Beat(scheduler="celery.beat:Scheduler", loglevel="WARNING", max_interval=5, quiet=True).run()
+    app.Beat(scheduler="opsqueue.tasks.beat:Steady", loglevel="WARNING", max_interval=5, quiet=True).run()
     return 0

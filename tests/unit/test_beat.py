@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from celery.beat import Scheduler
 
 from opsqueue.beat_schedule import Entry
 from opsqueue.pipeline.schedule import latest_slot, next_slot
 from opsqueue.settings import Settings
 from opsqueue.tasks.app import make_app
-from opsqueue.tasks.beat import Slots, entries
+from opsqueue.tasks.beat import Slots, Steady, entries
 
 START = datetime(2026, 11, 23, 15, 29, 28, 371_000, tzinfo=UTC).timestamp()
 SLOW = 0.004
@@ -38,13 +37,17 @@ class Clock:
 
 @pytest.fixture
 def ticks(tmp_path):
-    """The moments at which Celery's own Beat sends, by entry, and how often it looked."""
+    """The moments at which Celery's own Beat sends, by entry, and how often it looked; `back`: (after, by) seconds."""
 
-    def run(seconds, pause=5, **settings):
+    def run(seconds, pause=5, back=None, **settings):
         clock, sent, looks = Clock(), {}, 0
         config = Settings(state_dir=tmp_path, **settings)
 
-        class Recorded(Scheduler):
+        class Recorded(Steady):
+            @staticmethod
+            def clock():
+                return clock.at
+
             def apply_async(self, entry, **_more):
                 sent.setdefault(entry.name, []).append(clock.at)
                 clock.at += SLOW
@@ -57,6 +60,8 @@ def ticks(tmp_path):
         while clock.at < START + seconds:
             clock.at += max(beat.tick(), 0.0001)
             looks += 1
+            if back and clock.at > START + back[0]:
+                clock.at, back = clock.at - back[1], None
         app.close()
         return sent, looks
 
@@ -79,6 +84,16 @@ def test_by_cron_too_however_it_is_written(ticks):
             slots.append(next_slot(entry, slots[-1]))
         late = [at - slot for at, slot in zip(sent[name], slots[1:-1], strict=True)]
         assert max(map(abs, late)) < 0.1
+
+
+def test_a_clock_that_is_set_back_stops_nothing(ticks):
+    sent, _looks = ticks(900, back=(600, 3600))
+    for name, every in (("system-monitoring", 60), ("health-check", 300)):
+        after = [at for at in sent[name] if at < START]
+        began = START + 600 - 3600
+        assert after[0] - began <= every + 10, "at the next slot by the time that it is now"
+        assert len(after) == pytest.approx(3600 / every - 10 * 60 / every, abs=2)
+        assert max(at % every for at in sent[name]) < 0.1
 
 
 def test_it_does_not_spin_until_a_slot_is_there(ticks):
