@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,15 @@ from pathlib import Path
 import pytest
 
 from opsqueue.cli.main import main
+
+
+def pytest_collection():
+    gc.disable()  # what is collected stays: to look through it for garbage takes a tenth of the fast tests
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass

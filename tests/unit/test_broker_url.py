@@ -10,6 +10,7 @@ import pytest
 
 from opsqueue.errors import BrokerUnreachable, InvalidConfig
 from opsqueue.settings import Settings
+from opsqueue.tasks import broker
 from opsqueue.tasks.broker import broker_url, wait_for
 
 
@@ -28,10 +29,11 @@ def test_anything_else_is_refused_and_not_shown(url):
     assert "hun" not in raised.value.message
 
 
-def test_a_redis_that_does_not_answer_is_waited_for_and_then_named(free_port):
+def test_a_redis_that_does_not_answer_is_waited_for_and_then_named(free_port, monkeypatch):
+    monkeypatch.setattr(broker, "_ASK_AGAIN", 0.02)
     settings, told = Settings(broker_url=f"redis://someone:hunter2@127.0.0.1:{free_port}/3"), []
     with pytest.raises(BrokerUnreachable) as raised:
-        wait_for(settings, told.append, patience=0.2)
+        wait_for(settings, told.append, patience=0.05)
     where = f"redis://127.0.0.1:{free_port}/3"
     assert [where in line and "waiting for it" in line for line in told] == [True]
     assert where in raised.value.message
