@@ -102,7 +102,7 @@ def test_which_numbers_a_condition_names(text, named):
     [
         ("cpu_usage", "true or false"),
         ('"a"', "true or false"),
-        ("cpu_usage > 'a'", "overload"),
+        ("cpu_usage > 'a'", "between a number and a text"),
         ("labels.zone > 1", "no such"),
         ("labels.zone == 'a' && labels.rack == 'b'", "^no such member in mapping: 'zone'$"),
         ("labels.zone == 'a' && labels.rack == 'b' && labels.row == 'c'", "^no such member in mapping: 'zone'$"),

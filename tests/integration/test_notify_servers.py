@@ -382,6 +382,7 @@ def test_a_template_is_checked_and_shown_by_hand(tmp_path, mail, capsys):
         notification_channels={"email": "a@company.com"},
         notification_urls={"email": mailto(mail)},
         notification_rules={"email": rules["email"]},
+        default_channels=["email"],
     )
     check, test = (["--config", str(config), *words] for words in (("config", "check"), ("notify", "test", "email")))
     assert (main(check), main(test)) == (0, 0)
