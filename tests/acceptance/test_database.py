@@ -81,6 +81,7 @@ def test_the_setting_backup_retention_days_counts(town):
     assert f"-mmin +{7 * 24 * 60}" in steps[-1]["command"]
 
 
+@pytest.mark.long
 @postgresql
 def test_a_worker_that_is_killed_in_the_middle_of_the_dump(town, server):
     """Every process of the system is killed with SIGKILL; a new one finds what was begun, and removes it."""

@@ -147,6 +147,7 @@ def test_the_setting_log_retention_days_counts(nginx):
     assert not old.exists()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_while_it_waits(make_place):
     """Every process of the system gets SIGKILL between rename and archive; a new one looks, and leads back."""
     place = make_place(worker={"lease_seconds": 3})

@@ -111,6 +111,7 @@ def test_what_is_kept_and_what_is_led_back(room):
     assert (place.value(), place.kept()) == (old, [])
 
 
+@pytest.mark.long
 @needs_room
 @pytest.mark.skipif(not all(map(shutil.which, ("sysbench", "fio"))), reason="not installed: sysbench or fio")
 def test_sysbench_and_fio_measure_before_and_after(room):

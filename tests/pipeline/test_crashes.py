@@ -193,7 +193,9 @@ MANY = 40
 """More writes than one operation makes."""
 
 
-@pytest.mark.parametrize("go_on", [True, False], ids=["one process", "six messages"])
+@pytest.mark.parametrize(
+    "go_on", [True, pytest.param(False, marks=pytest.mark.long)], ids=["one process", "six messages"]
+)
 @pytest.mark.parametrize("type_", ["set_value", "look_value"])
 def test_a_power_cut_at_any_write_sends_nothing_twice(story, type_, go_on):
     def cut(at):
