@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from opsqueue.connectors.confidential import concealed, hidden, revealed
-from opsqueue.connectors.probes import answer
+from opsqueue.connectors.probes.run import answer
 from opsqueue.connectors.script import compose, scripts, seconds_of, secret_names, split
 from opsqueue.errors import InvalidConfig
 from opsqueue.model.fact import Fact, Probe, Script, unknown

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from opsqueue.connectors.probes import answer, kit, loop
+from opsqueue.connectors.probes import kit, loop
+from opsqueue.connectors.probes.run import answer
 from opsqueue.model.fact import Probe
 
 NEVER = (

@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from opsqueue.connectors.asking import ask_probes
-from opsqueue.connectors.probes import answer, loop
+from opsqueue.connectors.probes import loop
+from opsqueue.connectors.probes.run import answer
 from opsqueue.model.fact import Fact, Probe
 
 

@@ -17,7 +17,8 @@ import pytest
 from sshkit import Farm, Relay, make_key, needs_sshd
 
 from opsqueue.connectors.asking import ask_probes
-from opsqueue.connectors.probes import answer, hearers
+from opsqueue.connectors.probes import hearers
+from opsqueue.connectors.probes.run import answer
 from opsqueue.model.fact import Fact, Probe
 
 OTHER_KEY = "SHA256:" + "A" * 43
